@@ -1,0 +1,140 @@
+"""The protocols of the four kinds of part. A part's keyword-only, annotated constructor parameters are its recipe keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
+
+Vectors = NDArray[np.float32]
+Encode = Callable[[Nodes], Vectors]
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Loads a Dataset. May also `follow(offset) -> Iterator[(Graph, offset)]`: live deltas with the next offset."""
+
+    def load(self) -> Dataset: ...
+
+
+class Follows(Protocol):
+    """A data part that can be followed."""
+
+    def follow(self, offset: str | None) -> Iterator[tuple[Graph, str]]: ...
+
+
+class Encoder(nn.Module):
+    """Turns nodes into vectors, with gradients.
+
+    dim: width of the vectors, known once constructed or prepared.
+    """
+
+    dim: int
+
+    def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
+        """Learn vocabularies and tables from the training view only. Called once, before training."""
+
+    def forward(self, nodes: Nodes) -> torch.Tensor:
+        """(n, dim) float vectors with gradients. Always called through `__call__`: DDP synchronises only then."""
+        raise NotImplementedError
+
+    def refresh(self, graph: Graph, only_new: bool = False) -> None:
+        """Recompute gradient-free tables for the current weights and graph: once per weight version and after a join."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything `load` needs; no pickle."""
+        raise NotImplementedError
+
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote; raises KgrecError on a damaged folder."""
+        raise NotImplementedError
+
+
+class Batch(NamedTuple):
+    """One task's training batch over n queries and m candidate vectors; made by the core.
+
+    positive: (n,) int64, the column of each query's target.
+    mask: (n, m) bool, columns that are no negatives for that query (known or equal candidates); False at `positive`.
+    logq: (m,) float32, log probability that a candidate gets into a batch, estimated from train targets.
+    weight: (n,) float32.
+    """
+
+    positive: torch.Tensor
+    mask: torch.Tensor
+    logq: torch.Tensor
+    weight: torch.Tensor
+
+
+class Head(nn.Module):
+    """Turns encoder vectors into what is scored: a score is always the dot product of two projections.
+
+    encodes_candidates: False for heads that own their candidates' vectors (classify): `project` then gets x = None.
+    metric: what early stopping and selection watch, e.g. "ndcg@10".
+    """
+
+    encodes_candidates: ClassVar[bool] = True
+    metric: ClassVar[str] = "ndcg@10"
+
+    def prepare(self, graph: Graph, task: Task, dim: int) -> None:
+        """Size the parameters; called once, before training."""
+
+    def project(self, x: torch.Tensor | None, nodes: Nodes) -> torch.Tensor:
+        """(n, d): what the index stores and a query is compared by."""
+        raise NotImplementedError
+
+    def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Scalar. A pure function of tensors, without parameters: gradient caching and gathering equal one big batch."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def load(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+class Hits(NamedTuple):
+    """Ranked candidates of n queries.
+
+    rows: (n, k) int64 rows of the target kind, best first, -1 = none. scores: (n, k) float32, -inf where there is none.
+    columns: name -> (n, k) float32, e.g. the score of every channel below a re-ranker.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    columns: Mapping[str, NDArray[np.float32]] = {}
+
+
+class Retrieval(Protocol):
+    """A channel that finds candidates, or a re-ranker around channels. Rows are always rows of the task's target kind.
+
+    Two more methods are optional. `fit(queries, vectors) -> Hits` learns from the `adjust` queries, replaces an earlier fit
+    and gives out-of-fold hits. `extended(graph, new, encode) -> Retrieval` gives a copy that also finds the candidate nodes
+    `new`, which came after `build`; the original goes on unchanged, so that readers are never disturbed.
+    """
+
+    def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+        """Index the candidates on this graph; keeps what `fit` learned. `encode(nodes) -> (n, d)` is memoised."""
+
+    def search(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
+    ) -> Hits:
+        """The best k for every query.
+
+        vectors: (n, d) of the queries; None only for parts that do not look at them. allowed: bool by row of the target kind;
+        rows beyond its end are not allowed. exclude: rows never returned, per query. `faiss`, `exact` and re-rankers with
+        such a channel return exactly min(k, allowed and not excluded); other channels may return fewer (-1, -inf).
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write what `build` and `fit` learned, without pickle."""
+
+    def load(self, folder: Path, graph: Graph, task: Task) -> None:
+        """Restore what `save` wrote, for this graph; replaces `build`. Raises KgrecError on a damaged folder."""
