@@ -135,7 +135,9 @@ class _Segment:
 class _Kind:
     """The entities of one kind: appended tables, the rows that later deltas replaced, and id -> row dictionaries."""
 
-    def __init__(self, frame: pl.DataFrame, patches: Mapping[int, dict[str, Any]] | None = None, ids: tuple[dict[str, int], ...] | None = None):
+    def __init__(
+        self, frame: pl.DataFrame, patches: Mapping[int, dict[str, Any]] | None = None, ids: tuple[dict[str, int], ...] | None = None
+    ):
         self.base, self.patches, self._ids = frame, patches or {}, ids
 
     @cached_property
@@ -176,7 +178,10 @@ class _Kind:
         if known.any():
             old = self.gather(rows[known], self.base.columns).to_dicts()
             blank = dict.fromkeys(base.columns)
-            patches = {**patches, **{int(r): {**blank, **o, **d} for r, o, d in zip(rows[known], old, delta.filter(known).to_dicts(), strict=True)}}
+            patches = {
+                **patches,
+                **{int(r): {**blank, **o, **d} for r, o, d in zip(rows[known], old, delta.filter(known).to_dicts(), strict=True)},
+            }
         elif missing and patches:
             patches = {r: {**dict.fromkeys(base.columns), **d} for r, d in patches.items()}
         ids = self.ids
@@ -346,7 +351,8 @@ class Graph:
         relations, segments = dict(self.relations), dict(self._segments)
         for relation, table in delta.relations.items():
             table = table.with_columns(
-                pl.Series(end, _renumber(table[end], mapped[kind]), pl.UInt32) for end, kind in (("source", relation.source), ("target", relation.target))
+                pl.Series(end, _renumber(table[end], mapped[kind]), pl.UInt32)
+                for end, kind in (("source", relation.source), ("target", relation.target))
             )
             if relation not in relations:
                 relations[relation], segments[relation] = table, (_Segment(table, 0),)
@@ -490,7 +496,9 @@ def _check_entities(kind: str, table: pl.DataFrame) -> None:
     twice = table["id"].is_duplicated()
     if twice.any():
         where = twice.arg_true()[:2].to_list()
-        raise KgrecError(f"entities {kind}: id {table['id'][where[0]]!r} stands in rows {where[0] + 1} and {where[1] + 1}; ids must be unique")
+        raise KgrecError(
+            f"entities {kind}: id {table['id'][where[0]]!r} stands in rows {where[0] + 1} and {where[1] + 1}; ids must be unique"
+        )
 
 
 def _check_relation(graph: Graph, relation: Relation, table: pl.DataFrame) -> None:
