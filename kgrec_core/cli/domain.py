@@ -1,0 +1,87 @@
+"""Command groups that import a command only when its word is typed, and one way to end: what every `kgrec` command shares.
+
+from kgrec_core.cli.domain import domain_group
+
+main = domain_group(DOMAIN)      # the script `kgrec-ecommerce`; `kgrec ecommerce` is the same group
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from kgrec_core.component import Domain
+from kgrec_core.errors import KgrecError, choices
+
+Targets = Mapping[str, tuple[str, str]]  # word -> ("package.module:click_command", one-line help)
+
+# What every domain can do; a domain's own command of the same word comes first.
+COMMON: Targets = {"recipe": ("kgrec_core.cli.recipe:recipe", "Print the recipe that the layers give.")}
+
+
+class LazyGroup(click.Group):
+    """A group over `targets`. A KgrecError ends it with one line and exit code 2, Ctrl-C with 130, a closed pipe in silence."""
+
+    def __init__(self, name: str | None, targets: Targets, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.targets = targets
+
+    def sections(self) -> dict[str, dict[str, str]]:
+        """Heading -> word -> help, as `--help` shows them; nothing is imported for it."""
+        return {"Commands": {word: help for word, (_, help) in self.targets.items()}}
+
+    def fetch(self, word: str) -> click.Command:
+        """The command of a word that `sections` lists."""
+        from kgrec_core.registry import load_target
+
+        return load_target(self.targets[word][0], f"command '{word}'")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [word for section in self.sections().values() for word in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.fetch(cmd_name) if cmd_name in self.list_commands(ctx) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, words in self.sections().items():
+            if words:
+                with formatter.section(heading):
+                    formatter.write_dl(list(words.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            raise self.unknown(args[0], known)
+        return super().resolve_command(ctx, args)
+
+    def unknown(self, word: str, known: Sequence[str]) -> KgrecError:
+        return choices("command", word, known)
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except KgrecError as error:
+            click.echo(f"error: {error}", err=True)
+            code = 2
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            code = 130
+        except BrokenPipeError:  # the reader (head, less) has seen enough; what is left in the buffer has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def domain_group(domain: Domain) -> click.Group:
+    """The commands of a domain; they find it with `click.pass_obj`."""
+    example = f"Example: kgrec {domain.name} recipe > mine.toml"
+    return LazyGroup(domain.name, {**COMMON, **domain.commands}, help=domain.summary, epilog=example, context_settings={"obj": domain})

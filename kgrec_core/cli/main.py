@@ -1,0 +1,52 @@
+"""The command `kgrec`: the core's own commands, and every active domain as a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+import kgrec_core
+from kgrec_core.cli.domain import LazyGroup, Targets, domain_group
+from kgrec_core.component import Domain
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.registry import Registry
+
+OWN: Targets = {
+    "plugins": ("kgrec_core.cli.parts:plugins", "List the installed plugins and why one is not active."),
+    "list": ("kgrec_core.cli.parts:list_parts", "List the parts and domains a recipe can use."),
+    "show": ("kgrec_core.cli.parts:show", "Show a part's recipe keys, or a domain's recipe."),
+    "doctor": ("kgrec_core.cli.doctor:doctor", "Check the installation and say what would make it faster."),
+}
+
+
+class Kgrec(LazyGroup):
+    """The core's commands and the domains of all plugins."""
+
+    def domains(self) -> dict[str, Domain]:
+        registry = Registry.discover()
+        found = {full: domain for full, domain in registry.components("domain").items() if isinstance(domain, Domain)}
+        names = {full: registry.shortest("domain", full) for full in found}  # a core command is not shadowed: plugin/name still works
+        return {full if names[full] in self.targets else names[full]: domain for full, domain in found.items()}
+
+    def sections(self) -> dict[str, dict[str, str]]:
+        return {"Domains": {name: domain.summary for name, domain in self.domains().items()}, **super().sections()}
+
+    def fetch(self, word: str) -> click.Command:
+        return super().fetch(word) if word in self.targets else domain_group(self.domains()[word])
+
+    def unknown(self, word: str, known: Sequence[str]) -> KgrecError:
+        absent = [f"plugin '{p.name}' is {p.state}: {p.reason}" for p in Registry.discover().plugins if p.state != "active"]
+        return choices("command or domain", word, known, "; ".join(absent))
+
+
+main = Kgrec(
+    "kgrec",
+    OWN,
+    help="Fine-tune a language model together with a knowledge graph, retrieve with FAISS, answer and explain.",
+    epilog="Example: kgrec show retrieval faiss",
+)
+main = click.version_option(kgrec_core.__version__, prog_name="kgrec")(main)
+
+if __name__ == "__main__":
+    main(prog_name="kgrec")

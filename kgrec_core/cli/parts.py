@@ -1,0 +1,99 @@
+"""`kgrec plugins`, `kgrec list` and `kgrec show`: what there is, and how it is set."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from kgrec_core.component import KINDS, Component
+from kgrec_core.errors import choices
+from kgrec_core.registry import Registry, load
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+def echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the last one is left as it is."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] + [0]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+@click.command(epilog="Example: kgrec plugins --json")
+@as_json
+def plugins(as_json: bool) -> None:
+    """List the installed plugins: active, blocked, incompatible or broken, and why."""
+    found = Registry.discover().plugins
+    if as_json:
+        echo_json([{field: getattr(p, field) for field in ("name", "distribution", "version", "state", "reason")} for p in found])
+    else:
+        click.echo(columns([(p.name, f"{p.distribution} {p.version}", p.state, p.reason) for p in found]))
+
+
+@click.command("list", epilog="Example: kgrec list encoder")
+@click.argument("kind", required=False)
+@as_json
+def list_parts(kind: str | None, as_json: bool) -> None:
+    """List the parts and domains a recipe can use; KIND is data, encoder, head, retrieval or domain."""
+    registry = Registry.discover()
+    rows = [
+        {"kind": k, "name": registry.shortest(k, full), "plugin": full.partition("/")[0], "summary": record.summary}
+        for k in ([kind] if kind else (*KINDS, "domain"))
+        for full, record in registry.components(k).items()
+    ]
+    echo_json(rows) if as_json else click.echo(columns([tuple(row.values()) for row in rows]))
+
+
+@click.command(epilog="Examples: kgrec show retrieval faiss; kgrec show encoder my_file:MyEncoder; kgrec show domain ecommerce")
+@click.argument("kind")
+@click.argument("name")
+@as_json
+def show(kind: str, name: str, as_json: bool) -> None:
+    """Show the recipe keys of part NAME with types, defaults and meaning; `show domain NAME` prints the domain's recipe."""
+    if kind == "domain":
+        _show_domain(name, as_json)
+    elif kind in KINDS:
+        _show_part(kind, name, as_json)
+    else:
+        raise choices("kind", kind, (*KINDS, "domain"))
+
+
+def _show_domain(name: str, as_json: bool) -> None:
+    from kgrec_core.recipe import packaged, resolve
+
+    domain = Registry.discover().domain(name)
+    resolved = resolve(domain.recipe)
+    if as_json:
+        commands = {word: help for word, (_, help) in domain.commands.items()}
+        echo_json({"name": domain.name, "summary": domain.summary, "commands": commands, "recipe": resolved.tables})
+    else:
+        click.echo(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments
+
+
+def _show_part(kind: str, name: str, as_json: bool) -> None:
+    from kgrec_core.parameters import REQUIRED, expand, parameters, part_kind, part_mapping, spell, toml
+
+    component: Component[Any] = Registry.discover().component(kind, name)
+    factory = load(component, kind)
+    keys = []
+    for p in (key for parameter in parameters(factory).values() for key in expand(parameter)):
+        form = "sub-tables of any name with `use`" if part_mapping(p.wanted) else "a sub-table with `use`" if part_kind(p.wanted) else ""
+        default = {} if p.default is REQUIRED else {"default": p.default}
+        doc = "; ".join(filter(None, [form, p.doc]))
+        keys.append({"name": p.name, "type": spell(p.wanted), "required": p.default is REQUIRED, **default, "doc": doc})
+    doc = (inspect.getdoc(factory) or component.summary).partition("\n\n")[0]
+    if as_json:
+        target = component.factory if isinstance(component.factory, str) else f"{factory.__module__}:{factory.__qualname__}"
+        echo_json({"kind": kind, "name": component.name, "factory": target, "summary": component.summary, "doc": doc, "parameters": keys})
+        return
+    click.echo(f'[{kind}] use = "{component.name}"\n{doc}\n')
+    click.echo(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))
