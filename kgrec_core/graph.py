@@ -110,7 +110,7 @@ class _Segment:
     """A stretch of a relation's table, indexed when first asked for."""
 
     def __init__(self, frame: pl.DataFrame, start: int) -> None:
-        self.frame, self.start = frame, start
+        self.frame, self.start = frame.drop("weight", strict=False), start
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -175,6 +175,8 @@ class _Kind:
         delta = delta.cast({c: base.schema[c] for c in delta.columns})
         rows[new] = len(base) + np.arange(len(new))
         patches = self.patches
+        if missing and patches:
+            patches = {r: {**dict.fromkeys(missing), **d} for r, d in patches.items()}
         if known.any():
             old = self.gather(rows[known], self.base.columns).to_dicts()
             blank = dict.fromkeys(base.columns)
@@ -182,8 +184,6 @@ class _Kind:
                 **patches,
                 **{int(r): {**blank, **o, **d} for r, o, d in zip(rows[known], old, delta.filter(known).to_dicts(), strict=True)},
             }
-        elif missing and patches:
-            patches = {r: {**dict.fromkeys(base.columns), **d} for r, d in patches.items()}
         ids = self.ids
         if len(new):
             added = delta[new]
@@ -360,8 +360,8 @@ class Graph:
             old = relations[relation]
             if ("time" in old.columns) != ("time" in table.columns):
                 raise KgrecError(f"relation {relation}: edges with and without a time cannot be joined; give all of them a time or none")
-            if "weight" in old.columns and "weight" not in table.columns:
-                table = table.with_columns(weight=pl.lit(1.0))
+            if ("weight" in old.columns) != ("weight" in table.columns):
+                old, table = (t if "weight" in t.columns else t.with_columns(weight=pl.lit(1.0)) for t in (old, table))
             table = table.select(old.columns).cast(dict(old.schema))
             relations[relation] = pl.concat([old, table], rechunk=False)
             new = _Segment(table, len(old))
@@ -505,8 +505,8 @@ def _check_relation(graph: Graph, relation: Relation, table: pl.DataFrame) -> No
     for end, kind in (("source", relation.source), ("target", relation.target)):
         if end not in table.columns or table.schema[end] != pl.UInt32:
             raise KgrecError(f"relation {relation}: the table needs a UInt32 column '{end}' of row numbers")
-        highest = table[end].max()
-        if highest is not None and highest >= graph.size(kind):
-            raise KgrecError(f"relation {relation}: {end} row {highest} is not among the {graph.size(kind)} entities of kind {kind}")
+        highest, size = table[end].max(), graph.size(kind)
+        if highest is not None and highest >= size:
+            raise KgrecError(f"relation {relation}: {end} row {highest} is not among the {size} entities of kind {kind}")
     if "time" in table.columns and (table.schema["time"] != pl.Int64 or table["time"].null_count()):
         raise KgrecError(f"relation {relation}: 'time' must be Int64 microseconds without nulls; drop undated rows or the column")
