@@ -1,0 +1,272 @@
+"""The learnt ranker: gradient-boosted trees over what the channels found and what the graph says of each pair."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
+from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
+from kgrec_core.retrieval.blockwise import within
+from kgrec_core.retrieval.features import Columns, Features
+from kgrec_core.retrieval.merge import Around, fuse
+from kgrec_core.retrieval.pool import fill, pair_scores, places, relative, top, union
+from kgrec_core.retrieval.profile import DAY, horizon
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+log = logging.getLogger("kgrec")
+BLOCK = 256  # queries whose pairs and columns are in memory at once
+
+
+class _Stage(NamedTuple):
+    """The channels and the features as of one graph; a channel that is None is not asked, its columns are NaN."""
+
+    channels: Mapping[str, Retrieval | None]
+    features: Features
+
+
+class _Rows(NamedTuple):
+    """Learning examples: a matrix of columns, labels, and rows per query."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int8]
+    counts: NDArray[np.int64]
+
+
+@dataclass(kw_only=True, eq=False)
+class Lambdarank(Around):
+    """LightGBM ranking (LambdaMART, Burges 2010; or XE-NDCG, Bruch 2021) of the pool that the channels find together.
+
+    pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
+    tree): of the boosting. bags: models with different seeds, averaged. folds: for the out-of-fold hits.
+    windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
+    channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
+    negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
+
+    Before `fit` it ranks as `merge` does. Where one of the channels always finds k, so does this.
+    """
+
+    channels: Mapping[str, Retrieval]
+    pool: int = 150
+    objective: Literal["lambdarank", "rank_xendcg"] = "lambdarank"
+    trees: int = 200
+    leaves: int = 31
+    rate: float = 0.05
+    truncation: int = 30
+    smallest: int = 50
+    columns: float = 0.5
+    bags: int = 1
+    folds: int = 3
+    windows: int = 0
+    days: float = 30.0
+    negatives: int = 0
+    threads: int = 0
+    seed: int = 0
+
+    models_ = ()
+    names_ = ()
+
+    def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+        super().build(graph, task, candidates, encode)
+        self._encode = encode
+
+    def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
+        """Learn from the queries; returns hits (n, 100) of models that have not seen the query.
+
+        Raises KgrecError where fewer than two queries have a target among the candidates found.
+        """
+        examples, names = self._learn_from(self._stage, queries, vectors)
+        past = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(self.windows)]
+        used = np.flatnonzero(examples.counts)
+        if len(used) < 2:
+            raise KgrecError(
+                f"retrieval.{self.task_.name}: lambdarank found a right answer for {len(used)} queries in the channels' {self.pool} best; "
+                "raise pool, add a channel or hold out more for validation"
+            )
+        fold = np.zeros(len(queries.nodes), np.int64)
+        folds = min(self.folds, len(used))
+        order = np.random.default_rng(self.seed).permutation(len(fold))
+        order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
+        fold[order] = np.arange(len(order)) % folds
+        self.names_ = names
+        k = min(100, len(self.mask_))
+        held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
+        for number in range(folds):
+            models = self._train([_only(examples, fold != number), *past])
+            mine = np.flatnonzero(fold == number)
+            found = self._search(queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), models)
+            held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
+            for name, values in found.columns.items():
+                held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
+        self.models_ = self._train([examples, *past])
+        return held_out
+
+    def search(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
+    ) -> Hits:
+        """See Retrieval; `columns` holds every channel's score."""
+        return self._search(queries, vectors, k, allowed, exclude, self.models_)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        for number, model in enumerate(self.models_):
+            (folder / f"model-{number}.txt").write_text(model.model_to_string())
+        (folder / "ranker.json").write_text(json.dumps({"models": len(self.models_), "names": list(self.names_)}, indent=1))
+
+    def load(self, folder: Path, graph: Graph, task: Task) -> None:
+        import lightgbm
+
+        super().load(folder, graph, task)
+        try:
+            kept = json.loads((folder / "ranker.json").read_text())
+            texts = [(folder / f"model-{number}.txt").read_text() for number in range(kept["models"])]
+            self.models_, self.names_ = [lightgbm.Booster(model_str=text) for text in texts], kept["names"]
+        except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
+            raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
+
+    def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
+        super()._place(graph, task, rows)
+        self._stage = _Stage(self.channels, Features(graph, task))
+
+    def _search(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray | None, exclude: Ragged | None, models: Sequence[Booster]
+    ) -> Hits:
+        parts = []
+        for block in _blocks(len(queries)):
+            nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
+            pool, scores, found = self._pool(self._stage, nodes, v, max(self.pool, k), allowed, gone)
+            if models:
+                x = _stack(self._columns(self._stage, nodes, pool, scores), self.names_, len(pool.rows))
+                ranked = sum(_predict(model, x, self.threads) for model in models) / len(models)
+            else:
+                ranked = fuse(pool, found, scores, "rank", {})
+            hits = top(pool, ranked.astype(np.float32), k, scores)
+            parts.append(fill(hits, self.channels.values(), nodes, v, allowed, gone, within(self.mask_, allowed)))
+        if not parts:
+            return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+        return Hits(
+            np.concatenate([p.rows for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns},
+        )
+
+    def _pool(
+        self, stage: _Stage, queries: Nodes, vectors: Vectors | None, n: int, allowed: NDArray | None, exclude: Ragged | None
+    ) -> tuple[Ragged, Columns, dict[str, Hits]]:
+        asked = {name: channel for name, channel in stage.channels.items() if channel is not None}
+        found = {name: channel.search(queries, vectors, n, allowed, exclude) for name, channel in asked.items()}
+        pool = union(found.values(), len(queries))
+        scores = {name: pair_scores(channel, queries, vectors, pool, found[name]) for name, channel in asked.items()}
+        return pool, scores, found
+
+    def _columns(self, stage: _Stage, queries: Nodes, pool: Ragged, scores: Columns) -> Columns:
+        columns = {}
+        for name, values in scores.items():
+            columns |= {f"{name}: score": values, f"{name}: relative": relative(pool, values), f"{name}: rank": places(pool, values)}
+        return columns | stage.features(queries, pool)
+
+    def _learn_from(
+        self, stage: _Stage, queries: Queries, vectors: Vectors | None, names: Sequence[str] | None = None
+    ) -> tuple[_Rows, Sequence[str]]:
+        """The queries' examples; a query without a right candidate in its pool has none."""
+        rng, parts = np.random.default_rng(self.seed), []
+        for block in _blocks(len(queries.nodes)):
+            nodes, v, targets = queries.nodes.take(block), _take(vectors, block), queries.targets.take(block)
+            pool, scores, _ = self._pool(stage, nodes, v, self.pool, None, self._excluded(nodes))
+            columns = self._columns(stage, nodes, pool, scores)
+            names = list(columns) if names is None else names
+            width = max(pool.rows.max(initial=0), targets.rows.max(initial=0)) + 1
+            y = np.isin(pool.owner * width + pool.rows, targets.owner * width + targets.rows)
+            keep = np.bincount(pool.owner, y, minlength=len(nodes))[pool.owner] > 0
+            if self.negatives:
+                keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
+            parts.append(_Rows(_stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
+        return _Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
+
+    def _earlier(self, number: int) -> tuple[_Stage, Queries]:
+        """The channels as they would have been `number` windows ago, and who came back in the window after it."""
+        graph, task = self.graph_, self.task_
+        if not graph.dated(task.relation):
+            raise KgrecError(
+                f"retrieval.{task.name}: windows = {self.windows} needs edges with a time, {task.relation} has none; set windows = 0"
+            )
+        step = int(self.days * DAY)
+        start = horizon(graph, task.relation) - number * step
+        then, table = graph.at(start), graph.relations[task.relation].drop_nulls(["source", "target"])
+        time = table["time"].to_numpy()
+        came = table.filter((time >= start) & (time < start + step)).select("source", "target").unique(maintain_order=True)
+        source, target = (came[end].to_numpy().astype(np.int64) for end in ("source", "target"))
+        known = then.degree(task.relation, source) > 0
+        rows, owner = np.unique(source[known], return_inverse=True)
+        log.info("lambdarank learns from %d more queries, %d x %g days ago", len(rows), number, self.days)
+        channels: dict[str, Retrieval | None] = {}
+        for name, channel in self.channels.items():
+            channels[name] = None if getattr(channel, "looks_at_vectors", True) else copy.copy(channel)
+            if channels[name] is not None:
+                channels[name].build(then, task, candidates(then, task), self._encode)
+        nodes = Nodes(then, task.relation.source, rows, "query", before=np.full(len(rows), start, np.int64))
+        return _Stage(channels, Features(then, task)), Queries(nodes, Ragged.of(owner, target[known], len(rows)))
+
+    def _excluded(self, queries: Nodes) -> Ragged | None:
+        return None if self.task_.repeats else queries.read(self.task_.relation)
+
+    def _train(self, examples: Sequence[_Rows]) -> list[Booster]:
+        import lightgbm
+
+        x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
+        settings = {
+            "objective": self.objective,
+            "metric": "none",
+            "num_leaves": self.leaves,
+            "learning_rate": self.rate,
+            "lambdarank_truncation_level": self.truncation,
+            "label_gain": [0, 1],
+            "min_data_in_leaf": min(self.smallest, max(1, len(y) // (4 * self.leaves))),
+            "feature_fraction": self.columns,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "max_bin": 127,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": self.threads,
+            "verbose": -1,
+        }
+        data = lightgbm.Dataset(x, y, group=counts[counts > 0], params=settings)
+        return [lightgbm.train({**settings, "seed": self.seed + bag}, data, self.trees) for bag in range(self.bags)]
+
+
+def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
+    return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
+
+
+def _take(vectors: Vectors | None, index: NDArray[np.int64]) -> Vectors | None:
+    return None if vectors is None else vectors[index]
+
+
+def _stack(columns: Columns, names: Sequence[str], height: int) -> NDArray[np.float32]:
+    """(height, names) in the order the models know; NaN where a column is not there."""
+    x = np.full((height, len(names)), np.nan, np.float32)
+    for number, name in enumerate(names):
+        if name in columns:
+            x[:, number] = columns[name]
+    return x
+
+
+def _only(examples: _Rows, queries: NDArray[np.bool_]) -> _Rows:
+    rows = np.repeat(queries, examples.counts)
+    return _Rows(examples.x[rows], examples.y[rows], examples.counts[queries])
+
+
+def _predict(model: Booster, x: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
+    return model.predict(x, num_threads=threads) if len(x) else np.zeros(0)

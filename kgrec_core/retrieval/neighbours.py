@@ -1,0 +1,70 @@
+"""The nearest earlier queries, and what they led to: user-kNN, FAQ variants, "articles like these"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Nodes
+from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.retrieval.blockwise import Blockwise
+from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
+
+
+@dataclass(kw_only=True, eq=False)
+class Neighbours(Blockwise):
+    """Indexes the sources of the task's relation; a candidate's score is the sum of its nearest sources' similarities.
+
+    by: "vectors", the cosine of the queries' vectors; or "history", the cosine of what both met, rare targets counting more.
+    neighbours: how many sources are followed; never the query itself. half_life: days after which an edge counts half, in the
+    histories compared and in the edges followed; 0 = all alike.
+    """
+
+    by: Literal["vectors", "history"] = "vectors"
+    neighbours: int = 100
+    half_life: float = 0.0
+
+    state = ("sources_", "index_", "rarity_", "followed_")
+
+    @property
+    def looks_at_vectors(self) -> bool:
+        return self.by == "vectors"
+
+    def learn(self, encode: Encode) -> None:
+        met = matrix(self.graph_, self.task_.relation, self.now_, self.half_life)
+        self.sources_ = np.flatnonzero(np.diff(met.indptr))
+        self.rarity_ = rarity(met)
+        self.followed_ = met[self.sources_]
+        if self.by == "vectors":
+            self.index_ = _unit(encode(Nodes(self.graph_, self.task_.relation.source, self.sources_, "query")))
+        else:
+            self.index_ = unit_rows((self.followed_ @ sp.diags(self.rarity_)).tocsr())
+
+    def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
+        if self.by == "vectors":
+            near = _unit(vectors) @ self.index_.T
+        else:
+            read = profile(queries, self.task_.relation, len(self.rarity_), self.now_, half_life=self.half_life)
+            if not self.half_life:
+                read.sum_duplicates()
+                read.data[:] = 1
+            near = (unit_rows((read @ sp.diags(self.rarity_)).tocsr()) @ self.index_.T).toarray()
+        place = np.searchsorted(self.sources_, queries.rows)
+        itself = (
+            self.sources_[np.minimum(place, len(self.sources_) - 1)] == queries.rows if len(self.sources_) else np.zeros(len(near), bool)
+        )
+        near[np.flatnonzero(itself), place[itself]] = 0
+        if self.neighbours < near.shape[1]:
+            near[near < -np.partition(-near, self.neighbours - 1, axis=1)[:, self.neighbours - 1 : self.neighbours]] = 0
+        return (sp.csr_matrix(np.maximum(near, 0)) @ self.followed_).toarray()
+
+    def _cells(self) -> int:
+        return max(len(self.mask_), len(self.sources_))
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,106 @@
+"""Pools: the sparse union of several channels' candidates, and rankings made of it. Never a queries x candidates matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Nodes, Ragged
+from kgrec_core.interfaces import Hits, Retrieval, Vectors
+
+
+def union(hits: Iterable[Hits], n: int) -> Ragged:
+    """Every candidate that some channel found, once per query, by row."""
+    owners, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for found in hits:
+        owner, column = np.nonzero(found.rows >= 0)
+        owners.append(owner)
+        rows.append(found.rows[owner, column])
+    owner, row = np.concatenate(owners), np.concatenate(rows)
+    width = int(row.max(initial=0)) + 1
+    keys = np.unique(owner * width + row)
+    return Ragged.of(keys // width, keys % width, n)
+
+
+def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: float = np.nan) -> NDArray[np.float32]:
+    """(len(pool.rows),) the hits' scores (or other (n, k) values) for the pairs of a pool made by `union`; else `missing`."""
+    out = np.full(len(pool.rows), missing, np.float32)
+    owner, column = np.nonzero(hits.rows >= 0)
+    width = max(int(pool.rows.max(initial=0)), int(hits.rows.max(initial=0))) + 1
+    keys, wanted = pool.owner * width + pool.rows, owner * width + hits.rows[owner, column]
+    place = np.searchsorted(keys, wanted)
+    known = keys[np.minimum(place, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), bool)
+    out[place[known]] = (hits.scores if values is None else values)[owner, column][known]
+    return out
+
+
+def places(pool: Ragged, scores: NDArray) -> NDArray[np.int64]:
+    """(len(pool.rows),) the rank, from 0, of every pair in its query; equal scores: the lower row first, NaN last."""
+    order = np.lexsort((-scores, pool.owner))
+    out = np.empty(len(order), np.int64)
+    out[order] = np.arange(len(order)) - pool.indptr[:-1][pool.owner]
+    return out
+
+
+def relative(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores divided by the best one of the query; 0 where that is not positive."""
+    best = np.zeros(len(pool.indptr) - 1, np.float32)
+    np.fmax.at(best, pool.owner, scores)
+    return np.where(best > 0, 1 / np.where(best > 0, best, 1), 0).astype(np.float32)[pool.owner] * scores
+
+
+def top(pool: Ragged, scores: NDArray, k: int, columns: Mapping[str, NDArray[np.float32]]) -> Hits:
+    """The k best of every query, with the pool's further columns beside them."""
+    n, place, owner = len(pool.indptr) - 1, places(pool, scores), pool.owner
+    kept = place < k
+    rows, best = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+    rows[owner[kept], place[kept]], best[owner[kept], place[kept]] = pool.rows[kept], scores[kept]
+    beside = {}
+    for name, values in columns.items():
+        beside[name] = np.full((n, k), np.nan, np.float32)
+        beside[name][owner[kept], place[kept]] = values[kept]
+    return Hits(rows, best, beside)
+
+
+def pair_scores(channel: Retrieval, queries: Nodes, vectors: Vectors | None, pool: Ragged, hits: Hits) -> NDArray[np.float32]:
+    """A channel's score of every pair of the pool; of a channel without `score` those of its own hits, else NaN."""
+    score = getattr(channel, "score", None)
+    return lookup(hits, pool) if score is None else score(queries, vectors, pool)
+
+
+def fill(
+    hits: Hits,
+    channels: Iterable[Retrieval],
+    queries: Nodes,
+    vectors: Vectors | None,
+    allowed: NDArray[np.bool_] | None,
+    exclude: Ragged | None,
+    living: NDArray[np.bool_],
+) -> Hits:
+    """Queries with fewer than min(k, allowed and not excluded) hits are filled up from the first channels that find more.
+
+    living: (size,) the allowed candidates. What is appended scores below everything that was there.
+    """
+    k = hits.rows.shape[1]
+    want = np.full(len(queries), np.count_nonzero(living))
+    if exclude is not None and len(exclude.rows):
+        known = exclude.keep(exclude.rows < len(living))
+        pairs = np.unique(known.owner * len(living) + known.rows)
+        want -= np.bincount(pairs // len(living), living[pairs % len(living)], minlength=len(queries)).astype(np.int64)
+    want = np.minimum(want, k)
+    for channel in channels:
+        short = np.flatnonzero((hits.rows >= 0).sum(1) < want)
+        if not len(short):
+            break
+        more = channel.search(
+            queries.take(short), None if vectors is None else vectors[short], k, allowed, None if exclude is None else exclude.take(short)
+        )
+        for at, query in enumerate(short):
+            have = int((hits.rows[query] >= 0).sum())
+            new = more.rows[at][(more.rows[at] >= 0) & ~np.isin(more.rows[at], hits.rows[query])][: k - have]
+            lowest = min(hits.scores[query, have - 1], 0.0) if have else 0.0
+            hits.rows[query, have : have + len(new)] = new
+            hits.scores[query, have : have + len(new)] = lowest - 1 - np.arange(len(new))
+    return hits

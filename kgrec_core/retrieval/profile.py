@@ -1,0 +1,102 @@
+"""Histories as sparse matrices: what the item-item and user-user channels multiply."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation
+
+DAY = 86_400_000_000  # microseconds
+
+
+def horizon(graph: Graph, relation: Relation) -> int:
+    """The present of a graph: `as_of`, or just after the relation's latest edge. 0 where nothing is dated.
+
+    The clock would do as well for a live shop, but turn every "bought last week" of an older data set into years.
+    """
+    if graph.as_of is not None:
+        return graph.as_of
+    latest = graph.relations[relation]["time"].max() if graph.dated(relation) else None
+    return 0 if latest is None else int(latest) + 1
+
+
+def moments(queries: Nodes, now: int) -> NDArray[np.int64]:
+    """(n,) the time each query is asked at: its `before`, else `now`."""
+    return np.full(len(queries), now, np.int64) if queries.before is None else queries.before
+
+
+def fading(age: NDArray, half_life: float) -> NDArray[np.float32]:
+    """Halves every `half_life` days of `age` (microseconds); 0 = no fading. Stops after 100 halvings: float32 ends there."""
+    if not half_life:
+        return np.ones(len(age), np.float32)
+    return (0.5 ** np.clip(age / (DAY * half_life), 0, 100)).astype(np.float32)
+
+
+def events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int64] | None]:
+    """The queries' edges, each (target, time) once per query and oldest first, with their times; undated: all, None."""
+    found = queries.read(relation)
+    if relation not in queries.graph.relations or not queries.graph.dated(relation):
+        return found, None
+    time = queries.graph.values(relation, "time", found.edges)
+    order = np.lexsort((found.rows, time, found.owner))
+    same = np.ones((len(order), 3), bool)
+    for column, values in enumerate((found.owner, time, found.rows)):
+        same[1:, column] = values[order][1:] == values[order][:-1]
+    keep = np.ones(len(order), bool)
+    keep[order] = ~same.all(1) | (np.arange(len(order)) == 0)
+    return found.keep(keep), time[keep]
+
+
+def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: float = 1.0, half_life: float = 0.0) -> sp.csr_matrix:
+    """(n, size) float32: the queries' histories, read through `Nodes.read` only.
+
+    decay: weight decay^(m - j) of the j-th of m edges. half_life: instead, .5^(days since / half_life), summed over events.
+    Targets beyond `size`, new since the channel was built, are left out.
+    """
+    if half_life:
+        found, time = events(queries, relation)
+        age = np.zeros(len(found.rows)) if time is None else moments(queries, now)[found.owner] - time
+        weight = fading(age, half_life)
+    else:
+        found = queries.read(relation)
+        place = found.indptr[1:][found.owner] - 1 - np.arange(len(found.rows))
+        weight = (decay**place).astype(np.float32)
+    known = found.rows < size
+    return sp.csr_matrix((weight[known], (found.owner[known], found.rows[known])), shape=(len(queries), size), dtype=np.float32)
+
+
+def matrix(graph: Graph, relation: Relation, now: int, half_life: float = 0.0, per: str = "source") -> sp.csr_matrix:
+    """(sources or events, targets) float32: 1 for a pair that met, or with a half-life the sum of its faded events.
+
+    per: "event" makes a row of every basket, i.e. of what a source met at one time.
+    """
+    table = graph.relations[relation].drop_nulls(["source", "target"])
+    dated = "time" in table.columns
+    table = table.select("source", "target", *(["time"] if dated else [])).unique(maintain_order=True)
+    if per == "event" and dated:
+        rows = table.select(pl.struct("source", "time").rank("dense") - 1).to_series().to_numpy().astype(np.int64)
+        height = int(rows.max(initial=-1)) + 1
+    else:
+        rows, height = table["source"].to_numpy().astype(np.int64), graph.size(relation.source)
+    weight = fading(now - table["time"].to_numpy(), half_life) if dated else np.ones(len(table), np.float32)
+    shape = (height, graph.size(relation.target))
+    built = sp.csr_matrix((weight, (rows, table["target"].to_numpy().astype(np.int64))), shape=shape, dtype=np.float32)
+    if not half_life:
+        built.data[:] = 1
+    return built
+
+
+def unit_rows(m: sp.csr_matrix) -> sp.csr_matrix:
+    """Every row divided by its Euclidean length; empty rows stay."""
+    length = np.sqrt(np.asarray(m.multiply(m).sum(1)).ravel())
+    return (sp.diags((1 / np.where(length > 0, length, 1)).astype(np.float32)) @ m).tocsr().astype(np.float32)
+
+
+def rarity(m: sp.csr_matrix) -> NDArray[np.float32]:
+    """(columns,) smoothed inverse document frequency, log((1 + rows in use) / (1 + rows that have it)) + 1."""
+    have = np.bincount(m.indices, minlength=m.shape[1])
+    used = np.count_nonzero(np.diff(m.indptr))
+    return (np.log((1 + used) / (1 + have)) + 1).astype(np.float32)

@@ -1,0 +1,27 @@
+"""What the query met before, often and lately: the strongest single signal where people buy again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Nodes
+from kgrec_core.interfaces import Vectors
+from kgrec_core.retrieval.blockwise import Blockwise
+from kgrec_core.retrieval.profile import profile
+
+
+@dataclass(kw_only=True, eq=False)
+class Repeat(Blockwise):
+    """The query's own targets, each event counting .5^(days ago / half_life); undated edges count 1.
+
+    half_life: days; 0 counts all events alike.
+    """
+
+    half_life: float = 60.0
+
+    def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
+        half_life = self.half_life or np.inf
+        return profile(queries, self.task_.relation, len(self.mask_), self.now_, half_life=half_life).toarray()

@@ -1,0 +1,219 @@
+"""Every channel that scores blocks: the known answer, and what all of them promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.ease import Ease
+from kgrec_core.retrieval.neighbours import Neighbours
+from kgrec_core.retrieval.popular import Popular
+from kgrec_core.retrieval.repeat import Repeat
+
+DAY = 86_400_000_000
+BUYS = Relation("user", "buys", "item")
+FINDS = {
+    "cooccurrence": lambda: Cooccurrence(),
+    "cooccurrence, by time": lambda: Cooccurrence(half_life=5.0),
+    "ease": lambda: Ease(l2=1.0),
+    "ease, by time": lambda: Ease(l2=1.0, half_life=5.0),
+    "neighbours, history": lambda: Neighbours(by="history", neighbours=10),
+    "neighbours, vectors": lambda: Neighbours(by="vectors", neighbours=10),
+}
+ALL = FINDS | {
+    "repeat": lambda: Repeat(half_life=2.0),
+    "popular": lambda: Popular(days=0),
+    "popular, fading": lambda: Popular(days=15, half_life=2.0),
+    "cooccurrence, baskets": lambda: Cooccurrence(per="event"),
+}
+
+
+def built(make, board):
+    channel = make()
+    channel.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    return channel
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_finds_the_item_of_its_colour_that_is_lacking(name, board):
+    hits = built(FINDS[name], board).search(board.nodes, board.encode(board.nodes), 1, exclude=board.history())
+    assert (hits.rows[:, 0] == board.lacks).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pairs_score_as_hits_do_and_hits_are_sorted(name, board):
+    channel, vectors = built(ALL[name], board), board.encode(board.nodes)
+    hits = channel.search(board.nodes, vectors, 8)
+    owner, column = np.nonzero(hits.rows >= 0)
+    scores = channel.score(board.nodes, vectors, Ragged.of(owner, hits.rows[owner, column], len(board.nodes)))
+    np.testing.assert_allclose(scores, hits.scores[owner, column], rtol=1e-6)
+    assert (hits.scores[:, :-1] >= hits.scores[:, 1:]).all()
+    assert np.isneginf(hits.scores[hits.rows < 0]).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_allowed_and_exclude_are_kept(name, board):
+    channel, vectors = built(ALL[name], board), board.encode(board.nodes)
+    allowed = np.arange(15) % 3 > 0  # shorter than the 20 items: the rest is not allowed
+    exclude = board.history().last(2)
+    hits = channel.search(board.nodes, vectors, 20, allowed, exclude)
+    rows = hits.rows[hits.rows >= 0]
+    assert len(rows) or "baskets" in name
+    assert rows.max(initial=0) < 15
+    assert allowed[rows].all()
+    gone = set(zip(exclude.owner, exclude.rows, strict=True))
+    assert not gone & {(q, r) for q, row in enumerate(hits.rows) for r in row}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_saved_and_loaded_it_finds_the_same(name, board, tmp_path):
+    channel, vectors = built(ALL[name], board), board.encode(board.nodes)
+    channel.save(tmp_path / "channel")
+    other = ALL[name]()
+    other.load(tmp_path / "channel", board.graph, board.task)
+    ours, theirs = (c.search(board.nodes, vectors, 7) for c in (channel, other))
+    np.testing.assert_array_equal(ours.rows, theirs.rows)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_damaged_folder_is_refused(name, board, tmp_path):
+    built(ALL[name], board).save(tmp_path)
+    file = tmp_path / "channel.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(KgrecError, match="fit again"):
+        ALL[name]().load(tmp_path, board.graph, board.task)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_extended_leaves_the_original_alone(name, board):
+    channel, vectors = built(ALL[name], board), board.encode(board.nodes)
+    before = channel.search(board.nodes, vectors, 5)
+    more = board.graph.join(Graph({"item": pl.DataFrame({"id": ["new"]})}))
+    other = channel.extended(more, Nodes(more, "item", np.array([20]), "candidate"), board.encode)
+    np.testing.assert_array_equal(other.search(replace(board.nodes, graph=more), vectors, 5).rows, before.rows)
+    np.testing.assert_array_equal(channel.search(board.nodes, vectors, 5).rows, before.rows)
+    assert len(channel.mask_) == 20
+    assert other.mask_[20]
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 19), st.integers(20, 40)), max_size=30))
+def test_what_is_later_than_the_query_changes_no_score(name, board, later):
+    """Matrices are learnt from the view's graph; histories and windows are cut at the query's `before`."""
+    source, target, day = zip(*later, strict=True) if later else ((), (), ())
+    table = pl.DataFrame({"source": source, "target": target, "time": [d * DAY for d in day]}, schema=board.graph.relations[BUYS].schema)
+    grown = board.graph.with_edges({**board.graph.relations, BUYS: pl.concat([board.graph.relations[BUYS], table])})
+    channel, vectors = built(ALL[name], board), board.encode(board.nodes)
+    cut = channel.search(board.nodes, vectors, 20)
+    if name.startswith(("repeat", "popular")):
+        channel.build(grown, board.task, candidates(grown, board.task), board.encode)
+    hits = channel.search(replace(board.nodes, graph=grown), vectors, 20)
+    np.testing.assert_array_equal(hits.rows, cut.rows)
+    np.testing.assert_allclose(hits.scores, cut.scores, rtol=1e-6)
+
+
+def small(targets, times=None, users=3):
+    """One user's edges, in order; times in days."""
+    n = len(targets)
+    columns = {"source": np.zeros(n), "target": targets} | ({} if times is None else {"time": [t * DAY for t in times]})
+    schema = {"source": pl.UInt32, "target": pl.UInt32} | ({} if times is None else {"time": pl.Int64})
+    entities = {"user": pl.DataFrame({"id": [str(i) for i in range(users)]}), "item": pl.DataFrame({"id": [str(i) for i in range(6)]})}
+    return Graph(entities, {BUYS: pl.DataFrame(columns).cast(schema)}), Task("buys", BUYS, repeats=True)
+
+
+def ask(channel, graph, task, before=None, k=3):
+    channel.build(graph, task, candidates(graph, task), None)
+    when = None if before is None else np.array([before * DAY])
+    return channel.search(Nodes(graph, "user", np.array([0]), "query", before=when), None, k)
+
+
+def test_repeat_weighs_events_by_age_and_counts_a_basket_once():
+    hits = ask(Repeat(half_life=10.0), *small([1, 1, 2, 2, 3], [0, 10, 20, 20, 5]), before=20.5)
+    half = 0.5 ** (0.5 / 10)
+    np.testing.assert_array_equal(hits.rows, [[2, 1, 3]])
+    np.testing.assert_allclose(hits.scores, [[half, half * (0.25 + 0.5), half * 0.5**1.5]], rtol=1e-5)
+
+
+def test_repeat_counts_undated_edges():
+    hits = ask(Repeat(), *small([4, 2, 2]))
+    np.testing.assert_array_equal(hits.rows, [[2, 4, -1]])
+    np.testing.assert_array_equal(hits.scores[0, :2], [2, 1])
+
+
+def test_repeat_still_finds_what_is_many_half_lives_old():
+    assert ask(Repeat(half_life=1.0), *small([4], [0]), before=10_000).rows[0, 0] == 4
+
+
+def test_popular_counts_its_window_only():
+    graph, task = small([1, 1, 1, 2, 2, 3], [0, 1, 2, 8, 9, 12])
+    np.testing.assert_array_equal(ask(Popular(days=5), graph, task, before=12).rows, [[2, -1, -1]])
+    np.testing.assert_array_equal(ask(Popular(days=0), graph, task, before=12).scores[0, :2], [3, 2])
+    np.testing.assert_array_equal(ask(Popular(days=5), graph, task).rows, [[2, 3, -1]])  # no `before`: the graph's present
+
+
+def test_cooccurrence_is_the_cosine_of_counts_weighted_by_place(board):
+    channel = built(lambda: Cooccurrence(decay=0.5), board)
+    x = np.zeros((40, 20))
+    table = board.graph.relations[BUYS]
+    x[table["source"], table["target"]] = 1
+    cosine = (x.T @ x) / np.sqrt(np.outer(x.sum(0), x.sum(0)))
+    np.fill_diagonal(cosine, 0)
+    expected = sum(0.5**place * cosine[item] for place, item in enumerate(board.history().take(np.array([7])).rows[::-1]))
+    np.testing.assert_allclose(channel.scores(board.nodes.take([7]), None)[0], expected, rtol=1e-5)
+
+
+def test_cooccurrence_by_basket_sees_only_one_time():
+    graph, task = small([0, 1, 2, 3], [1, 1, 2, 2])
+    np.testing.assert_array_equal(ask(Cooccurrence(per="event", decay=0.0), graph, task).rows, [[2, -1, -1]])
+
+
+def test_cooccurrence_reads_further_relations():
+    views = Relation("user", "views", "page")
+    graph, _ = small([5], [1])
+    pages = pl.DataFrame({"source": [0, 1, 1], "target": [0, 0, 1]}, schema={"source": pl.UInt32, "target": pl.UInt32})
+    graph = Graph({**graph.entities, "page": pl.DataFrame({"id": ["a", "b"]})}, {**graph.relations, views: pages})
+    task, other = Task("buys", BUYS, (views,)), Nodes(graph, "user", np.array([1]), "query")
+    for relations, expected in (((), -1), (("views",), 5)):
+        channel = Cooccurrence(relations=relations)
+        channel.build(graph, task, candidates(graph, task), None)
+        assert channel.search(other, None, 1).rows[0, 0] == expected
+    with pytest.raises(KgrecError, match="did you mean 'views'"):
+        Cooccurrence(relations=["view"]).build(graph, task, candidates(graph, task), None)
+
+
+def test_ease_is_the_closed_form_and_keeps_the_largest(board):
+    x = np.zeros((40, 20))
+    table = board.graph.relations[BUYS]
+    x[table["source"], table["target"]] = 1
+    inverse = np.linalg.inv(x.T @ x + 3 * np.eye(20))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    np.testing.assert_allclose(built(lambda: Ease(l2=3.0), board).weights_.toarray(), weights, atol=1e-5)
+    assert (np.diff(built(lambda: Ease(l2=3.0, keep=4), board).weights_.indptr) == 4).all()
+    with pytest.raises(KgrecError, match=r"20 targets .* limit is 19"):
+        built(lambda: Ease(limit=19), board)
+
+
+def test_neighbours_never_follow_the_query_itself():
+    graph, task = small([1, 1, 1])
+    assert (ask(Neighbours(by="history"), graph, task).rows == -1).all()
+
+
+def test_without_queries_or_edges_nothing_is_found(board):
+    empty = board.graph.with_edges({BUYS: board.graph.relations[BUYS].clear()})
+    for name, make in ALL.items():
+        channel = make()
+        channel.build(empty, board.task, candidates(empty, board.task), board.encode)
+        nodes = replace(board.nodes, graph=empty)
+        assert (channel.search(nodes, board.encode(nodes), 3).rows == -1).all(), name
+        assert channel.search(nodes.take(slice(0)), board.encode(nodes)[:0], 3).rows.shape == (0, 3), name

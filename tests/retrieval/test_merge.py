@@ -1,0 +1,100 @@
+"""Merging channels, and what the re-rankers promise on k."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Ragged, candidates
+from kgrec_core.interfaces import Hits
+from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.exact import Exact
+from kgrec_core.retrieval.lambdarank import Lambdarank
+from kgrec_core.retrieval.merge import Merge
+from kgrec_core.retrieval.pool import lookup, places, relative, union
+from kgrec_core.retrieval.popular import Popular
+from kgrec_core.retrieval.repeat import Repeat
+
+
+class Says:
+    """A channel that always finds the same rows."""
+
+    def __init__(self, *rows: int) -> None:
+        self.rows = np.array(rows)
+
+    def build(self, graph, task, candidates, encode) -> None:
+        pass
+
+    def search(self, queries, vectors, k, allowed=None, exclude=None) -> Hits:
+        rows = np.full((len(queries), k), -1)
+        rows[:, : len(self.rows)] = self.rows[:k]
+        return Hits(rows, np.where(rows >= 0, 10.0 - np.arange(k), -np.inf).astype(np.float32))
+
+
+def merged(board, k=4, **parameters):
+    merge = Merge(**parameters)
+    merge.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    return merge.search(board.nodes, board.encode(board.nodes), k)
+
+
+def test_reciprocal_rank_fusion(board):
+    hits = merged(board, channels={"a": Says(1, 2, 3), "b": Says(2, 9)})
+    np.testing.assert_array_equal(hits.rows[0], [2, 1, 9, 3])
+    np.testing.assert_allclose(hits.scores[0], [1 / 62 + 1 / 61, 1 / 61, 1 / 62, 1 / 63], rtol=1e-6)
+    np.testing.assert_array_equal(hits.columns["b"][0], np.array([10, np.nan, 9, np.nan], np.float32))
+
+
+def test_weighted_scores_are_relative_to_the_best(board):
+    hits = merged(board, channels={"a": Says(1, 2), "b": Says(2)}, by="score", weights={"a": 0.5}, k=2)
+    np.testing.assert_array_equal(hits.rows[0], [2, 1])
+    np.testing.assert_allclose(hits.scores[0], [1 + 0.45, 0.5], rtol=1e-6)
+
+
+def test_mistakes(board):
+    with pytest.raises(KgrecError, match="no channel is called 'aa'; did you mean 'a'"):
+        merged(board, channels={"a": Says(1)}, weights={"aa": 1.0})
+    with pytest.raises(KgrecError, match="no channel to rank"):
+        merged(board, channels={})
+
+
+@pytest.mark.parametrize("make", [Merge, Lambdarank])
+@pytest.mark.parametrize("k", [1, 12, 50])
+def test_exactly_k_where_a_channel_guarantees_it(make, k, board):
+    part = make(channels={"repeat": Repeat(), "alike": Cooccurrence(), "semantic": Exact(device="cpu")}, pool=3)
+    part.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    allowed = np.arange(20) != 4
+    exclude = board.history().last(5)
+    hits = part.search(board.nodes, board.encode(board.nodes), k, allowed, exclude)
+    for query, row in enumerate(hits.rows):
+        gone = {4, *exclude.take(np.array([query])).rows.tolist()}
+        found = row[row >= 0].tolist()
+        assert len(found) == min(k, 20 - len(gone)) == len(set(found))
+        assert not gone & set(found)
+        assert (row[len(found) :] == -1).all()
+    assert (hits.scores[:, :-1] >= hits.scores[:, 1:]).all()
+
+
+@pytest.mark.parametrize("make", [Merge, Lambdarank])
+def test_extended_finds_the_new_candidate_and_the_original_does_not(make, board):
+    import polars as pl
+
+    part = make(channels={"popular": Popular(days=0), "semantic": Exact(device="cpu")}, pool=30)
+    part.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    more = board.graph.join(Graph({"item": pl.DataFrame({"id": ["new"]})}))
+    other = part.extended(more, Nodes(more, "item", np.array([20]), "candidate"), board.encode)
+    vectors = board.encode(board.nodes)
+    assert (other.search(board.nodes, vectors, 25).rows == 20).any(1).all()
+    assert not (part.search(board.nodes, vectors, 25).rows == 20).any()
+
+
+def test_pools():
+    a = Hits(np.array([[5, 2], [1, -1]]), np.array([[4, 2], [3, -np.inf]], np.float32))
+    b = Hits(np.array([[2], [7]]), np.array([[1], [8]], np.float32))
+    pool = union([a, b], 2)
+    assert (pool.owner.tolist(), pool.rows.tolist()) == ([0, 0, 1, 1], [2, 5, 1, 7])
+    np.testing.assert_array_equal(lookup(a, pool), np.array([2, 4, 3, np.nan], np.float32))
+    np.testing.assert_array_equal(places(pool, np.array([1, 9, 0, 0])), [1, 0, 0, 1])
+    np.testing.assert_array_equal(relative(pool, np.array([2, 4, -3, -1], np.float32)), [0.5, 1, 0, 0])
+    assert len(union([], 3).indptr) == 4
+    assert isinstance(pool, Ragged)
