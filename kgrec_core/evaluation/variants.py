@@ -1,0 +1,56 @@
+"""Which targets count and which candidates compete: the whole ranking, or one question of it at a time.
+
+Each function gives a Case of the same queries in the same order, so values of different cases stay comparable per query.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Graph, Queries, Ragged, Task
+
+
+class Case(NamedTuple):
+    """Queries with the targets that count, and the rows that are out of the ranking (None = none)."""
+
+    queries: Queries
+    exclude: Ragged | None
+
+
+def whole(queries: Queries, task: Task) -> Case:
+    """All targets; the history is out of the ranking unless the task allows repeats."""
+    return Case(queries, None if task.repeats else history(queries, task))
+
+
+def new_only(queries: Queries, task: Task) -> Case:
+    """Only targets that are not in the query's history, which is out of the ranking."""
+    known = history(queries, task)
+    return Case(_only(queries, ~_within(queries.targets, known)), known)
+
+
+def repeat_only(queries: Queries, task: Task) -> Case:
+    """Only targets that are in the query's history; everything is ranked."""
+    return Case(_only(queries, _within(queries.targets, history(queries, task))), None)
+
+
+def cold(queries: Queries, task: Task, known: Graph) -> Case:
+    """Only targets without an edge of the task in `known`, the training view's graph; ranked as in `whole`."""
+    edges = known.degree(task.relation, queries.targets.rows, inverse=True)
+    return Case(_only(queries, edges == 0), whole(queries, task).exclude)
+
+
+def history(queries: Queries, task: Task) -> Ragged:
+    """What each query is linked to already by the task's own relation, as far as it may know."""
+    return queries.nodes.read(task.relation)
+
+
+def _only(queries: Queries, mask: NDArray[np.bool_]) -> Queries:
+    return Queries(queries.nodes, queries.targets.keep(mask))
+
+
+def _within(targets: Ragged, lists: Ragged) -> NDArray[np.bool_]:
+    width = max(targets.rows.max(initial=0), lists.rows.max(initial=0)) + 1
+    return np.isin(targets.owner * width + targets.rows, lists.owner * width + lists.rows)
