@@ -1,0 +1,187 @@
+"""Variants and the floor, on worlds whose right answer is known beforehand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.evaluation.floor import rank_floor
+from kgrec_core.evaluation.variants import cold, new_only, repeat_only, whole
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View
+from kgrec_core.split import Split, split
+
+BUYS, MADE_BY = Relation("user", "buys", "item"), Relation("item", "made_by", "brand")
+DAY = 86_400_000_000
+
+
+def edges(source, target, time=None):
+    columns = {"source": source, "target": target} | ({} if time is None else {"time": time})
+    return pl.DataFrame(columns, {c: pl.Int64 if c == "time" else pl.UInt32 for c in columns})
+
+
+def ids(n, **columns):
+    return pl.DataFrame({"id": [str(i) for i in range(n)], **columns})
+
+
+def checkerboard(users=40, items=20, **columns):
+    """Even users buy even items, odd users odd ones: all of them but one, in an order of their own."""
+    draw = np.random.default_rng(0)
+    bought = [(u, i, t) for u in range(users) for t, i in enumerate(draw.permutation(np.arange(u % 2, items, 2))[:-1])]
+    source, target, time = map(list, zip(*bought, strict=True))
+    return Graph({"user": ids(users), "item": ids(items, **columns)}, {BUYS: edges(source, target, time)})
+
+
+def views(graph, task, **how):
+    return split(Dataset(graph, (task,)), Split(**how))
+
+
+def test_cooccurrence_knows_the_colour_of_the_checkerboard():
+    task = Task("buys", BUYS)
+    of = views(checkerboard(), task, by="last")
+    floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@2", "ndcg@10"])
+    assert floor.settings["neighbours"]["weights"] == {"cooccurrence": 1}
+    np.testing.assert_array_equal(floor.values["neighbours"]["hit_rate@2"], 1)  # two items of the colour are left
+    assert floor.values["popularity"]["hit_rate@2"].mean() < 0.6
+    assert "frequency" not in floor.values
+
+
+@pytest.mark.parametrize("component", ["text", "graph"])
+def test_text_and_graph_find_what_was_never_bought(component):
+    """Targets are held out: only their words, or their brand, say their colour."""
+    task, graph = Task("buys", BUYS), checkerboard(text=["white dove" if i % 2 else "black crow" for i in range(20)])
+    made_by = edges(range(20), [i % 2 for i in range(20)])
+    graph = Graph({**graph.entities, "brand": ids(2)}, {**graph.relations, MADE_BY: made_by}, frozenset([MADE_BY]))
+    of = views(graph, task, by="targets", test=0.2, validation=0.2)
+    with_it = rank_floor(of["select"], of["test"], task, metrics=["mrr"], components=["cooccurrence", component])
+    assert with_it.settings["neighbours"]["weights"][component] > 0
+    without = rank_floor(of["select"], of["test"], task, metrics=["mrr"], components=["cooccurrence"])
+    assert np.nanmean(with_it.values["neighbours"]["mrr"]) > np.nanmean(without.values["neighbours"]["mrr"]) + 0.1
+
+
+def test_a_question_is_its_own_profile():
+    """Support: no history, the words of the question lead to the answer; so do single characters of Chinese."""
+    task = Task("answer", Relation("question", "answered_by", "answer"))
+    words = ["parcel late", "password lost", "invoice wrong", "退款 未到"]
+    graph = Graph(
+        {
+            "question": ids(40, text=[f"help my {words[i % 4]} {i}" for i in range(40)]),
+            "answer": ids(4, text=[f"{w} advice" for w in words]),
+        },
+        {task.relation: edges(range(40), [i % 4 for i in range(40)])},
+    )
+    of = views(graph, task, by="random", test=0.3, validation=0.3)
+    floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@1"])
+    assert np.nanmean(floor.values["neighbours"]["hit_rate@1"]) == 1
+
+
+def test_frequency_counts_baskets_and_recency_is_chosen_on_select():
+    """Everybody bought 0 three times long ago and 1 once lately; then either the new or the old returns."""
+    task = Task("buys", BUYS, repeats=True)
+    # Item 2 stands on five lines of one early basket: one moment, one count.
+    history = [(0, 0), (0, 10), (0, 20), (1, 300), *[(2, 5)] * 5]
+    for returns, expected in ((1, True), (0, False)):
+        bought = [(u, i, t * DAY) for u in range(12) for i, t in [*history, (returns, 310), (returns, 320)]]
+        graph = Graph({"user": ids(12), "item": ids(30)}, {BUYS: edges(*map(list, zip(*bought, strict=True)))})
+        of = views(graph, task, by="time", test="1970-11-17", validation="10d")
+        floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@1", "mrr"])
+        life = floor.settings["frequency"]["half_life_days"]
+        assert (life is not None and life < 180) == expected
+        np.testing.assert_array_equal(floor.values["frequency"]["hit_rate@1"], 1)
+        np.testing.assert_array_equal(floor.values["neighbours"]["hit_rate@1"], 1)
+
+
+def test_neighbours_are_what_the_definition_says(monkeypatch):
+    """The same floor in dense matrices, query by query, with fixed decay and weights."""
+    monkeypatch.setattr("kgrec_core.evaluation.floor.DECAYS", (0.7,))
+    monkeypatch.setattr("kgrec_core.evaluation.floor.WEIGHTS", (0.6,))
+    draw, task, users, items = np.random.default_rng(5), Task("buys", BUYS), 30, 25
+    orders = [draw.permutation(items)[: draw.integers(4, 9)] for _ in range(users)]
+    bought = [(u, i, t) for u, of in enumerate(orders) for t, i in enumerate(of)]
+    words = draw.integers(0, 2, (items, 6))
+    text = [" ".join(f"w{j}" for j in np.flatnonzero(row)) for row in words]
+    brand = draw.integers(0, 4, items)
+    relations = {BUYS: edges(*map(list, zip(*bought, strict=True))), MADE_BY: edges(range(items), brand)}
+    graph = Graph({"user": ids(users), "item": ids(items, text=text), "brand": ids(4)}, relations, frozenset([MADE_BY]))
+    of = views(graph, task, by="last")
+    got = rank_floor(of["select"], of["test"], task, metrics=["mrr"], rebuild=False).values["neighbours"]["mrr"]
+
+    def unit(x):
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+    def features(x):
+        return unit(x * (np.log((1 + items) / (1 + (x > 0).sum(0))) + 1))
+
+    known = np.zeros((users, items))
+    for user, order in enumerate(orders):
+        known[user, order[:-2]] = 1
+    together = unit(known.T) @ unit(known.T).T
+    np.fill_diagonal(together, 0)
+    by_text, by_brand = features(words.astype(float)), features(np.eye(4)[brand])
+    for user, (*history, target) in enumerate(orders):
+        profile = np.zeros(items)
+        profile[history] = 0.7 ** np.arange(len(history) - 1, -1, -1)
+        left = np.setdiff1d(np.arange(items), history)
+        parts = [(profile @ k)[left] for k in (together, by_text @ by_text.T, by_brand @ by_brand.T)]
+        score = sum(w * p / (p.max() or 1) for w, p in zip((1, 0.6, 0.6), parts, strict=True))
+        own = score[left == target]
+        rank = 1 + (score > own + 1e-5).sum() + ((abs(score - own) < 1e-5).sum() - 1) / 2
+        assert got[user] == pytest.approx(1 / rank)
+
+
+def test_settings_do_not_see_the_test_targets():
+    task, graph = Task("buys", BUYS, repeats=True), checkerboard()
+    of = views(graph, task, by="last")
+    test = of["test"].queries["buys"]
+    other = View(
+        of["test"].graph, {"buys": Queries(test.nodes, Ragged(test.targets.indptr, test.targets.rows[::-1].copy(), test.targets.edges))}
+    )
+    assert rank_floor(of["select"], of["test"], task).settings == rank_floor(of["select"], other, task).settings
+
+
+def test_without_a_target_or_with_an_unknown_component_it_says_so():
+    task = Task("buys", BUYS)
+    of = views(checkerboard(), task, by="last")
+    asked = of["select"].queries["buys"]
+    none = View(of["select"].graph, {"buys": Queries(asked.nodes, Ragged.empty(len(asked.nodes)))})
+    with pytest.raises(KgrecError, match=r"widen split\.validation"):
+        rank_floor(none, of["test"], task)
+    with pytest.raises(KgrecError, match="did you mean 'text'"):
+        rank_floor(of["select"], of["test"], task, components=["texts"])
+
+
+def test_variants_part_the_targets():
+    graph = Graph({"user": ids(2), "item": ids(5)}, {BUYS: edges([0, 0, 1], [1, 2, 3])})
+    queries = Queries(
+        Nodes(graph, "user", np.array([0, 1, 0]), "query"), Ragged(np.array([0, 3, 4, 4]), np.array([2, 3, 4, 3]), np.full(4, -1))
+    )
+    task, repeats = Task("buys", BUYS), Task("buys", BUYS, repeats=True)
+    lists = lambda r: [r.take(np.array([i])).rows.tolist() for i in range(3)]  # noqa: E731
+    assert lists(whole(queries, task).exclude) == [[1, 2], [3], [1, 2]] and whole(queries, repeats).exclude is None
+    case = new_only(queries, repeats)
+    assert lists(case.queries.targets) == [[3, 4], [], []] and lists(case.exclude) == [[1, 2], [3], [1, 2]]
+    case = repeat_only(queries, repeats)
+    assert lists(case.queries.targets) == [[2], [3], []] and case.exclude is None
+    assert lists(cold(queries, task, graph).queries.targets) == [[4], [], []]
+
+
+DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared/data"))
+
+
+NEEDS = pytest.mark.skipif(not (DATA / "amazon_beauty").is_dir(), reason=f"no amazon_beauty in KGREC_DATA ({DATA})")
+
+
+@pytest.mark.parametrize("script", [pytest.param("beauty_floor.py", marks=NEEDS), "evaluation.py"])
+def test_benchmarks_run_on_a_small_slice(script):
+
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "KGREC_DATA": str(DATA), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    command = [sys.executable, f"examples/benchmarks/{script}", "--small"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["benchmark"] == script.removesuffix(".py")
