@@ -14,7 +14,7 @@ from kgrec_core.errors import choices
 from kgrec_core.graph import Nodes, Relation
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import matrix, profile
+from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,31 +22,36 @@ class Cooccurrence(Blockwise):
     """Cosine-normalised counts n(i, j) / sqrt(n(i) n(j)), zero for i = j, summed over the history with recency weights.
 
     decay: weight of the j-th of m edges, decay^(m - j). half_life: weight by time instead, in days (0 = by position).
-    per: count together what one source ever met, or only what it met at one time ("event").
+    per: count together what one source ever met; only what it met at one time ("event"); or what it met at one time and what it
+        met the next time ("next": follow-up purchases, where i = j counts and large baskets count no more than small ones).
     relations: names of history relations of the task to read besides its own (views beside purchases).
     (Sarwar et al. 2001, item-based collaborative filtering.)
     """
 
     decay: float = 0.7
     half_life: float = 0.0
-    per: Literal["source", "event"] = "source"
+    per: Literal["source", "event", "next"] = "source"
     relations: Sequence[str] = ()
 
     state = ("similar_", "sizes_")
 
     def learn(self, encode: Encode) -> None:
-        target = matrix(self.graph_, self.task_.relation, self.now_)
-        blocks = []
+        own, blocks = self.task_.relation, []
+        target = matrix(self.graph_, own, self.now_)
         for relation in self._read():
-            if self.per == "event" and relation == self.task_.relation:
-                here = there = matrix(self.graph_, relation, self.now_, per="event")
-            else:
+            if relation != own:
                 here, there = matrix(self.graph_, relation, self.now_), target
-            similar = _cosine(here, there)
-            if relation == self.task_.relation:
+                blocks.append(_scaled(here.T @ there, here, there))
+            elif self.per == "next":
+                each, source = baskets(self.graph_, own)
+                follows, unit = np.flatnonzero(source[1:] == source[:-1]), unit_rows(each)
+                blocks.append(_scaled(unit[follows].T @ unit[follows + 1], each, each))
+            else:
+                each = baskets(self.graph_, own)[0] if self.per == "event" else target
+                similar = _scaled(each.T @ each, each, each)
                 similar.setdiag(0)
                 similar.eliminate_zeros()
-            blocks.append(similar)
+                blocks.append(similar)
         self.similar_, self.sizes_ = sp.vstack(blocks).tocsr(), np.array([b.shape[0] for b in blocks])
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
@@ -65,9 +70,7 @@ class Cooccurrence(Blockwise):
         return [self.task_.relation, *(known[name] for name in self.relations)]
 
 
-def _cosine(here: sp.csr_matrix, there: sp.csr_matrix) -> sp.csr_matrix:
-    def scale(m: sp.csr_matrix) -> sp.dia_matrix:
-        count = np.asarray(m.sum(0)).ravel()
-        return sp.diags((1 / np.sqrt(np.maximum(count, 1))).astype(np.float32))
-
-    return (scale(here) @ (here.T @ there) @ scale(there)).tocsr().astype(np.float32)
+def _scaled(counts: sp.spmatrix, here: sp.csr_matrix, there: sp.csr_matrix) -> sp.csr_matrix:
+    """Counts divided by the roots of how often either end occurs."""
+    left, right = (sp.diags((1 / np.sqrt(np.maximum(np.asarray(m.sum(0)).ravel(), 1))).astype(np.float32)) for m in (here, there))
+    return (left @ counts @ right).tocsr().astype(np.float32)

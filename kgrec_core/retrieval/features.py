@@ -40,7 +40,7 @@ class Features:
                 met = _Met(queries, relation, self.now, self.size)
                 columns |= {prefix + name: values[pool.owner] for name, values in met.of_queries().items()}
                 columns |= {prefix + name: values for name, values in met.of_pairs(pool).items()}
-        columns |= self._fit(queries, pool)
+        columns |= self._taste(queries, pool)
         columns |= self._closeness(queries, pool)
         return {name: np.asarray(values, np.float32) for name, values in columns.items()}
 
@@ -53,12 +53,13 @@ class Features:
         counted = self.trail.columns(keys % self.size, stamps[keys // self.size])
         return {name: values[back] for name, values in counted.items()}
 
-    def _fit(self, queries: Nodes, pool: Ragged) -> Columns:
-        """A candidate's numbers (price) against the median over what the query met."""
+    def _taste(self, queries: Nodes, pool: Ragged) -> Columns:
+        """A candidate's numbers (price) and events against the median over what the query met."""
         columns = {}
-        if self.numbers:
-            found = queries.read(self.task.relation)
-            found = found.keep(found.rows < self.size)
+        found = queries.read(self.task.relation)
+        found = found.keep(found.rows < self.size)
+        met = np.log1p(self.trail.count(found.rows, moments(queries, self.now)[found.owner]).astype(np.float32))
+        columns["own median events"] = _medians(found.owner, met, len(queries))[pool.owner]
         for name, values in self.numbers.items():
             own = values[pool.rows]
             apart = own - _medians(found.owner, values[found.rows], len(queries))[pool.owner]
@@ -90,7 +91,8 @@ class _Trail:
         if "time" not in table.columns:
             self.degree = np.bincount(table["target"].to_numpy(), minlength=graph.size(relation.target))
             return
-        table = table.group_by("source", "target", "time").len().sort("source", "target", "time")
+        weight = pl.col("weight").sum() if "weight" in table.columns else pl.len().cast(pl.Float64)
+        table = table.group_by("source", "target", "time").agg(weight.alias("weight")).sort("source", "target", "time")
         pair = pl.struct("source", "target")
         table = table.with_columns(nth=pl.int_range(pl.len()).over(pair)).sort("target", "time", "source")
         self.times, nth = table["time"].to_numpy(), table["nth"].to_numpy()
@@ -98,7 +100,8 @@ class _Trail:
         self.width = len(self.stamps) + 1
         self.codes = table["target"].to_numpy().astype(np.int64) * self.width + np.searchsorted(self.stamps, self.times)
         # Who came first, who came back: running sums over the order by (target, time), so a difference counts one candidate's.
-        self.sources, self.returned = (np.concatenate([[0], np.cumsum(nth == n)]) for n in (0, 1))
+        weight = np.log1p(np.maximum(np.nan_to_num(table["weight"].to_numpy()), 0))
+        self.sources, self.returned, self.weight = (np.concatenate([[0], np.cumsum(x)]) for x in (nth == 0, nth == 1, weight))
 
     def columns(self, rows: NDArray[np.int64], time: NDArray[np.int64]) -> Columns:
         start, end = np.searchsorted(self.codes, rows * self.width), self._end(rows, time)
@@ -106,7 +109,7 @@ class _Trail:
         ever, known = end - start, end > start
         first = self.times[np.minimum(start, len(self.times) - 1)] if len(self.times) else time
         last = self.times[np.maximum(end - 1, 0)] if len(self.times) else time
-        sources, returned = (total[end] - total[start] for total in (self.sources, self.returned))
+        sources, returned, weight = (total[end] - total[start] for total in (self.sources, self.returned, self.weight))
         columns = {f"events in {days} days": n for days, n in count.items()}
         columns |= {
             "events": ever,
@@ -119,8 +122,13 @@ class _Trail:
             "since last seen": np.where(known, (time - last) / DAY, np.nan),
             "share that returns": (returned + 1) / (sources + 5),
             "events per source": (ever + 5) / (sources + 5),
+            "mean weight": np.where(known, weight / np.maximum(ever, 1), np.nan),
         }
         return columns
+
+    def count(self, rows: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Events of candidates before their times."""
+        return self.degree[rows] if self.times is None else self._end(rows, time) - np.searchsorted(self.codes, rows * self.width)
 
     def _end(self, rows: NDArray, time: NDArray) -> NDArray[np.int64]:
         return np.searchsorted(self.codes, rows * self.width + np.searchsorted(self.stamps, time))

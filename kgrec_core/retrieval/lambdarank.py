@@ -46,10 +46,12 @@ class _Rows(NamedTuple):
 
 @dataclass(kw_only=True, eq=False)
 class Lambdarank(Around):
-    """LightGBM ranking (LambdaMART, Burges 2010; or XE-NDCG, Bruch 2021) of the pool that the channels find together.
+    """LightGBM ranking of the pool that the channels find together.
+
+    objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
 
     pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
-    tree): of the boosting. bags: models with different seeds, averaged. folds: for the out-of-fold hits.
+    tree): of the boosting. bags: models of different seeds per objective. folds: for the out-of-fold hits.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
@@ -59,13 +61,13 @@ class Lambdarank(Around):
 
     channels: Mapping[str, Retrieval]
     pool: int = 150
-    objective: Literal["lambdarank", "rank_xendcg"] = "lambdarank"
-    trees: int = 200
+    objective: Literal["lambdarank", "rank_xendcg", "both"] = "both"
+    trees: int = 160
     leaves: int = 31
     rate: float = 0.05
     truncation: int = 30
-    smallest: int = 50
-    columns: float = 0.5
+    smallest: int = 150
+    columns: float = 0.3
     bags: int = 1
     folds: int = 3
     windows: int = 0
@@ -75,6 +77,7 @@ class Lambdarank(Around):
     seed: int = 0
 
     models_ = ()
+    scales_ = ()
     names_ = ()
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
@@ -103,26 +106,28 @@ class Lambdarank(Around):
         k = min(100, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
-            models = self._train([_only(examples, fold != number), *past])
+            models, scales = self._train([_only(examples, fold != number), *past])
             mine = np.flatnonzero(fold == number)
-            found = self._search(queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), models)
+            found = self._search(
+                queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), models, scales
+            )
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
-        self.models_ = self._train([examples, *past])
+        self.models_, self.scales_ = self._train([examples, *past])
         return held_out
 
     def search(
         self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
     ) -> Hits:
         """See Retrieval; `columns` holds every channel's score."""
-        return self._search(queries, vectors, k, allowed, exclude, self.models_)
+        return self._search(queries, vectors, k, allowed, exclude, self.models_, self.scales_)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
         for number, model in enumerate(self.models_):
             (folder / f"model-{number}.txt").write_text(model.model_to_string())
-        (folder / "ranker.json").write_text(json.dumps({"models": len(self.models_), "names": list(self.names_)}, indent=1))
+        (folder / "ranker.json").write_text(json.dumps({"scales": list(self.scales_), "names": list(self.names_)}, indent=1))
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         import lightgbm
@@ -130,8 +135,8 @@ class Lambdarank(Around):
         super().load(folder, graph, task)
         try:
             kept = json.loads((folder / "ranker.json").read_text())
-            texts = [(folder / f"model-{number}.txt").read_text() for number in range(kept["models"])]
-            self.models_, self.names_ = [lightgbm.Booster(model_str=text) for text in texts], kept["names"]
+            texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(kept["scales"]))]
+            self.models_, self.scales_, self.names_ = [lightgbm.Booster(model_str=text) for text in texts], kept["scales"], kept["names"]
         except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
 
@@ -140,7 +145,14 @@ class Lambdarank(Around):
         self._stage = _Stage(self.channels, Features(graph, task))
 
     def _search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray | None, exclude: Ragged | None, models: Sequence[Booster]
+        self,
+        queries: Nodes,
+        vectors: Vectors | None,
+        k: int,
+        allowed: NDArray | None,
+        exclude: Ragged | None,
+        models: Sequence[Booster],
+        scales: Sequence[float],
     ) -> Hits:
         parts = []
         for block in _blocks(len(queries)):
@@ -148,7 +160,7 @@ class Lambdarank(Around):
             pool, scores, found = self._pool(self._stage, nodes, v, max(self.pool, k), allowed, gone)
             if models:
                 x = _stack(self._columns(self._stage, nodes, pool, scores), self.names_, len(pool.rows))
-                ranked = sum(_predict(model, x, self.threads) for model in models) / len(models)
+                ranked = sum(_predict(model, x, self.threads) / scale for model, scale in zip(models, scales, strict=True))
             else:
                 ranked = fuse(pool, found, scores, "rank", {})
             hits = top(pool, ranked.astype(np.float32), k, scores)
@@ -221,12 +233,12 @@ class Lambdarank(Around):
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)
 
-    def _train(self, examples: Sequence[_Rows]) -> list[Booster]:
+    def _train(self, examples: Sequence[_Rows]) -> tuple[list[Booster], list[float]]:
+        """Models, and what their scores are divided by before they are added: n times their spread over the examples."""
         import lightgbm
 
         x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
         settings = {
-            "objective": self.objective,
             "metric": "none",
             "num_leaves": self.leaves,
             "learning_rate": self.rate,
@@ -243,7 +255,10 @@ class Lambdarank(Around):
             "verbose": -1,
         }
         data = lightgbm.Dataset(x, y, group=counts[counts > 0], params=settings)
-        return [lightgbm.train({**settings, "seed": self.seed + bag}, data, self.trees) for bag in range(self.bags)]
+        objectives = ("lambdarank", "rank_xendcg") if self.objective == "both" else (self.objective,)
+        kinds = [{"objective": objective, "seed": self.seed + bag} for objective in objectives for bag in range(self.bags)]
+        models = [lightgbm.train(settings | kind, data, self.trees) for kind in kinds]
+        return models, [len(models) * max(float(_predict(model, x[::10], self.threads).std()), 1e-9) for model in models]
 
 
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:

@@ -68,25 +68,32 @@ def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: floa
     return sp.csr_matrix((weight[known], (found.owner[known], found.rows[known])), shape=(len(queries), size), dtype=np.float32)
 
 
-def matrix(graph: Graph, relation: Relation, now: int, half_life: float = 0.0, per: str = "source") -> sp.csr_matrix:
-    """(sources or events, targets) float32: 1 for a pair that met, or with a half-life the sum of its faded events.
-
-    per: "event" makes a row of every basket, i.e. of what a source met at one time.
-    """
-    table = graph.relations[relation].drop_nulls(["source", "target"])
-    dated = "time" in table.columns
-    table = table.select("source", "target", *(["time"] if dated else [])).unique(maintain_order=True)
-    if per == "event" and dated:
-        rows = table.select(pl.struct("source", "time").rank("dense") - 1).to_series().to_numpy().astype(np.int64)
-        height = int(rows.max(initial=-1)) + 1
-    else:
-        rows, height = table["source"].to_numpy().astype(np.int64), graph.size(relation.source)
-    weight = fading(now - table["time"].to_numpy(), half_life) if dated else np.ones(len(table), np.float32)
-    shape = (height, graph.size(relation.target))
-    built = sp.csr_matrix((weight, (rows, table["target"].to_numpy().astype(np.int64))), shape=shape, dtype=np.float32)
+def matrix(graph: Graph, relation: Relation, now: int, half_life: float = 0.0) -> sp.csr_matrix:
+    """(sources, targets) float32: 1 for a pair that met, or with a half-life the sum of its faded events."""
+    table = _distinct(graph, relation)
+    fades = half_life and "time" in table.columns
+    weight = fading(now - table["time"].to_numpy(), half_life) if fades else np.ones(len(table), np.float32)
+    ends = tuple(table[end].to_numpy().astype(np.int64) for end in ("source", "target"))
+    built = sp.csr_matrix((weight, ends), shape=(graph.size(relation.source), graph.size(relation.target)), dtype=np.float32)
     if not half_life:
         built.data[:] = 1
     return built
+
+
+def baskets(graph: Graph, relation: Relation) -> tuple[sp.csr_matrix, NDArray[np.int64]]:
+    """(baskets, targets) float32 ones, and the source of every basket: what it met at one time; in order of source and time."""
+    table = _distinct(graph, relation)
+    table = table.with_columns(basket=pl.struct([c for c in ("source", "time") if c in table.columns]).rank("dense") - 1).sort("basket")
+    row = table["basket"].to_numpy().astype(np.int64)
+    shape = (int(row.max(initial=-1)) + 1, graph.size(relation.target))
+    ends = (row, table["target"].to_numpy().astype(np.int64))
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    return sp.csr_matrix((np.ones(len(row), np.float32), ends), shape=shape), table["source"].to_numpy()[first].astype(np.int64)
+
+
+def _distinct(graph: Graph, relation: Relation) -> pl.DataFrame:
+    table = graph.relations[relation].drop_nulls(["source", "target"])
+    return table.select([c for c in ("source", "target", "time") if c in table.columns]).unique(maintain_order=True)
 
 
 def unit_rows(m: sp.csr_matrix) -> sp.csr_matrix:

@@ -33,6 +33,7 @@ ALL = FINDS | {
     "popular": lambda: Popular(days=0),
     "popular, fading": lambda: Popular(days=15, half_life=2.0),
     "cooccurrence, baskets": lambda: Cooccurrence(per="event"),
+    "cooccurrence, next": lambda: Cooccurrence(per="next"),
 }
 
 
@@ -175,6 +176,17 @@ def test_cooccurrence_is_the_cosine_of_counts_weighted_by_place(board):
 def test_cooccurrence_by_basket_sees_only_one_time():
     graph, task = small([0, 1, 2, 3], [1, 1, 2, 2])
     np.testing.assert_array_equal(ask(Cooccurrence(per="event", decay=0.0), graph, task).rows, [[2, -1, -1]])
+
+
+def test_cooccurrence_follows_to_the_next_basket_only():
+    graph, task = small([0, 1, 2, 1], [1, 2, 2, 3])
+    channel = Cooccurrence(per="next", decay=0.0)
+    channel.build(graph, task, candidates(graph, task), None)
+    half = 0.5**0.5
+    expected = np.zeros((6, 6))
+    expected[0, 1], expected[0, 2] = half / 2**0.5, half  # 0 in one basket, 1 in two, 2 in one
+    expected[1, 1], expected[2, 1] = half / 2, half / 2**0.5
+    np.testing.assert_allclose(channel.similar_.toarray(), expected, atol=1e-6)
 
 
 def test_cooccurrence_reads_further_relations():

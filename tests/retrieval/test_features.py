@@ -69,6 +69,15 @@ def columns():
         ("met due", [[1 / 3] + [np.nan] * 3, [np.nan] * 4, [np.nan] * 4]),
         ("met faded 10", [[0.5**0.5 + 0.5**2.5 + 0.5**3.5, 0.5**2.5, 0, 0], [0.5**0.1, 0, 0, 0], [0] * 4]),
         ("met weight", [[2 * np.log(2) + np.log(4), np.log(2), 0, 0], [np.log(2), 0, 0, 0], [0] * 4]),
+        (
+            "mean weight",
+            [
+                [(3 * np.log(2) + np.log(4)) / 4, np.log(3), np.log(2), np.nan],
+                [(2 * np.log(2) + np.log(4)) / 3, np.log(3), np.nan, np.nan],
+                [(3 * np.log(2) + np.log(4)) / 4, np.log(3), np.log(2), np.nan],
+            ],
+        ),
+        ("own median events", [[np.log(5)] * 4, [np.log(4)] * 4, [np.nan] * 4]),
         ("price above own", [[0, np.log(2), np.log(4), np.nan], [0, np.log(2), np.log(4), np.nan], [np.nan] * 4]),
         ("stock apart", [[0, 5, 9, 1], [0, 5, 9, 1], [np.nan] * 4]),
         ("near by brand", [[1, 1, 0, 0], [1, 1, 0, 0], [0] * 4]),
