@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
-from kgrec_core.retrieval.blockwise import within
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import fill, pair_scores, places, relative, top, union
+from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
 from kgrec_core.retrieval.profile import DAY, horizon
 
 if TYPE_CHECKING:
@@ -49,14 +48,13 @@ class Lambdarank(Around):
     """LightGBM ranking of the pool that the channels find together.
 
     objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
-
     pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
     tree): of the boosting. bags: models of different seeds per objective. folds: for the out-of-fold hits.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
 
-    Before `fit` it ranks as `merge` does. Where one of the channels always finds k, so does this.
+    Before `fit` it ranks as `merge` does. Every channel is asked for at least k, so where one of them always finds k, so does this.
     """
 
     channels: Mapping[str, Retrieval]
@@ -163,8 +161,7 @@ class Lambdarank(Around):
                 ranked = sum(_predict(model, x, self.threads) / scale for model, scale in zip(models, scales, strict=True))
             else:
                 ranked = fuse(pool, found, scores, "rank", {})
-            hits = top(pool, ranked.astype(np.float32), k, scores)
-            parts.append(fill(hits, self.channels.values(), nodes, v, allowed, gone, within(self.mask_, allowed)))
+            parts.append(top(pool, ranked.astype(np.float32), k, scores))
         if not parts:
             return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
         return Hits(

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Ragged, Task
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
-from kgrec_core.retrieval.blockwise import within
-from kgrec_core.retrieval.pool import fill, lookup, pair_scores, relative, top, union
+from kgrec_core.retrieval.pool import lookup, pair_scores, relative, top, union
 
 
 class Around:
@@ -70,7 +69,7 @@ class Merge(Around):
 
     by: "rank", sum of weight / (60 + rank) (Cormack et al. 2009); "score", sum of weight * score / best score of the query.
     weights: per channel, 1 where none is given. pool: how many candidates each channel gives.
-    Where one of the channels always finds k, so does this.
+    Every channel is asked for at least k, so where one of them always finds k, so does this.
     """
 
     channels: Mapping[str, Retrieval]
@@ -89,8 +88,7 @@ class Merge(Around):
         pool = union(found.values(), len(queries))
         columns = {name: pair_scores(c, queries, vectors, pool, found[name]) for name, c in self.channels.items()}
         merged = fuse(pool, found, columns, self.by, self.weights)
-        living = within(self.mask_, allowed)
-        return fill(top(pool, merged, k, columns), self.channels.values(), queries, vectors, allowed, exclude, living)
+        return top(pool, merged, k, columns)
 
 
 def fuse(

@@ -68,39 +68,3 @@ def pair_scores(channel: Retrieval, queries: Nodes, vectors: Vectors | None, poo
     """A channel's score of every pair of the pool; of a channel without `score` those of its own hits, else NaN."""
     score = getattr(channel, "score", None)
     return lookup(hits, pool) if score is None else score(queries, vectors, pool)
-
-
-def fill(
-    hits: Hits,
-    channels: Iterable[Retrieval],
-    queries: Nodes,
-    vectors: Vectors | None,
-    allowed: NDArray[np.bool_] | None,
-    exclude: Ragged | None,
-    living: NDArray[np.bool_],
-) -> Hits:
-    """Queries with fewer than min(k, allowed and not excluded) hits are filled up from the first channels that find more.
-
-    living: (size,) the allowed candidates. What is appended scores below everything that was there.
-    """
-    k = hits.rows.shape[1]
-    want = np.full(len(queries), np.count_nonzero(living))
-    if exclude is not None and len(exclude.rows):
-        known = exclude.keep(exclude.rows < len(living))
-        pairs = np.unique(known.owner * len(living) + known.rows)
-        want -= np.bincount(pairs // len(living), living[pairs % len(living)], minlength=len(queries)).astype(np.int64)
-    want = np.minimum(want, k)
-    for channel in channels:
-        short = np.flatnonzero((hits.rows >= 0).sum(1) < want)
-        if not len(short):
-            break
-        more = channel.search(
-            queries.take(short), None if vectors is None else vectors[short], k, allowed, None if exclude is None else exclude.take(short)
-        )
-        for at, query in enumerate(short):
-            have = int((hits.rows[query] >= 0).sum())
-            new = more.rows[at][(more.rows[at] >= 0) & ~np.isin(more.rows[at], hits.rows[query])][: k - have]
-            lowest = min(hits.scores[query, have - 1], 0.0) if have else 0.0
-            hits.rows[query, have : have + len(new)] = new
-            hits.scores[query, have : have + len(new)] = lowest - 1 - np.arange(len(new))
-    return hits

@@ -75,6 +75,14 @@ def test_allowed_and_exclude_are_kept(name, board):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_only_candidates_are_found(name, board):
+    channel = ALL[name]()
+    some = candidates(board.graph, board.task).take(slice(6, None))
+    channel.build(board.graph, board.task, some, board.encode)
+    assert not np.isin(channel.search(board.nodes, board.encode(board.nodes), 20).rows, np.arange(6)).any()
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_saved_and_loaded_it_finds_the_same(name, board, tmp_path):
     channel, vectors = built(ALL[name], board), board.encode(board.nodes)
     channel.save(tmp_path / "channel")
