@@ -1,0 +1,61 @@
+"""Nearest vectors by brute force on any device: right by construction, and the oracle for every other index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Ragged, Task
+from kgrec_core.interfaces import Vectors
+from kgrec_core.retrieval.delta import Found, Layered, Segment
+
+
+@dataclass(kw_only=True, eq=False)
+class Exact(Layered):
+    """Every query against every candidate, by inner product, in blocks; returns exactly min(k, allowed and not excluded).
+
+    device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator where there is one. The vectors stay on it: 4 bytes a number.
+    """
+
+    device: str = "auto"
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = self.base_ if self.delta_ is None else self.base_.joined(self.delta_)
+        save_file({"rows": torch.from_numpy(whole.rows), "vectors": whole.vectors.cpu().contiguous()}, folder / "vectors.safetensors")
+
+    def load(self, folder: Path, graph: Graph, task: Task) -> None:
+        try:
+            parts = load_file(folder / "vectors.safetensors")
+            self.rows_, vectors = parts["rows"].numpy(), parts["vectors"].numpy()
+        except (OSError, SafetensorError, KeyError) as error:
+            raise KgrecError(f"{folder}: the vectors of exact are missing or damaged ({error}); fit again") from None
+        if vectors.shape[:1] != self.rows_.shape or self.rows_.max(initial=-1) >= graph.size(task.relation.target):
+            raise KgrecError(f"{folder}: the vectors of exact do not belong to this graph of {task.relation.target}; fit again")
+        self.stale_ = self.delta_ = None
+        self._learn(vectors)
+
+    def _learn(self, vectors: Vectors) -> None:
+        self.base_ = Segment(self.rows_, torch.from_numpy(vectors).to(_device(self.device)))
+
+    def _nearest(self, x: Vectors, k: int, mask: NDArray[np.bool_] | None, exclude: Ragged | None) -> Found:
+        return self.base_.nearest(x, k, mask, exclude)
+
+    def _stored(self, positions: NDArray[np.int64]) -> Vectors:
+        return self.base_.vectors[torch.from_numpy(positions).to(self.base_.vectors.device)].cpu().numpy()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise KgrecError(f"exact: no device {name!r} here ({str(error).splitlines()[0]}); choose auto, cpu, cuda or mps") from None

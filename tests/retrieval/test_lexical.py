@@ -1,0 +1,137 @@
+"""lexical: a shelf of five products, whose right order a reader can tell."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.retrieval.lexical import Lexical, words
+
+ANSWER = Task("answer", Relation("question", "answer", "item"))
+SHELF = ["Red TEAPOT", "red mug with red lid", "blue mug", None, "the garden gnome"]
+
+
+def shop(items=SHELF, questions=("red teapots and a TEAPOT", None, "", "zebra"), edges=((1, 2, 10), (1, 4, 20), (2, 0, 5))) -> Graph:
+    source, target, time = zip(*edges, strict=True)
+    return Graph(
+        {
+            "item": pl.DataFrame({"id": [f"i{i}" for i in range(len(items))], "text": items}, schema={"id": pl.String, "text": pl.String}),
+            "question": pl.DataFrame({"id": [f"q{i}" for i in range(len(questions))], "text": questions}),
+        },
+        {
+            ANSWER.relation: pl.DataFrame(
+                {"source": source, "target": target, "time": time}, schema={"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64}
+            )
+        },
+    )
+
+
+def no_encode(nodes):
+    raise AssertionError("words need no vectors")
+
+
+def built(graph, rows=None, **given):
+    channel, nodes = Lexical(**given), candidates(graph, ANSWER)
+    channel.build(graph, ANSWER, nodes if rows is None else nodes.take(rows), no_encode)
+    return channel
+
+
+def ask(channel, graph, k=5, before=None, **filters):
+    rows = np.arange(graph.size("question"))
+    return channel.search(Nodes(graph, "question", rows, "query", before), None, k, **filters)
+
+
+def found(hits):
+    return [[r for r in row if r >= 0] for row in hits.rows.tolist()]
+
+
+def test_only_what_shares_a_word_best_first():
+    graph = shop()
+    hits = ask(built(graph), graph)
+    # The first asks by its words; the others by what they met: q1 a blue mug and a gnome, q2 the teapot; q3's word is nowhere.
+    assert found(hits) == [[0, 1], [4, 2, 1], [0, 1], []]
+    assert np.isneginf(hits.scores[hits.rows < 0]).all() and (np.diff(hits.scores[1, :3]) < 0).all()
+
+
+def test_only_the_last_targets_before_the_question_speak():
+    graph = shop()
+    assert found(ask(built(graph, history=1), graph))[1] == [4]
+    assert found(ask(built(graph), graph, before=np.full(4, 15)))[1] == [2, 1]
+    assert found(ask(built(graph), graph, before=np.full(4, 1)))[1] == []
+
+
+def test_filters():
+    graph = shop()
+    allowed = np.array([False, True, True])
+    exclude = Ragged.of(np.array([1, 2]), np.array([2, 1]), 4)
+    assert found(ask(built(graph), graph, allowed=allowed, exclude=exclude)) == [[1], [1], [], []]
+
+
+def test_newcomers_are_found_and_compare_with_the_base():
+    whole = shop([*SHELF, "red lamp", "red teapot", "zebra"])
+    channel = built(whole, rows=slice(0, 5))
+    grown = channel.extended(whole, candidates(whole, ANSWER).take([5, 6]), no_encode).extended(
+        whole, candidates(whole, ANSWER).take([7]), no_encode
+    )
+    hits = ask(grown, whole)
+    assert {0, 6} == set(found(hits)[0][:2]) and 5 in found(hits)[0] and found(hits)[3] == [7]
+    twins = np.sort(hits.scores[0, :2])
+    assert twins[0] > 0.75 * twins[1], "the same text scores alike, early or late"
+    assert found(ask(channel, whole))[3] == [], "the original goes on unchanged"
+
+
+def test_an_edited_text_replaces_the_old_one():
+    graph = shop()
+    channel = built(graph)
+    edited = graph.join(Graph({"item": pl.DataFrame({"id": ["i0"], "text": ["zebra"]})}))
+    grown = channel.extended(edited, Nodes(edited, "item", np.array([0]), "candidate"), no_encode)
+    assert found(ask(grown, edited))[0] == [1] and found(ask(grown, edited))[3] == [0]
+
+
+def test_weights_are_those_of_bm25s():
+    """All texts as newcomers over a base of the same: the counts double, so the weights are those of everything twice."""
+    texts = ["a1 b1 b1", "b1 c1 d1 e1", "e1 a1"]
+    graph = shop(texts, questions=("b1", "e1 a1"), edges=((0, 0, 1),))
+    grown = built(graph).extended(graph, candidates(graph, ANSWER), no_encode)
+    twice = shop(texts * 2, questions=("b1", "e1 a1"), edges=((0, 0, 1),))
+    np.testing.assert_allclose(ask(grown, graph, k=2).scores, ask(built(twice), twice, k=4).scores[:, ::2], rtol=1e-5)
+
+
+def test_saved_and_loaded_gives_the_same_hits(tmp_path):
+    graph = shop([*SHELF, "red lamp"])
+    grown = built(graph, rows=slice(0, 5)).extended(graph, candidates(graph, ANSWER).take([5]), no_encode)
+    grown.save(tmp_path)
+    assert {f.suffix for f in tmp_path.rglob("*") if f.is_file()} == {".npy", ".json", ".safetensors"}
+    loaded = Lexical()
+    loaded.load(tmp_path, graph, ANSWER)
+    one, two = ask(grown, graph), ask(loaded, graph)
+    assert (one.rows == two.rows).all() and (one.scores == two.scores).all()
+
+
+def test_a_damaged_folder_is_refused(tmp_path):
+    graph = shop()
+    built(graph).save(tmp_path)
+    for file in [f for f in tmp_path.rglob("*") if f.is_file()]:
+        whole = file.read_bytes()
+        for broken in (whole[: len(whole) // 2], None):
+            file.unlink()
+            if broken is not None:
+                file.write_bytes(broken)
+            with pytest.raises(KgrecError, match="fit again"):
+                Lexical().load(tmp_path, graph, ANSWER)
+            file.write_bytes(whole)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(KgrecError, match="none of the 2 item candidates has a word"):
+        built(shop([None, "the"], edges=((0, 0, 1),)))
+    with pytest.raises(KgrecError, match="no tokenizer is called 'wrods'; did you mean 'words'"):
+        built(shop(), tokenizer="wrods")
+    bare = Graph({"item": pl.DataFrame({"id": ["i0"]}), "question": pl.DataFrame({"id": ["q0"]})}, shop(edges=((0, 0, 1),)).relations)
+    with pytest.raises(KgrecError, match="item has no column 'text'"):
+        Lexical().build(bare, ANSWER, candidates(bare, ANSWER), no_encode)
+
+
+def test_words_of_any_alphabet():
+    assert words("The Äpfel-Kuchen, no. 7_b — ЧАЙ") == ["äpfel", "kuchen", "7", "b", "чай"]
