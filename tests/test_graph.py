@@ -104,6 +104,12 @@ def test_read_is_leak_proof_and_gives_all_the_rest(found, before, hidden, data):
         assert all(target not in hidden[row] and (not dated or found[edge][2] < before[row]) for target, edge in got)
 
 
+def test_hidden_targets_do_not_use_up_the_last_n():
+    hide = {BUYS: Ragged.of(np.array([0, 0]), np.array([3, 4]), 1)}
+    nodes = Nodes(world([(0, i, i - 3) for i in range(5)]), "user", np.array([0]), "query", None, hide)
+    assert nodes.read(BUYS, last=2).rows.tolist() == [1, 2]
+
+
 def test_read_turns_with_the_side_where_both_ends_are_one_kind():
     graph = Graph({"item": entities()["item"]}, {SAME: frame([(0, 1, 0), (0, 2, 1), (3, 0, 2)])})
     follower = Nodes(graph, "item", np.array([0]), "query")

@@ -18,7 +18,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
+from kgrec_core.retrieval.pool import among, pair_scores, places, relative, top, union
 from kgrec_core.retrieval.profile import DAY, horizon
 
 if TYPE_CHECKING:
@@ -161,7 +161,11 @@ class Lambdarank(Around):
                 ranked = sum(_predict(model, x, self.threads) / scale for model, scale in zip(models, scales, strict=True))
             else:
                 ranked = fuse(pool, found, scores, "rank", {})
-            parts.append(top(pool, ranked.astype(np.float32), k, scores))
+            ranked = ranked.astype(np.float32)
+            if gone is not None:
+                keep = ~among(pool, gone)
+                pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
+            parts.append(top(pool, ranked, k, scores))
         if not parts:
             return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
         return Hits(
@@ -175,7 +179,9 @@ class Lambdarank(Around):
     ) -> tuple[Ragged, Columns, dict[str, Hits]]:
         asked = {name: channel for name, channel in stage.channels.items() if channel is not None}
         found = {name: channel.search(queries, vectors, n, allowed, exclude) for name, channel in asked.items()}
-        pool = union(found.values(), len(queries))
+        # Where repeats may be right the models have learnt with the history in the pool: ranks and best scores are meant with it.
+        history = exclude.keep(exclude.rows < len(self.mask_)) if exclude is not None and self.task_.repeats else None
+        pool = union(found.values(), len(queries), history)
         scores = {name: pair_scores(channel, queries, vectors, pool, found[name]) for name, channel in asked.items()}
         return pool, scores, found
 
@@ -195,8 +201,7 @@ class Lambdarank(Around):
             pool, scores, _ = self._pool(stage, nodes, v, self.pool, None, self._excluded(nodes))
             columns = self._columns(stage, nodes, pool, scores)
             names = list(columns) if names is None else names
-            width = max(pool.rows.max(initial=0), targets.rows.max(initial=0)) + 1
-            y = np.isin(pool.owner * width + pool.rows, targets.owner * width + targets.rows)
+            y = among(pool, targets)
             keep = np.bincount(pool.owner, y, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)

@@ -11,9 +11,10 @@ from kgrec_core.graph import Nodes, Ragged
 from kgrec_core.interfaces import Hits, Retrieval, Vectors
 
 
-def union(hits: Iterable[Hits], n: int) -> Ragged:
-    """Every candidate that some channel found, once per query, by row."""
-    owners, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+def union(hits: Iterable[Hits], n: int, also: Ragged | None = None) -> Ragged:
+    """Every candidate that some channel found, and `also` these, once per query, by row."""
+    also = Ragged.empty(n) if also is None else also
+    owners, rows = [also.owner], [also.rows]
     for found in hits:
         owner, column = np.nonzero(found.rows >= 0)
         owners.append(owner)
@@ -34,6 +35,12 @@ def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: flo
     known = keys[np.minimum(place, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), bool)
     out[place[known]] = (hits.scores if values is None else values)[owner, column][known]
     return out
+
+
+def among(pool: Ragged, others: Ragged) -> NDArray[np.bool_]:
+    """(len(pool.rows),) which pairs are in the other lists too."""
+    width = max(pool.rows.max(initial=0), others.rows.max(initial=0)) + 1
+    return np.isin(pool.owner * width + pool.rows, others.owner * width + others.rows)
 
 
 def places(pool: Ragged, scores: NDArray) -> NDArray[np.int64]:

@@ -132,6 +132,17 @@ def test_windows_need_dates():
             assert part.fit(queries, None).rows.shape == (2, 2)
 
 
+def test_excluding_the_history_keeps_the_scores_of_the_rest(board):
+    part, vectors = ranker(replace_task(board)), board.encode(board.nodes)
+    part.fit(board.queries(), vectors)
+    whole, rest = (part.search(board.nodes, vectors, 20, exclude=e) for e in (None, board.history()))
+    for query in range(len(board.nodes)):
+        scores = dict(zip(whole.rows[query].tolist(), whole.scores[query].tolist(), strict=True))
+        found = rest.rows[query][rest.rows[query] >= 0].tolist()
+        assert len(found) == 20 - 9
+        assert [scores[row] for row in found] == rest.scores[query, : len(found)].tolist()
+
+
 def test_fewer_negatives_still_learn(board):
     part = ranker(board, negatives=5)
     examples, _ = part._learn_from(part._stage, board.queries(), board.encode(board.nodes))

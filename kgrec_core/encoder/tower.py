@@ -1,0 +1,90 @@
+"""The text tower: distinct texts in, vectors out; each tokenised once, batched by length so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from kgrec_core.encoder.pretrained import fingerprint
+
+BATCH_TOKENS = 4096  # padded tokens of one forward pass: beyond it a CPU gains nothing and memory grows
+
+
+class Tower(nn.Module):
+    """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given."""
+
+    def __init__(self, model: SentenceTransformer, train_layers: int | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.dim = int(model.get_embedding_dimension())
+        self.pristine = fingerprint(model)
+        self.tokens_: dict[str, NDArray[np.int32]] = {}
+        if train_layers is not None:
+            _freeze(model, train_layers)
+
+    def remember(self, texts: Iterable[str]) -> None:
+        """Tokenise the texts that are new, once."""
+        new = [t for t in dict.fromkeys(texts) if t not in self.tokens_]
+        self.tokens_.update(zip(new, self._tokenise(new), strict=True))
+
+    def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n, dim) vectors of texts, in their order; equal texts are encoded once."""
+        if not texts:
+            return torch.zeros(0, self.dim, device=self.device)
+        place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        unknown = [t for t in place if t not in self.tokens_]
+        fresh = dict(zip(unknown, self._tokenise(unknown), strict=True))
+        tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
+        order, outputs = [], []
+        for batch in _by_length(np.array([len(t) for t in tokens])):
+            order.append(batch)
+            outputs.append(self.model(self._features([tokens[i] for i in batch]))["sentence_embedding"])
+        back = np.argsort(np.concatenate(order))
+        if len(place) < len(texts):
+            back = back[[place[t] for t in texts]]
+        return torch.cat(outputs)[torch.from_numpy(back).to(self.device)].float()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _tokenise(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        if not texts:
+            return []
+        limit = self.model.max_seq_length
+        encoded = self.model.tokenizer(texts, truncation=limit is not None, max_length=limit, return_attention_mask=False)
+        return [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
+
+    def _features(self, tokens: list[NDArray[np.int32]]) -> dict[str, torch.Tensor]:
+        width = max(map(len, tokens))
+        ids = np.full((len(tokens), width), self.model.tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(tokens), width), np.int64)
+        left = self.model.tokenizer.padding_side == "left"
+        for i, t in enumerate(tokens):
+            at = slice(width - len(t), width) if left else slice(len(t))
+            ids[i, at], mask[i, at] = t, 1
+        return {"input_ids": torch.from_numpy(ids).to(self.device), "attention_mask": torch.from_numpy(mask).to(self.device)}
+
+
+def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Batches of like length, longest first (what does not fit into memory fails at once), of at most BATCH_TOKENS."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, BATCH_TOKENS // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def _freeze(model: SentenceTransformer, train_layers: int) -> None:
+    """Only the last `train_layers` transformer layers (and what is above them) learn; embeddings never do then."""
+    stacks = [m for m in model[0].modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
+    model[0].requires_grad_(False)
+    if train_layers and stacks:
+        for layer in max(stacks, key=len)[-train_layers:]:
+            layer.requires_grad_(True)
