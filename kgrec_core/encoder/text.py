@@ -72,8 +72,7 @@ class Text(Encoder):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
         for kind in kinds:
             if "text" in graph.columns(kind):
-                sides = ("query", "candidate") if kind in self.shown_ and read[kind] else ("candidate",) if kind in self.shown_ else ("query",)
-                for side in sides:
+                for side in {"candidate" if kind in self.shown_ else "query", "query" if any(kind == t.relation.source for t in tasks) else "candidate"}:
                     self.tower_.remember(filter(None, self._texts(graph, kind, None, side)))
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
@@ -82,7 +81,7 @@ class Text(Encoder):
         if not relations:
             return vectors
         met = self._met(nodes, relations)
-        pooled = self.history_(self._history_vectors(nodes.graph, met), torch.from_numpy(met.counts).to(self.tower_.device))
+        pooled = self.history_(self._history_vectors(nodes.graph, met, relations), torch.from_numpy(met.counts).to(self.tower_.device))
         if "text" not in nodes.graph.columns(nodes.kind):
             return pooled
         return nn.functional.normalize(self.own_ * vectors + (1 - self.own_) * pooled, dim=1)
@@ -129,6 +128,19 @@ class Text(Encoder):
         self.eval()
 
     # --- how ----------------------------------------------------------------------------------------------------------
+    def _cached(self, texts: list[str]) -> torch.Tensor:
+        """(n, dim) unit vectors without gradients; on disk only for weights as they were loaded, which come again."""
+        if fingerprint(self.tower_.model) != self.tower_.pristine:
+            return nn.functional.normalize(self.tower_(texts), dim=1)
+        cache = VectorCache(self.cache or default_folder(), self.tower_.pristine)
+        vectors, known = cache.get(texts, self.dim)
+        missing = [t for t, k in zip(texts, known, strict=True) if not k]
+        if missing:
+            fresh = nn.functional.normalize(self.tower_(missing), dim=1).cpu().numpy()
+            vectors[~known] = fresh
+            cache.put(missing, fresh)
+        return torch.from_numpy(vectors).to(self.tower_.device)
+
     def _assemble(self, model, read: dict[str, list[Relation]], shown: list[str]) -> None:
         if self.dropout is not None:
             for module in model.modules():
@@ -172,19 +184,19 @@ class Text(Encoder):
         if len(parts) == 1:
             return Ragged(parts[0].indptr, parts[0].rows, np.zeros(len(parts[0].rows), np.int64))
         dated = [nodes.graph.dated(r) for r in relations]
-        time = np.concatenate([nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)])
+        times = [nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)]
+        time = np.concatenate(times)
         owner, rows = np.concatenate([p.owner for p in parts]), np.concatenate([p.rows for p in parts])
         which = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
         order = np.lexsort((time, owner))
         return Ragged.of(owner[order], rows[order], len(nodes), which[order]).last(self.last)
 
-    def _history_vectors(self, graph: Graph, met: Ragged) -> torch.Tensor:
+    def _history_vectors(self, graph: Graph, met: Ragged, relations: list[Relation]) -> torch.Tensor:
         """(len(met.rows), dim): the last `live` of every list with gradients when training, the others from the table."""
         texts = np.empty(len(met.rows), object)
         for number in np.unique(met.edges):
             at = met.edges == number
-            kind = self._kinds(number)
-            texts[at] = self._texts(graph, kind, met.rows[at], "candidate")
+            texts[at] = self._texts(graph, relations[number].target, met.rows[at], "candidate")
         if not self.training:
             return self._encoded(texts.tolist())
         live = met.indptr[1:][met.owner] - np.arange(len(met.rows)) <= self.live
