@@ -1,10 +1,10 @@
 """The hooks a plugin may implement. All are collected; none takes an argument; order never matters.
 
-    from kgrec_core import Component, hookimpl
+from kgrec_core import Component, hookimpl
 
-    @hookimpl
-    def kgrec_encoder():
-        return [Component("loud", "my_package.loud:Loud", "a text encoder that shouts")]
+@hookimpl
+def kgrec_encoder():
+    return [Component("loud", "my_package.loud:Loud", "a text encoder that shouts")]
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.graph import Dataset, Graph, Nodes, Ragged, Task
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[Nodes], Vectors]

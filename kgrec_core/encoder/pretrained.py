@@ -27,7 +27,9 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
     for logger in quiet:
         logger.setLevel(logging.ERROR)
     try:
-        loaded = SentenceTransformer(place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"})
+        loaded = SentenceTransformer(
+            place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
+        )
     except (OSError, ValueError, ImportError) as error:
         raise KgrecError(
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "

@@ -72,7 +72,10 @@ class Text(Encoder):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
         for kind in kinds:
             if "text" in graph.columns(kind):
-                for side in {"candidate" if kind in self.shown_ else "query", "query" if any(kind == t.relation.source for t in tasks) else "candidate"}:
+                for side in {
+                    "candidate" if kind in self.shown_ else "query",
+                    "query" if any(kind == t.relation.source for t in tasks) else "candidate",
+                }:
                     self.tower_.remember(filter(None, self._texts(graph, kind, None, side)))
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
@@ -121,7 +124,9 @@ class Text(Encoder):
             texts = pl.read_parquet(extra / "texts.parquet")["text"].to_list()
         except Exception as error:
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
-        self._assemble(load(str(folder), self.max_length), {k: [Relation(*r) for r in rs] for k, rs in reads["read"].items()}, reads["shown"])
+        self._assemble(
+            load(str(folder), self.max_length), {k: [Relation(*r) for r in rs] for k, rs in reads["read"].items()}, reads["shown"]
+        )
         self.history_.load_state_dict({k.removeprefix("history."): v for k, v in state.items() if k.startswith("history.")})
         self.own_.data.copy_(state["own"])
         self.table_ = {t: i for i, t in enumerate(texts)}, state["table"]
@@ -184,7 +189,9 @@ class Text(Encoder):
         if len(parts) == 1:
             return Ragged(parts[0].indptr, parts[0].rows, np.zeros(len(parts[0].rows), np.int64))
         dated = [nodes.graph.dated(r) for r in relations]
-        times = [nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)]
+        times = [
+            nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)
+        ]
         time = np.concatenate(times)
         owner, rows = np.concatenate([p.owner for p in parts]), np.concatenate([p.rows for p in parts])
         which = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])

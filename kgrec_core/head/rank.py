@@ -46,7 +46,9 @@ class Rank(Head):
             logits = logits.masked_fill(batch.mask, float("-inf"))
             each = nn.functional.cross_entropy(logits, batch.positive, reduction="none")
         elif self.kind == "bce":
-            each = nn.functional.softplus(-positive[:, 0] / self.temperature) + _mean(nn.functional.softplus(scores / self.temperature), wrong)
+            each = nn.functional.softplus(-positive[:, 0] / self.temperature) + _mean(
+                nn.functional.softplus(scores / self.temperature), wrong
+            )
         elif self.kind == "bpr":
             each = _mean(nn.functional.softplus((scores - positive) / self.temperature), wrong)
         else:

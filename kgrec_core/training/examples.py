@@ -1,0 +1,95 @@
+"""From a task's training queries to batches. Batch number i depends on the seed and i alone, so a resumed fit sees the same."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates, histories
+from kgrec_core.interfaces import Batch
+
+
+class Step(NamedTuple):
+    """One batch: the queries (n), the candidates (m) and how they belong together."""
+
+    queries: Nodes
+    candidates: Nodes
+    batch: Batch
+
+
+class Examples:
+    """The (query, target) pairs of a task that a query can be read for."""
+
+    def __init__(self, graph: Graph, task: Task, tasks: tuple[Task, ...], queries: Queries, size: int, negatives: int, seed: int) -> None:
+        self.graph, self.task, self.queries = graph, task, queries
+        self.size, self.negatives, self.seed = size, negatives, seed
+        readable = _readable(queries.nodes, histories(tasks, task.relation.source))
+        keep = readable[queries.targets.owner]
+        self.owner, self.target = queries.targets.owner[keep], queries.targets.rows[keep]
+        self.catalogue = candidates(graph, task).rows
+        counts = np.bincount(self.target, minlength=graph.size(task.relation.target))
+        self.share = counts / max(1, counts.sum())
+        self.alike = _alike(graph, task.relation.target)
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
+        return max(1, len(self) // self.size)
+
+    def step(self, number: int) -> Step:
+        """Batch `number` of an endless sequence of shuffled epochs."""
+        epoch, place = divmod(number, self.batches)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
+        pairs = np.sort(order[place * self.size : (place + 1) * self.size])
+        rng = np.random.default_rng([self.seed, epoch, place])
+        drawn = rng.choice(self.catalogue, min(self.negatives, len(self.catalogue)), replace=False) if self.negatives else self.target[:0]
+        rows = np.unique(np.concatenate([self.target[pairs], drawn]))
+        queries = self.queries.nodes.take(self.owner[pairs])
+        return Step(queries, self._candidates(rows, queries, pairs), self._batch(rows, queries, pairs))
+
+    def _candidates(self, rows: NDArray[np.int64], queries: Nodes, pairs: NDArray[np.int64]) -> Nodes:
+        """Candidates may not know the edges that are asked for: none from the earliest query on, or without the batch's own."""
+        kind, relation = self.task.relation.target, self.task.relation
+        if queries.before is not None:
+            return Nodes(self.graph, kind, rows, "candidate", before=np.full(len(rows), queries.before.min()))
+        owner = np.searchsorted(rows, self.target[pairs])
+        return Nodes(self.graph, kind, rows, "candidate", hide={relation: Ragged.of(owner, queries.rows, len(rows))})
+
+    def _batch(self, rows: NDArray[np.int64], queries: Nodes, pairs: NDArray[np.int64]) -> Batch:
+        positive = np.searchsorted(rows, self.target[pairs])
+        known = self.graph.adjacent(self.task.relation, queries.rows)
+        width = self.graph.size(self.task.relation.target)
+        wanted = np.arange(len(pairs))[:, None] * width + rows[None]
+        mask = np.isin(wanted, known.owner * width + known.rows)
+        mask |= self.alike[rows][None] == self.alike[self.target[pairs]][:, None]
+        mask[np.arange(len(pairs)), positive] = False
+        chance = len(pairs) * self.share[rows] + self.negatives / len(self.catalogue)
+        return Batch(
+            torch.from_numpy(positive), torch.from_numpy(mask), torch.from_numpy(np.log(chance).astype(np.float32)), torch.ones(len(pairs))
+        )
+
+
+def _readable(nodes: Nodes, relations: tuple) -> NDArray[np.bool_]:
+    """Whether there is anything to read about a query: a text of its own or a history."""
+    some = np.zeros(len(nodes), bool)
+    for relation in relations:
+        some |= nodes.read(relation, last=1).counts > 0
+    if "text" in nodes.graph.columns(nodes.kind):
+        some |= nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].fill_null("").str.len_bytes().to_numpy() > 0
+    return some
+
+
+def _alike(graph: Graph, kind: str) -> NDArray[np.int64]:
+    """(size,) a number per candidate, equal where the texts are: an equal candidate is no wrong answer."""
+    rows = np.arange(graph.size(kind))
+    if "text" not in graph.columns(kind):
+        return rows
+    texts = graph.entities[kind]["text"]
+    ranks = texts.fill_null("").rank("dense").to_numpy().astype(np.int64)
+    return np.where((texts.fill_null("") != "").to_numpy(), ranks, -1 - rows)

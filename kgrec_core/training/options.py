@@ -1,0 +1,39 @@
+"""How to fine-tune: the recipe's [train]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Settings of the fine-tuning loop.
+
+    epochs: passes over the training edges; steps: at most so many updates (0 = no limit). batch: edges per update.
+    negatives: further candidates drawn uniformly into every batch. chunk: gradient caching (Gao et al. 2021): at most so many
+        nodes of a batch in memory at once, same result; 0 = off.
+    optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; warmup: share of the updates; schedule after it; clip: gradient norm.
+    validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
+    metric: what they measure; none = the head's own. weights: task -> how often it is trained, relative to the others.
+    precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
+    """
+
+    epochs: float = 1.0
+    steps: int = 0
+    batch: int = 64
+    negatives: int = 0
+    chunk: int = 0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 3e-5
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    clip: float = 1.0
+    validations: int = 5
+    patience: int = 0
+    metric: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0

@@ -1,0 +1,102 @@
+"""One update of the weights: vectors of the whole batch, one loss, whatever number of devices and chunks they come from.
+
+The wrapped module is encoder + `project`; the loss is outside, on gathered vectors. So two processes, or gradient caching
+(Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"), equal one big batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import nn
+
+from kgrec_core.graph import Nodes
+from kgrec_core.interfaces import Batch, Encoder, Head
+from kgrec_core.training.examples import Step
+
+
+class Vectors(nn.Module):
+    """Encoder and heads as one module: a task's query and candidate nodes in, their projections out."""
+
+    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+        super().__init__()
+        self.encoder, self.heads = encoder, nn.ModuleDict(heads)
+
+    def forward(self, task: str, queries: Nodes, candidates: Nodes | None, whole: Nodes) -> tuple[torch.Tensor, torch.Tensor]:
+        head = self.heads[task]
+        q = head.project(self.encoder(queries), queries)
+        c = head.project(None, whole) if candidates is None else head.project(self.encoder(candidates), candidates)
+        return q, c
+
+
+def backward(accelerator: Accelerator, module: nn.Module, task: str, step: Step, chunk: int, seed: tuple[int, ...]) -> float:
+    """Add the gradients of one batch; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
+    inner: Vectors = accelerator.unwrap_model(module)
+    head = inner.heads[task]
+    encodes = head.encodes_candidates
+    mine = _mine(len(step.queries)), _mine(len(step.candidates))
+    queries, candidates = step.queries.take(mine[0]), step.candidates.take(mine[1])
+    parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1
+    pieces = list(zip(np.array_split(np.arange(len(queries)), parts), np.array_split(np.arange(len(candidates)), parts), strict=True))
+    batch = Batch(*(t.to(accelerator.device) for t in step.batch))
+    world = accelerator.num_processes
+
+    def forward(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(hash((*seed, number, accelerator.process_index)))  # the same dropout in both passes of a chunk
+        q, c = pieces[number]
+        return module(task, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
+
+    def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return head.loss(_gathered(q, len(step.queries)), _gathered(c, len(step.candidates)) if encodes else c, batch)
+
+    if parts == 1:
+        with accelerator.autocast():
+            q, c = forward(0)
+        loss = loss_of(q.float(), c.float())
+        accelerator.backward(loss * world)
+        return loss.item()
+    with torch.no_grad(), accelerator.autocast():
+        first = [forward(n) for n in range(parts)]
+    q, c = (
+        torch.cat(v).float().requires_grad_() if encodes or i == 0 else v[0].float().requires_grad_()
+        for i, v in enumerate(zip(*first, strict=True))
+    )
+    loss = loss_of(q, c)
+    (loss * world).backward()
+    gradients = torch.split(q.grad, [len(i) for i, _ in pieces]), torch.split(c.grad, [len(i) for _, i in pieces]) if encodes else None
+    for n in range(parts):
+        with nullcontext() if n == parts - 1 else accelerator.no_sync(module):
+            with accelerator.autocast():
+                again, other = forward(n)
+            surrogate = (again.float() * gradients[0][n]).sum()
+            if encodes:
+                surrogate = surrogate + (other.float() * gradients[1][n]).sum()
+            elif n == 0:
+                surrogate = surrogate + (other.float() * c.grad).sum()
+            accelerator.backward(surrogate)
+    return loss.item()
+
+
+def _mine(n: int) -> np.ndarray:
+    """This process's share of n nodes."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return np.array_split(np.arange(n), world)[rank]
+
+
+def _gathered(x: torch.Tensor, n: int) -> torch.Tensor:
+    """(n, d) the rows of all processes in order; only this one's carry gradients, which DDP then averages."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return x
+    sizes = [len(part) for part in np.array_split(np.arange(n), dist.get_world_size())]
+    padded = x.detach().new_zeros(max(sizes), x.shape[1])
+    padded[: len(x)] = x.detach()
+    everyone = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(everyone, padded)
+    parts = [e[:size] for e, size in zip(everyone, sizes, strict=True)]
+    parts[dist.get_rank()] = x
+    return torch.cat(parts)
