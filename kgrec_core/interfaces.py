@@ -34,9 +34,12 @@ class Encoder(nn.Module):
     """Turns nodes into vectors, with gradients.
 
     dim: width of the vectors, known once constructed or prepared.
+    reads_knowledge: whether it reads relations beyond the tasks' own and their histories; the comparison without knowledge then
+        fine-tunes it again.
     """
 
     dim: int
+    reads_knowledge: ClassVar[bool] = False
 
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
         """Learn vocabularies and tables from the training view only. Called once, before training."""

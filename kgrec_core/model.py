@@ -1,0 +1,61 @@
+"""Encoder and heads together: nodes in, the vectors that are indexed and compared out, computed once per weights and graph."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from kgrec_core.graph import Graph, Nodes, Task
+from kgrec_core.interfaces import Encode, Encoder, Head, Vectors
+
+BLOCK = 1024  # nodes of one forward pass without gradients
+KEPT = 16  # vector sets that stay in memory
+
+
+class Model:
+    """An encoder and a head per task. Reading is thread-safe once `refresh` was called."""
+
+    def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...]) -> None:
+        self.encoder, self.heads, self.tasks = encoder, heads, tasks
+        self._kept: OrderedDict[Any, tuple[Graph, Vectors]] = OrderedDict()
+
+    def prepare(self, graph: Graph) -> Model:
+        """Learn vocabularies from the training view's graph, then encode what is read again and again."""
+        self.encoder.prepare(graph, self.tasks)
+        for task in self.tasks:
+            self.heads[task.name].prepare(graph, task, self.encoder.dim)
+        return self.refresh(graph)
+
+    def refresh(self, graph: Graph, only_new: bool = False) -> Model:
+        """After the weights or the graph changed: old vectors are forgotten."""
+        self.encoder.eval()
+        self.encoder.refresh(graph, only_new)
+        self._kept.clear()
+        return self
+
+    def encode(self, task: Task) -> Encode:
+        """`encode(nodes) -> (n, d)` float32 of one task, memoised."""
+        return lambda nodes: self.vectors(task, nodes)
+
+    def vectors(self, task: Task, nodes: Nodes) -> Vectors:
+        limit = None if nodes.before is None else nodes.before.tobytes()
+        hidden = None if nodes.hide is None else tuple((r, h.indptr.tobytes(), h.rows.tobytes()) for r, h in nodes.hide.items())
+        key = (task.name, nodes.kind, nodes.side, id(nodes.graph), hash(nodes.rows.tobytes()), len(nodes), hash(limit), hash(hidden))
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = nodes.graph, self._compute(self.heads[task.name], nodes)  # the graph is kept so that its id stays taken
+            self._kept[key] = kept
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return kept[1]
+
+    def _compute(self, head: Head, nodes: Nodes) -> Vectors:
+        with torch.inference_mode():
+            if nodes.side == "candidate" and not head.encodes_candidates:
+                return head.project(None, nodes).float().cpu().numpy()
+            blocks = [nodes.take(slice(i, i + BLOCK)) for i in range(0, max(1, len(nodes)), BLOCK)]
+            return np.concatenate([head.project(self.encoder(b), b).float().cpu().numpy() for b in blocks])
