@@ -205,9 +205,7 @@ class Results:
         return {f"coverage@{k}": beyond.coverage(hits, rows, k), **ranked.intervals(each)}
 
 
-def write(
-    new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]
-) -> Path:
+def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]) -> Path:
     """All files of a run, in a working folder."""
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
@@ -228,7 +226,8 @@ def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, options: Train,
     """What the run was made from and with."""
     return {
         "tasks": [
-            {"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats} for t in dataset.tasks
+            {"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats}
+            for t in dataset.tasks
         ],
         "data": fingerprint,
         "seed": options.seed,

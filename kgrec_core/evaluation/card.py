@@ -10,10 +10,18 @@ from kgrec_core.graph import Dataset
 def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> str:
     """Markdown of the run's parts, data and test figures."""
     graph = dataset.graph
-    lines = ["# A kgrec run", "", "Opened with `kgrec_core.open_run(folder)`; the text tower in `encoder/` loads with `SentenceTransformer`.", ""]
+    lines = [
+        "# A kgrec run",
+        "",
+        "Opened with `kgrec_core.open_run(folder)`; the text tower in `encoder/` loads with `SentenceTransformer`.",
+        "",
+    ]
     lines += ["| part | use |", "|---|---|", f"| data | {recipe['data'].get('use')} |", f"| encoder | {recipe['encoder'].get('use')} |"]
     for task in dataset.tasks:
-        lines += [f"| head {task.name} | {recipe['head'][task.name].get('use')} |", f"| retrieval {task.name} | {recipe['retrieval'][task.name].get('use')} |"]
+        lines += [
+            f"| head {task.name} | {recipe['head'][task.name].get('use')} |",
+            f"| retrieval {task.name} | {recipe['retrieval'][task.name].get('use')} |",
+        ]
     lines += ["", "## Data", "", *(f"- {kind}: {len(table):,} entities" for kind, table in graph.entities.items())]
     lines += [f"- {relation}: {len(table):,} edges" for relation, table in graph.relations.items()]
     for name, task in metrics["tasks"].items():

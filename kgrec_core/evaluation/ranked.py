@@ -45,7 +45,9 @@ def table(systems: Mapping[str, Values], floors: Mapping[str, Values], metric: s
     columns = {f"{system}|{name}": v for system, values in every.items() for name, v in values.items()}
     for label, other in against.items():
         if other in every and "after" in every:
-            columns.update({f"gain:after-{label}|{name}": every["after"][name] - every[other][name] for name in every["after"] if name in every[other]})
+            columns.update(
+                {f"gain:after-{label}|{name}": every["after"][name] - every[other][name] for name in every["after"] if name in every[other]}
+            )
     found: dict[str, Any] = {"floor": {}, "gain": {}}
     for key, value in intervals({k: v for k, v in columns.items() if np.isfinite(v).any()}, seed).items():
         system, name = key.split("|")

@@ -20,7 +20,9 @@ def build(source: Path, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Write orders.parquet and products.parquet into `folder`; gives both tables."""
     lines = (
         pl.read_parquet(source)
-        .filter(pl.col("Customer ID").is_not_null(), pl.col("Quantity") > 0, pl.col("Price") > 0, pl.col("StockCode").str.contains(r"^\d{5}"))
+        .filter(
+            pl.col("Customer ID").is_not_null(), pl.col("Quantity") > 0, pl.col("Price") > 0, pl.col("StockCode").str.contains(r"^\d{5}")
+        )
         .select(
             customer=pl.col("Customer ID").cast(pl.UInt16),
             invoice="Invoice",

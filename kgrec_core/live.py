@@ -1,0 +1,85 @@
+"""Edits of a published run: graph deltas in RUN.live.sqlite beside it, committed before they are seen, replayed on open."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.folder import ipc
+from kgrec_core.graph import Graph, Relation
+
+
+class Live:
+    """The edit log of one run; safe for several processes and threads: every call has a connection of its own."""
+
+    def __init__(self, run: Path, data: str) -> None:
+        self.file, self.data = run.with_name(f"{run.name}.live.sqlite"), data
+
+    def append(self, delta: Graph) -> int:
+        """Make a delta durable; returns its number."""
+        relations = list(delta.relations)
+        index = {
+            "entities": list(delta.entities),
+            "relations": [list(r) for r in relations],
+            "timeless": [r in delta.timeless for r in relations],
+        }
+        tables = [ipc(t.rechunk()) for t in (*delta.entities.values(), *delta.relations.values())]
+        try:
+            with closing(self._open()) as db, db:
+                number = db.execute("INSERT INTO delta (head) VALUES (?)", (json.dumps(index),)).lastrowid
+                db.executemany("INSERT INTO part VALUES (?, ?, ?)", [(number, i, t) for i, t in enumerate(tables)])
+        except sqlite3.Error as error:
+            raise KgrecError(
+                f"{self.file}: the edit was not saved ({error}); free space or make the file writable, then repeat it"
+            ) from error
+        return number
+
+    def latest(self) -> int:
+        """The number of the last delta, 0 where there is none."""
+        if not self.file.exists():
+            return 0
+        with closing(self._open()) as db:
+            return db.execute("SELECT coalesce(max(number), 0) FROM delta").fetchone()[0]
+
+    def after(self, number: int) -> Iterator[tuple[int, Graph]]:
+        """Deltas later than `number`, oldest first."""
+        if not self.file.exists():
+            return
+        with closing(self._open()) as db:
+            for found, head in db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (number,)).fetchall():
+                index = json.loads(head)
+                parts = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (found,)).fetchall()
+                frames = [pl.read_ipc(BytesIO(body), memory_map=False) for (body,) in parts]
+                kinds = dict(zip(index["entities"], frames, strict=False))
+                relations = {Relation(*r): f for r, f in zip(index["relations"], frames[len(kinds) :], strict=True)}
+                timeless = frozenset(r for r, t in zip(relations, index["timeless"], strict=True) if t)
+                yield found, Graph(kinds, relations, timeless)
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.file, timeout=30)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            with db:
+                db.execute("CREATE TABLE IF NOT EXISTS delta (number INTEGER PRIMARY KEY, head TEXT NOT NULL)")
+                db.execute("CREATE TABLE IF NOT EXISTS part (number INTEGER, place INTEGER, body BLOB, PRIMARY KEY (number, place))")
+                db.execute("CREATE TABLE IF NOT EXISTS run (data TEXT NOT NULL)")
+                known = db.execute("SELECT data FROM run").fetchone()
+                if known is None:
+                    db.execute("INSERT INTO run VALUES (?)", (self.data,))
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise KgrecError(
+                f"{self.file} is damaged or locked ({error}); restore it, or move it away to open the run without its edits"
+            ) from error
+        if known is not None and known[0] != self.data:
+            db.close()
+            raise KgrecError(f"{self.file} holds edits of another run in this place; move it away, or restore the run it belongs to")
+        return db

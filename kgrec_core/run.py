@@ -1,0 +1,276 @@
+"""A published run: opened, asked, edited. Reading is thread-safe; an answer reads one snapshot from start to end.
+
+run = kgrec_core.open_run("runs/demo")
+run.answer(["12346", {"text": "red kitchen clock"}], k=5, where="price < 10")
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kgrec_core import folder as run_folder
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import Graph, Nodes, Relation, Task, candidates
+from kgrec_core.interfaces import Retrieval
+from kgrec_core.live import Live
+from kgrec_core.model import Model
+from kgrec_core.recipe import Recipe, resolve
+from kgrec_core.registry import Registry
+
+Query = str | Mapping[str, Any]
+
+
+class Answer(NamedTuple):
+    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it."""
+
+    id: str
+    text: str | None
+    score: float
+    attributes: dict[str, Any]
+    columns: dict[str, float]
+
+
+class Snapshot(NamedTuple):
+    """What a reader sees: swapped by one reference, never changed."""
+
+    graph: Graph
+    retrievals: Mapping[str, Retrieval]
+    edit: int
+
+
+def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | None = None) -> Run:
+    """Open a run folder that fit published, with its later edits.
+
+    allow: parts from files (`my_file:MyPart`) that may be executed. Raises KgrecError for a damaged, foreign or newer folder.
+    """
+    folder, registry = Path(path), registry or Registry.discover()
+    manifest = run_folder.verified(folder)
+    recipe = resolve(folder / "recipe.toml")
+    foreign = [use for use in manifest["foreign"] if use not in set(allow)]
+    if foreign:
+        raise KgrecError(
+            f"{folder} uses code from a file: {', '.join(foreign)}; if you trust it, open with allow={foreign} (--allow {foreign[0]})"
+        )
+    tasks = tuple(
+        Task(t["name"], Relation(*t["relation"]), tuple(Relation(*r) for r in t["history"]), t["repeats"]) for t in manifest["tasks"]
+    )
+    graph = run_folder.load_graph(folder / "knowledge")
+    encoder = recipe.encoder(registry)
+    encoder.load(folder / "encoder")
+    encoder.eval()
+    heads = {task.name: recipe.head(registry, task.name) for task in tasks}
+    retrievals = {}
+    for task in tasks:
+        heads[task.name].load(folder / "head" / task.name)
+        heads[task.name].eval()
+        retrievals[task.name] = recipe.retrieval(registry, task.name)
+        retrievals[task.name].load(folder / "retrieval" / task.name, graph, task)
+    return Run(folder, recipe, manifest, Model(encoder, heads, tasks), Snapshot(graph, retrievals, 0))
+
+
+class Run:
+    """Made by `open_run`. folder, recipe, manifest, tasks: what was published; graph: with all edits so far."""
+
+    def __init__(self, folder: Path, recipe: Recipe, manifest: dict[str, Any], model: Model, snapshot: Snapshot) -> None:
+        self.folder, self.recipe, self.manifest, self.tasks = folder, recipe, manifest, model.tasks
+        self._model, self._snapshot, self._writing = model, snapshot, Lock()
+        self._live = Live(folder, run_folder.checksum(folder / run_folder.MANIFEST))
+        self._catch_up()
+
+    @property
+    def graph(self) -> Graph:
+        return self._catch_up().graph
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json: the test figures, written once by fit."""
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """history.jsonl: one record per validation of the fine-tuning."""
+        return [json.loads(line) for line in (self.folder / "history.jsonl").read_text().splitlines()]
+
+    def task(self, name: str | None = None) -> Task:
+        """A task by name; without one, the only or first."""
+        if name is None:
+            return self.tasks[0]
+        found = {task.name: task for task in self.tasks}
+        if name not in found:
+            raise choices("task of this run", name, found)
+        return found[name]
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+    def answer(
+        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+    ) -> list[list[Answer]]:
+        """The k best candidates for every query, best first.
+
+        A query is the id of a known source, or a mapping with any of "id", "text" and "history" (target ids, oldest first): a
+        shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out.
+        Already known targets are left out unless the task allows repeats. Raises KgrecError for unknown ids and bad conditions.
+        """
+        of, snapshot = self.task(task), self._catch_up()
+        _check_k(k)
+        if not len(queries):
+            return []
+        graph, rows = _with_queries(snapshot.graph, of, queries)
+        nodes = Nodes(graph, of.relation.source, rows, "query")
+        allowed = self._allowed(snapshot.graph, of, where, exclude)
+        known = None if of.repeats else nodes.read(of.relation)
+        hits = snapshot.retrievals[of.name].search(
+            nodes, self._model.vectors(of, nodes), min(k, max(1, int(allowed.sum()))), allowed, known
+        )
+        return [_answers(snapshot.graph, of, *row) for row in zip(hits.rows, hits.scores, _by_query(hits.columns, len(rows)), strict=True)]
+
+    def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
+        """The k candidates whose vectors are nearest to each of the given candidates'; itself left out."""
+        of, snapshot = self.task(task), self._catch_up()
+        _check_k(k)
+        rows = _known(snapshot.graph, of.relation.target, ids)
+        nodes = candidates(snapshot.graph, of)
+        scores = self._model.vectors(of, Nodes(snapshot.graph, of.relation.target, rows, "candidate")) @ self._model.vectors(of, nodes).T
+        scores[:, ~self._allowed(snapshot.graph, of, where, ())[nodes.rows]] = -np.inf
+        scores[nodes.rows[None] == rows[:, None]] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(scores, order, 1)
+        found = np.where(np.isfinite(best), nodes.rows[order], -1)
+        return [_answers(snapshot.graph, of, r, s, {}) for r, s in zip(found, best, strict=True)]
+
+    # --- editing ----------------------------------------------------------------------------------------------------
+    def add(self, delta: Graph) -> None:
+        """Add or change entities and edges: durable when it returns, visible to every process, nothing is trained again."""
+        self._snapshot.graph.join(delta)  # refuses what does not fit before anything is written
+        self._live.append(delta)
+        self._catch_up()
+
+    def remove(self, kind: str, ids: Sequence[str]) -> None:
+        """Entities are never found again from now on; their rows and edges stay, and adding them again brings them back."""
+        _known(self.graph, kind, ids)
+        now = int(time.time() * 1e6)
+        self.add(Graph({kind: pl.DataFrame({"id": list(ids), "until": [now] * len(ids)}, schema={"id": pl.String, "until": pl.Int64})}))
+
+    def _catch_up(self) -> Snapshot:
+        """The latest snapshot, with every edit that is committed, this process's and others'."""
+        if self._live.latest() == self._snapshot.edit:
+            return self._snapshot
+        with self._writing:
+            snapshot = self._snapshot
+            for number, delta in self._live.after(snapshot.edit):
+                snapshot = self._joined(snapshot, delta, number)
+            self._snapshot = snapshot
+        return snapshot
+
+    def _joined(self, snapshot: Snapshot, delta: Graph, number: int) -> Snapshot:
+        graph = snapshot.graph.join(delta)
+        self._model.refresh(graph, only_new=True)
+        retrievals = dict(snapshot.retrievals)
+        for task in self.tasks:
+            kind = task.relation.target
+            if kind in delta.entities and hasattr(retrievals[task.name], "extended"):
+                rows = graph.rows(kind, delta.entities[kind]["id"].to_list())
+                new = Nodes(graph, kind, rows[graph.alive(kind)[rows]], "candidate")
+                if len(new):
+                    retrievals[task.name] = retrievals[task.name].extended(graph, new, self._model.encode(task))
+        return Snapshot(graph, retrievals, number)
+
+    def _allowed(self, graph: Graph, task: Task, where: str | None, exclude: Sequence[str]) -> NDArray[np.bool_]:
+        kind = task.relation.target
+        allowed = graph.alive(kind)
+        if exclude:
+            allowed[_known(graph, kind, exclude)] = False
+        if where:
+            table = graph.entities[kind]
+            try:
+                kept = table.select(pl.sql_expr(where)).to_series()
+            except Exception as error:
+                reason = str(error).splitlines()[0][:160]
+                raise KgrecError(
+                    f"where = {where!r} cannot be applied ({reason}); columns of {kind}: {', '.join(table.columns)}"
+                ) from error
+            if kept.dtype != pl.Boolean or len(kept) != len(table):
+                raise KgrecError(
+                    f'where = {where!r} is no condition on each {kind}; write one such as "price < 5"; columns: {", ".join(table.columns)}'
+                )
+            allowed &= kept.fill_null(False).to_numpy()
+        if not allowed.any():
+            raise KgrecError(f"no {kind} is left to choose from: where = {where!r} and exclude leave none of {len(allowed)}")
+        return allowed
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise KgrecError(f"k = {k} must be at least 1")
+
+
+def _known(graph: Graph, kind: str, ids: Sequence[str]) -> NDArray[np.int64]:
+    rows = graph.rows(kind, ids)
+    if (rows < 0).any():
+        given = ids[int(np.argmax(rows < 0))]
+        raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, _near(graph, kind, given))
+    return rows
+
+
+def _near(graph: Graph, kind: str, given: str) -> list[str]:
+    """A few ids that resemble the given one; a catalogue is too long to list."""
+    from rapidfuzz.process import extract
+
+    return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
+
+
+def _with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:
+    """The graph joined with the queries that are described instead of known, and the row of every query."""
+    kind, target = task.relation.source, task.relation.target
+    described = [q for q in queries if not isinstance(q, str)]
+    for query in described:
+        if stray := set(query) - {"id", "text", "history"}:
+            raise choices("key of a query", sorted(stray)[0], ("id", "text", "history"))
+        if not query:
+            raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
+    ids = [q if isinstance(q, str) else q.get("id") or f"\x00query {i}" for i, q in enumerate(queries)]
+    if described:
+        known = [q.get("id") for q in described if q.get("id")]
+        _known(graph, kind, known)
+        texts = [q.get("text") for q in queries if not isinstance(q, str)]
+        own = [i for i, q in zip(ids, queries, strict=True) if not isinstance(q, str)]
+        source = {"id": own, **({"text": texts} if any(texts) else {})}
+        pairs = [(place, str(item)) for place, q in enumerate(described) for item in q.get("history", ())]
+        _known(graph, target, [item for _, item in pairs])
+        items = list(dict.fromkeys(item for _, item in pairs))
+        number = {item: i for i, item in enumerate(items)}
+        kinds = {kind: pl.DataFrame(source, schema={c: pl.String for c in source})}
+        if kind != target:
+            kinds[target] = pl.DataFrame({"id": items}, schema={"id": pl.String})
+        edges = {
+            "source": pl.Series([s for s, _ in pairs], dtype=pl.UInt32),
+            "target": pl.Series([number[t] for _, t in pairs], dtype=pl.UInt32),
+        }
+        if graph.dated(task.relation):
+            now = int(time.time() * 1e6) - len(pairs)
+            edges["time"] = pl.Series([now + i for i in range(len(pairs))], dtype=pl.Int64)
+        graph = graph.join(Graph(kinds, {task.relation: pl.DataFrame(edges)} if pairs else {}))
+    return graph, _known(graph, kind, ids)
+
+
+def _by_query(columns: Mapping[str, NDArray], n: int) -> list[dict[str, NDArray]]:
+    return [{name: values[i] for name, values in columns.items()} for i in range(n)]
+
+
+def _answers(graph: Graph, task: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[Answer]:
+    kind, found = task.relation.target, np.flatnonzero(rows >= 0)
+    table = graph.gather(kind, rows[found]).to_dicts()
+    answers = []
+    for place, entity in zip(found.tolist(), table, strict=True):
+        why = {name: float(values[place]) for name, values in columns.items() if np.isfinite(values[place])}
+        attributes = {k: v for k, v in entity.items() if k not in ("id", "text")}
+        answers.append(Answer(entity["id"], entity.get("text"), float(scores[place]), attributes, why))
+    return answers
