@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kgrec_core.binding import Binder, Call, Leaf, Table, Where, make, plain, tree
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.parameters import Binder, Call, Leaf, Table, Where, make, plain, tree
 from kgrec_core.registry import Registry, find_file
 
 if TYPE_CHECKING:
