@@ -186,7 +186,7 @@ class Results:
         """What metrics.json holds for the task: the whole ranking, beyond accuracy, and the variants."""
         tables = {}
         for name, values in self.values.items():
-            floors = self.floors[name] if name in self.floors else None
+            floors = self.floors.get(name)
             tables[name] = ranked.table(values, floors.values if floors else {}, "ndcg@10", seed)
             if floors:
                 tables[name]["floor_settings"] = floors.settings

@@ -20,7 +20,12 @@ from kgrec_core.errors import KgrecError, choices
 Targets = Mapping[str, tuple[str, str]]  # word -> ("package.module:click_command", one-line help)
 
 # What every domain can do; a domain's own command of the same word comes first.
-COMMON: Targets = {"recipe": ("kgrec_core.cli.recipe:recipe", "Print the recipe that the layers give.")}
+COMMON: Targets = {
+    "recipe": ("kgrec_core.cli.recipe:recipe", "Print the recipe that the layers give."),
+    "fit": ("kgrec_core.cli.fit:fit", "Fine-tune, test once and write a run."),
+    "evaluate": ("kgrec_core.cli.fit:evaluate", "Print a run's test figures, or score new rows."),
+    "report": ("kgrec_core.cli.report:report", "Write a run's figures and examples as one HTML page."),
+}
 
 
 class LazyGroup(click.Group):

@@ -80,7 +80,7 @@ def figures(metrics: dict[str, Any], names: tuple[str, ...] = ("ndcg@10", "recal
     blocks = []
     for task, of in metrics["tasks"].items():
         for case, found in {"": of["test"], **of["test"].get("variants", {})}.items():
-            head = f"{task}{f', {case.replace("_", " ")}' if case else ''}"
+            head = ", ".join(filter(None, (task, case.replace("_", " "))))
             rows = [[head, *names]]
             systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]
             wanted = ("encoder_before", "encoder_after", "before", "without_knowledge", "after")

@@ -80,4 +80,4 @@ def refuse_json(path: Path) -> None:
             except ValueError as error:
                 raise KgrecError(f"{path.name} row {number}: {error}; every line must be one JSON object") from None
             if not isinstance(value, dict):
-                raise KgrecError(f"{path.name} row {number}: {line.strip()[:40]!r} is no JSON object; every line must be one")
+                raise KgrecError(f"{path.name} row {number}: {line.decode().strip()[:40]!r} is no JSON object; every line must be one")

@@ -71,7 +71,10 @@ class Edges:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A task: predict the targets of `relation`. history: further relations to read a source through. See `graph.Task`."""
+    """A task: predict the targets of `relation`, which is a relation or a link. See `graph.Task`.
+
+    history: further relations to read a source through. repeats: whether a source may get a target again.
+    """
 
     relation: str
     history: tuple[str, ...] = ()

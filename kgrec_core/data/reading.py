@@ -73,6 +73,15 @@ def read(
     return Table(path, found.select(wanted), found[_ROW])
 
 
+def column_names(path: Path, setting: str) -> list[str]:
+    """The columns of a file that `read` reads; raises KgrecError as it does."""
+    path, quote = Path(path), '"'
+    form = _format(path, setting)
+    with _readable(path, form, "", quote):
+        separator = _separator(path) if form in DELIMITED else ""
+        return _scan(path, form, separator, quote).collect_schema().names()
+
+
 def _collect(
     lazy: pl.LazyFrame, wanted: list[str], path: Path, schema: pl.Schema, where: str | None, setting: str, delimited: bool
 ) -> tuple[pl.DataFrame, list[str]]:

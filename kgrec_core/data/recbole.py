@@ -32,6 +32,7 @@ class Recbole:
     """A RecBole data set as kinds user, item and entity (what the knowledge graph has beside items), and one task.
 
     folder, name: where NAME.inter is. user, item, time: its fields; without a field "timestamp" the interactions are undated.
+    time_format: None = unix time, see `times.micros`; "s" where a set counts from another day.
     weight: field of interactions. where: SQL condition on the fields of interactions, e.g. "rating >= 4".
     text: fields of .item and .user that are text; () = the first token_seq of each. links: fields that become timeless relations, a
         target per token; None = the other token_seq fields. All other fields are attributes.
@@ -49,6 +50,7 @@ class Recbole:
         user: str = "user_id",
         item: str = "item_id",
         time: str = "timestamp",
+        time_format: str | None = None,
         weight: str | None = None,
         where: str | None = None,
         text: tuple[str, ...] = (),
@@ -56,7 +58,8 @@ class Recbole:
         relation: str = "interacts",
         repeats: bool = False,
     ) -> None:
-        self.folder, self.name, self.user, self.item, self.time, self.weight = folder, name, user, item, time, weight
+        self.folder, self.name, self.user, self.item, self.weight = folder, name, user, item, weight
+        self.time, self.time_format = time, time_format
         self.where, self.text, self.links, self.relation, self.repeats = where, text, links, relation, repeats
 
     def load(self) -> Dataset:
@@ -89,7 +92,7 @@ class Recbole:
 
     def _entities(self, fields: Mapping[str, str], table: Table, key: str) -> tuple[pl.DataFrame, list[str]]:
         """The table of a kind, and the fields that are links."""
-        table.refuse_empty(table.frame[key], key, "data")
+        table.refuse_empty(table.frame[key], key, None)
         table.refuse_duplicates(table.frame[key], key, "remove one of them")
         sequences = [n for n, t in fields.items() if t == "token_seq" and n != key]
         text = [n for n in self.text if n in fields] if self.text else sequences[:1]
@@ -118,7 +121,7 @@ class Recbole:
             if self.time not in fields:
                 raise choices(f"field of {path.name}", self.time, fields, "correct data.time")
             table.refuse_empty(table.frame[self.time], self.time, "data")
-            out["time"] = micros(table.frame[self.time], table.place, "data")
+            out["time"] = micros(table.frame[self.time], table.place, "data", form=self.time_format)
         if self.weight:
             out["weight"] = table.weights(self.weight, "data")
         return pl.DataFrame(out)
@@ -130,7 +133,7 @@ class Recbole:
             raise KgrecError(f"{self.name}.kg needs {path.name}, which says which entity an item is; add it or remove {self.name}.kg")
         _, link = self._read(path, {"item": self.item, "entity": "entity_id"})
         _, triples = self._read(path.with_name(f"{self.name}.kg"), {"head": "head_id", "relation": "relation_id", "tail": "tail_id"})
-        link.refuse_empty(link.frame[self.item], self.item, "data")
+        link.refuse_empty(link.frame[self.item], self.item, None)
         numbering["item"].add(link.frame[self.item], named=False)
         items = link.frame.select(id="entity_id", row=numbering["item"].rows(link.frame[self.item]))
         numbering["entity"] = known = Numbering(f"{self.name}.kg")

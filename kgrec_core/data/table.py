@@ -25,11 +25,12 @@ class Table(NamedTuple):
         """Where the frame's row `index` is found, e.g. "orders.csv row 812"."""
         return f"{self.path.name} row {self.rows[index]}"
 
-    def refuse_empty(self, values: pl.Series, column: str, setting: str, otherwise: str = "") -> None:
+    def refuse_empty(self, values: pl.Series, column: str, setting: str | None, otherwise: str = "") -> None:
+        """`setting`: the recipe table whose `where` could leave such rows out; None = none."""
         if values.null_count():
+            leave = f", or leave them out: {setting}.where = '{_quoted(column)} IS NOT NULL'{otherwise}" if setting else ""
             raise KgrecError(
-                f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it, "
-                f"or leave them out: {setting}.where = '{_quoted(column)} IS NOT NULL'{otherwise}"
+                f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it{leave}"
             )
 
     def refuse_duplicates(self, values: pl.Series, column: str, remedy: str) -> None:

@@ -70,11 +70,13 @@ class Tables:
                 known.add(pairs["id"], named=True)
                 graph[relation] = pairs.select("source", target=known.rows(pairs["id"]))
                 timeless.add(relation)
+        tasks = tuple(self._task(name, goal, graph) for name, goal in self.tasks.items())
+        timeless -= {task.relation for task in tasks}  # what is to be predicted is not known at all times
         entities = {kind: known.extend(kinds.get(kind)) for kind, known in numbering.items()}
-        return Dataset(Graph(entities, graph, frozenset(timeless)), tuple(self._task(n, g, graph) for n, g in self.tasks.items()))
+        return Dataset(Graph(entities, graph, frozenset(timeless)), tasks)
 
     def _task(self, name: str, goal: Goal, graph: Mapping[Relation, pl.DataFrame]) -> Task:
-        found = {r.name: r for r in graph if r.name in self.relations}
+        found = {r.name: r for r in reversed(graph)}  # a relation comes before a link of the same name
         for key, relation in (("relation", goal.relation), *(("history", h) for h in goal.history)):
             if relation not in found:
                 raise choices("relation", relation, found, f"correct data.tasks.{name}.{key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from zoneinfo import available_timezones
@@ -15,14 +16,15 @@ UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _DAY, _MINUTE, _SECOND = "%Y-%m-%d", "%Y-%m-%d{}%H:%M", "%Y-%m-%d{}%H:%M:%S%.f"
 _NAIVE = [_SECOND.format(" "), _SECOND.format("T"), _DAY, _MINUTE.format(" "), _MINUTE.format("T")]
 _AWARE = [f"{form.format(gap)}{zone}" for form in (_SECOND, _MINUTE) for gap in " T" for zone in ("%#z", " %#z")]
+_NUMBER = re.compile(r"\d+(\.\d+)?$")
 _ZONE = r":\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
 
 
 def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: str | None = None, form: str | None = None) -> pl.Series:
     """Int64 microseconds UTC; null stays null.
 
-    values: dates or datetimes, ISO text ("2024-05-01", "2024-05-01 12:30", "2024-05-01T12:30:00.5+02:00"), or unix times: the
-        largest value says the unit: below 1e11 seconds, below 1e14 milliseconds, else microseconds; below 1e8 (3 March 1973) nothing
+    values: dates or datetimes; ISO text ("2024-05-01", "2024-05-01 12:30", "2024-05-01T12:30:00.5+02:00"), or unix times where the
+        first value is a number: the largest says the unit: below 1e11 seconds, below 1e14 milliseconds, else microseconds; below 1e8 (3 March 1973) nothing
         is guessed.
     zone: what values without a zone are in, e.g. "Europe/London"; None = UTC, and then values with and without a zone do not mix. Of an
         hour that a clock change repeats, the first is taken.
@@ -39,12 +41,15 @@ def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: s
     if values.dtype.is_temporal() and values.dtype != pl.Duration and values.dtype != pl.Time:
         found = values.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
         return _utc(found, values, place, setting, zone)
+    if values.dtype == pl.Null or values.null_count() == len(values):
+        return values.cast(pl.Int64)
     if values.dtype == pl.String:
         values = values.set(values == "", None)
-    if values.dtype.is_numeric() or form in UNITS or (form is None and values.str.contains(r"^\d+(\.\d+)?$").all()):
-        return _unix(values, place, setting, form)
-    if values.dtype != pl.String:
+    elif not values.dtype.is_numeric():
         raise KgrecError(f'{place(0)}: {name} "{values[0]}" is no time; name another column')
+    first = str(values.drop_nulls().head(1).item()) if values.null_count() < len(values) else "0"
+    if values.dtype.is_numeric() or form in UNITS or (form is None and _NUMBER.match(first)):
+        return _unix(values, place, setting, form)
     if form is not None:
         found = _parsed(values, [form])
         _refuse(

@@ -1,0 +1,392 @@
+"""`tables`: small shops whose graph is known beforehand, every mistake with its place and remedy, and real orders."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_core.data.links import Link
+from kgrec_core.data.mapping import Edges, End, Entity, Goal
+from kgrec_core.data.tables import Tables
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Dataset, Graph, Relation, Task
+from kgrec_core.recipe import resolve
+from kgrec_core.registry import Registry
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
+BUYS = Relation("user", "buys", "item")
+
+PRODUCTS = """sku,name,description,price,brand,colours,listed_on
+0071,Red mug,holds tea,4.50,Acme,red|white,2024-01-01
+0072,Blue mug,,6.00,Acme,blue,2024-02-01
+0073,Lamp,warm light,25.00,,white,
+"""
+ORDERS = """customer,sku,date,quantity
+9,0072,2024-03-02,2
+8,0071,2024-03-01 10:00:00,1
+9,0071,2024-03-02,1
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "products.csv").write_text(PRODUCTS)
+    (tmp_path / "orders.csv").write_text(ORDERS)
+    return tmp_path
+
+
+def items(folder: Path, **changes) -> Entity:
+    return replace(Entity(file=folder / "products.csv", id="sku", text=("name", "description")), **changes)
+
+
+def orders(folder: Path, **changes) -> Edges:
+    spec = Edges(file=folder / "orders.csv", source=End(kind="user", column="customer"), target=End(kind="item", column="sku"), time="date")
+    return replace(spec, unknown="add", **changes) if "unknown" not in changes else replace(spec, **changes)
+
+
+def load(folder: Path, item: dict | None = None, buys: dict | None = None) -> Graph:
+    return Tables(entities={"item": items(folder, **item or {})}, relations={"buys": orders(folder, **buys or {})}).load().graph
+
+
+def stamp(text: str) -> int:
+    return int(np.datetime64(text, "us").astype(np.int64))
+
+
+def named(graph: Graph, relation: Relation) -> list[tuple[str, str]]:
+    ids = [graph.entities[k]["id"] for k in (relation.source, relation.target)]
+    return [(ids[0][s], ids[1][t]) for s, t in graph.relations[relation].select("source", "target").rows()]
+
+
+def test_a_shop_becomes_the_graph_it_describes(shop):
+    links = {
+        "brand": Link(column="brand"),
+        "colour": Link(column="colours", separator="|"),
+        "price_band": Link(column="price", edges=(5, 20)),
+    }
+    graph = load(shop, {"attributes": ("price", "colours"), "since": "listed_on", "links": links}, {"weight": "quantity"})
+    assert graph.entities["item"].rows() == [
+        ("0071", "Red mug. holds tea", 4.5, "red|white", stamp("2024-01-01")),
+        ("0072", "Blue mug", 6.0, "blue", stamp("2024-02-01")),
+        ("0073", "Lamp. warm light", 25.0, "white", None),
+    ]
+    assert graph.entities["user"].to_dict(as_series=False) == {"id": ["9", "8"]}
+    assert named(graph, BUYS) == [("9", "0072"), ("8", "0071"), ("9", "0071")]  # equal times keep the file's order
+    assert graph.relations[BUYS]["time"].to_list() == [stamp("2024-03-02"), stamp("2024-03-01T10"), stamp("2024-03-02")]
+    assert graph.relations[BUYS]["weight"].to_list() == [2.0, 1.0, 1.0]
+    brand, colour, band = (Relation("item", name, name) for name in links)
+    assert named(graph, brand) == [("0071", "Acme"), ("0072", "Acme")]
+    assert named(graph, colour) == [("0071", "red"), ("0071", "white"), ("0072", "blue"), ("0073", "white")]
+    assert named(graph, band) == [("0071", "price band under 5"), ("0072", "price band 5 to 20"), ("0073", "price band from 20")]
+    assert graph.entities["brand"].rows() == [("Acme", "Acme")]
+    assert graph.timeless == {brand, colour, band}
+
+
+def test_the_recipe_gives_the_same(shop):
+    (shop / "recipe.toml").write_text(
+        """
+        [data]
+        use = "tables"
+        [data.entities.item]
+        file = "products.csv"
+        id = "sku"
+        text = ["name", "description"]
+        [data.entities.item.links.price_band]
+        column = "price"
+        edges = [5, 20]
+        [data.relations.buys]
+        file = "orders.csv"
+        source = { kind = "user", column = "customer" }
+        target = { kind = "item", column = "sku" }
+        time = "date"
+        unknown = "add"
+        [data.relations.likes]
+        file = "orders.csv"
+        source = { kind = "user", column = "customer" }
+        target = { kind = "item", column = "sku" }
+        timeless = true
+        where = "quantity > 1"
+        [data.tasks.buys]
+        relation = "buys"
+        history = ["likes"]
+        repeats = true
+        """
+    )
+    dataset = resolve(shop / "recipe.toml").data(Registry.discover()).load()
+    assert isinstance(dataset, Dataset)
+    likes = Relation("user", "likes", "item")
+    assert dataset.tasks == (Task("buys", BUYS, (likes,), True),)
+    assert named(dataset.graph, likes) == [("9", "0072")]
+    assert dataset.graph.timeless == {likes, Relation("item", "price_band", "price_band")}
+    assert dataset.graph.relations[BUYS].equals(load(shop).relations[BUYS])
+
+
+@pytest.mark.parametrize("form", ["tsv", "semicolon", "csv.gz", "parquet", "jsonl"])
+def test_every_format_gives_the_same_graph(shop, form):
+    want, orders_file = load(shop), shop / "orders.csv"
+    table = pl.read_csv(orders_file, infer_schema=False)
+    path = shop / f"orders.{'txt' if form == 'semicolon' else form}"
+    if form == "parquet":
+        table.with_columns(pl.col("customer").cast(pl.Float64)).write_parquet(path)  # 9.0 is customer "9"
+    elif form == "jsonl":
+        table.with_columns(pl.col("customer").cast(pl.Int64)).write_ndjson(path)
+    elif form == "csv.gz":
+        import gzip
+
+        path.write_bytes(gzip.compress(orders_file.read_bytes()))
+    else:
+        path.write_text(ORDERS.replace(",", "\t" if form == "tsv" else ";"))
+    graph = load(shop, buys={"file": path})
+    assert graph.relations[BUYS].equals(want.relations[BUYS])
+    assert graph.entities["user"].equals(want.entities["user"])
+
+
+def test_order_lines_name_their_products(tmp_path):
+    (tmp_path / "products.csv").write_text(
+        "sku,name,description,price,date\n1,,x,3,2024-05-02\n1,New,y,2,2024-05-03\n2,Two,,9,2024-05-01\n1,Old,,,2024-05-01\n"
+    )
+
+    def table(which: str, since: str | None) -> list[tuple]:
+        spec = Entity(file=tmp_path / "products.csv", id="sku", text=("name",), attributes=("price",), since=since, duplicates=which)
+        return Tables(entities={"item": spec}).load().graph.entities["item"].rows()
+
+    first = stamp("2024-05-01")
+    assert table("first", "date") == [("2", "Two", 9.0, first), ("1", "Old", 3.0, first)]
+    assert table("last", "date") == [("2", "Two", 9.0, first), ("1", "New", 2.0, first)]
+    assert table("first", None) == [("1", "New", 3.0), ("2", "Two", 9.0)]
+
+
+def test_words_of_names_are_links_for_a_shop_without_attributes(tmp_path):
+    names = ["Red glass lamp", "RED metal lamp", "Glass bowl", "Lamp of oak 12"]
+    pl.DataFrame({"sku": ["a", "b", "c", "d"], "name": names}).write_csv(tmp_path / "products.csv")
+    spec = Entity(file=tmp_path / "products.csv", id="sku", links={"word": Link(column="name", words=True, min_count=2, max_share=0.5)})
+    graph = Tables(entities={"item": spec}).load().graph
+    assert sorted(named(graph, Relation("item", "word", "word"))) == [("a", "glass"), ("a", "red"), ("b", "red"), ("c", "glass")]
+
+
+def test_links_may_name_the_same_kind_a_kind_with_a_table_and_json_lists(tmp_path):
+    (tmp_path / "items.jsonl").write_text('{"id": 7, "with": ["8", "9"], "maker": "m1"}\n{"id": 8, "with": null, "maker": "m2"}\n')
+    (tmp_path / "makers.csv").write_text("id,name\nm1,Acme\n")
+    links = {"with": Link(column="with", kind="item"), "maker": Link(column="maker", kind="company")}
+    entities = {
+        "item": Entity(file=tmp_path / "items.jsonl", id="id", links=links),
+        "company": Entity(file=tmp_path / "makers.csv", id="id", text=("name",)),
+    }
+    graph = Tables(entities=entities).load().graph
+    assert named(graph, Relation("item", "with", "item")) == [("7", "8"), ("7", "9")]
+    assert graph.entities["company"].rows() == [("m1", "Acme"), ("m2", "m2")]
+
+
+def test_quantile_buckets_are_of_like_size(tmp_path):
+    pl.DataFrame({"sku": [str(i) for i in range(100)], "price": [None, *range(1, 100)]}).write_csv(tmp_path / "products.csv")
+    spec = Entity(file=tmp_path / "products.csv", id="sku", links={"band": Link(column="price", buckets=4)})
+    graph = Tables(entities={"item": spec}).load().graph
+    sizes = graph.degree(Relation("item", "band", "band"), np.arange(graph.size("band")), inverse=True)
+    assert len(sizes) == 4 and sizes.sum() == 99 and sizes.max() - sizes.min() <= 1
+
+
+def test_a_link_may_be_what_a_task_predicts(tmp_path):
+    (tmp_path / "questions.csv").write_text("id,text,intent\n1,where is it,track\n2,hello,\n")
+    spec = Entity(file=tmp_path / "questions.csv", id="id", text=("text",), links={"intent": Link(column="intent")})
+    dataset = Tables(entities={"question": spec}, tasks={"intent": Goal(relation="intent")}).load()
+    assert dataset.tasks[0].relation == Relation("question", "intent", "intent")
+    assert not dataset.graph.timeless  # what is predicted is not true at all times
+
+
+def test_an_empty_target_can_mean_that_nothing_is_right(shop):
+    (shop / "orders.csv").write_text(ORDERS + "7,,2024-03-05,1\n")
+    graph = load(shop, buys={"empty": "keep"})
+    assert graph.relations[BUYS]["target"].to_list() == [1, 0, 0, None]
+
+
+def test_added_items_have_an_empty_text(shop):
+    (shop / "orders.csv").write_text(ORDERS + "7,99,2024-03-05,1\n")
+    assert load(shop).entities["item"].rows()[-1] == ("99", "")
+
+
+def test_blank_lines_are_no_rows_and_keep_the_numbering(shop):
+    (shop / "orders.csv").write_text(ORDERS + "\n\n7,0071,soon,1\n")
+    with pytest.raises(KgrecError, match=r'orders.csv row 7: date "soon" is no time'):
+        load(shop)
+    (shop / "orders.csv").write_text(ORDERS + "\n\n")
+    assert len(load(shop).relations[BUYS]) == 3
+
+
+def bad(
+    message: str, *, products: str | bytes = PRODUCTS, orders: str | bytes = ORDERS, item: dict | None = None, buys: dict | None = None
+):
+    return pytest.param(products, orders, item or {}, buys or {}, message, id=message[:50])
+
+
+@pytest.mark.parametrize(
+    ("products", "ordered", "item", "buys", "message"),
+    [
+        bad(
+            "data.relations.buys.time = \"dat\" is no column of orders.csv; did you mean 'date'? columns: customer, sku",
+            buys={"time": "dat"},
+        ),
+        bad("data.entities.item.text[1] = \"NAMES\" is no column of products.csv; did you mean 'name'?", item={"text": ("name", "NAMES")}),
+        bad(
+            'products.csv row 5: sku "0071" stands in row 2 too; remove one, or set data.entities.item.duplicates = "first" or "last"',
+            products=PRODUCTS + "0071,Mug,,1,,,\n",
+        ),
+        bad(
+            "products.csv row 5: sku is empty (1 such rows); fill it, or leave them out: data.entities.item.where = 'sku IS NOT NULL'",
+            products=PRODUCTS + ",Mug,,1,,,\n",
+        ),
+        bad("orders.csv row 5: customer is empty (2 such rows)", orders=ORDERS + ",0071,2024-03-05,1\n,0071,2024-03-05,1\n"),
+        bad('set data.relations.buys.empty = "keep"', orders=ORDERS + "7,,2024-03-05,1\n"),
+        bad("orders.csv row 5: date is empty (1 such rows)", orders=ORDERS + "7,0071,,1\n"),
+        bad(
+            "no kind of entity is called 'user'; known: item; add [data.entities.user], or set data.relations.buys.unknown",
+            buys={"unknown": "reject"},
+        ),
+        bad('orders.csv row 3: date "01/03/2024" is no time', orders=ORDERS.replace("2024-03-01 10:00:00", "01/03/2024")),
+        bad(
+            'orders.csv row 2 and row 3: date "2024-03-02" and "2024-03-01T10:00:00+02:00", one with a time zone and one without; set '
+            'data.relations.buys.time_zone to what those without mean, e.g. "UTC"',
+            orders=ORDERS.replace("2024-03-01 10:00:00", "2024-03-01T10:00:00+02:00"),
+        ),
+        bad("products.csv: the table has no rows", products="sku,name,description\n"),
+        bad("orders.csv: the table has no rows, the file is empty", orders=""),
+        bad(
+            "orders.csv line 5: byte 0xe9 at offset 101 is not UTF-8; save the file as UTF-8, e.g. iconv",
+            orders=ORDERS.encode() + b"7,caf\xe9,2024-03-05,1\n",
+        ),
+        bad("orders.csv row 5: 5 fields where the header has 4", orders=ORDERS + "7,0071,2024-03-05,1,1\n"),
+        bad("orders.csv row 5: 3 fields where the header has 4", orders=ORDERS + "7,0071,2024-03-05\n"),
+        bad(
+            "orders.csv row 3: 2 fields where the header has 4", orders='customer,sku,date,quantity\n1,"00\n71",2024-03-05,1\n1,"0,,,071"\n'
+        ),
+        bad(
+            'orders.csv row 5: quantity "nan" is no weight, which is a number >= 0',
+            orders=ORDERS + "7,0071,2024-03-05,nan\n",
+            buys={"weight": "quantity"},
+        ),
+        bad('orders.csv row 5: quantity "inf" is no weight', orders=ORDERS + "7,0071,2024-03-05,inf\n", buys={"weight": "quantity"}),
+        bad('orders.csv row 5: quantity "-1" is no weight', orders=ORDERS + "7,0071,2024-03-05,-1\n", buys={"weight": "quantity"}),
+        bad('orders.csv row 5: quantity "two" is no weight', orders=ORDERS + "7,0071,2024-03-05,two\n", buys={"weight": "quantity"}),
+        bad('orders.csv row 5: quantity "two" is no number', orders=ORDERS + "7,0071,2024-03-05,two\n", buys={"where": "quantity > 1"}),
+        bad("orders.csv: none of 3 rows is left by data.relations.buys.where = 'quantity > 9'", buys={"where": "quantity > 9"}),
+        bad(
+            "data.relations.buys.where = 'quantty > 9': 'quantty' is no column of orders.csv; did you mean 'quantity'?",
+            buys={"where": "quantty > 9"},
+        ),
+        bad("sub-queries are not allowed", buys={"where": "sku IN (SELECT sku FROM read_csv('products.csv'))"}),
+        bad("unsupported function 'open'", buys={"where": "open(sku)"}),
+        bad("data.relations.buys.where = 'sku'", buys={"where": "sku"}),
+        bad("orders.csv row 1: column 'sku' stands twice in the header", orders=ORDERS.replace("date", "sku", 1)),
+        bad('timeless = true and time = "date" exclude each other', buys={"timeless": True}),
+        bad("'since' is a column that kgrec writes itself", item={"attributes": ("since",), "since": "listed_on"}),
+        bad('data.entities.item.links.b: column "brand" is not numeric', item={"links": {"b": Link(column="brand", buckets=3)}}),
+        bad(
+            "data.entities.item.links.b.pattern = '[' is no regular expression",
+            item={"links": {"b": Link(column="name", words=True, pattern="[")}},
+        ),
+        bad("exclude each other; keep one", item={"links": {"b": Link(column="name", words=True, separator=" ")}}),
+        bad(
+            "data.relations.buys.time_zone = \"Europe/Londn\" is no time zone; did you mean 'Europe/London'?",
+            buys={"time_zone": "Europe/Londn"},
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_place_and_remedy_in_one_line(tmp_path, products, ordered, item, buys, message):
+    for name, content in (("products.csv", products), ("orders.csv", ordered)):
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(KgrecError) as caught:
+        load(tmp_path, item, buys)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_ids_are_counted(shop):
+    (shop / "orders.csv").write_text(ORDERS + "8,88x1,2024-03-05,1\n8,99,2024-03-05,1\n8,99,2024-03-05,1\n")
+    (shop / "users.csv").write_text("id\n8\n9\n")
+    users = {"item": items(shop), "user": Entity(file=shop / "users.csv", id="id")}
+    with pytest.raises(KgrecError) as caught:
+        Tables(entities=users, relations={"buys": orders(shop, unknown="reject")}).load()
+    assert str(caught.value) == (
+        'orders.csv row 5: sku "88x1" is no item (2 such ids in 3 rows); products.csv has 3 ids; '
+        'fix the rows or set data.relations.buys.unknown = "add"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "order.csv",
+            None,
+            "is called 'order.csv'; did you mean 'orders.csv'? known: orders.csv, products.csv; correct data.relations.buys.file",
+        ),
+        ("no/orders.csv", None, "there is no folder"),
+        ("orders.xlsx", b"x", "no table format is called 'xlsx'"),
+        ("orders.parquet", b"not a parquet file", "orders.parquet cannot be read as Parquet"),
+        ("orders.jsonl", b'{"customer": 1}\nnonsense\n', "orders.jsonl row 2: Expecting value"),
+        ("orders.jsonl", b'{"customer": 1}\n[1, 2]\n', "orders.jsonl row 2: '[1, 2]' is no JSON object"),
+        ("orders.jsonl", b"", "orders.jsonl: the table has no rows"),
+    ],
+)
+def test_a_file_that_is_missing_or_broken_is_named(shop, name, content, message):
+    if content is not None:
+        (shop / name).write_bytes(content)
+    with pytest.raises(KgrecError) as caught:
+        load(shop, buys={"file": shop / name})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_names_a_relation_that_there_is(shop):
+    tables = Tables(entities={"item": items(shop)}, relations={"buys": orders(shop)}, tasks={"t": Goal(relation="buys", history=("view",))})
+    with pytest.raises(KgrecError, match=r"no relation is called 'view'; known: buys; correct data.tasks.t.history"):
+        tables.load()
+
+
+@pytest.mark.skipif(not (DATA / "online-retail-2009").is_dir(), reason="the set online-retail-2009 is not in KGREC_DATA")
+def test_real_orders_give_the_published_counts():
+    file = DATA / "online-retail-2009" / "online_retail_2009_2010.parquet"
+    where = "\"Customer ID\" IS NOT NULL AND Quantity > 0 AND Price > 0 AND StockCode ~ '^[0-9]{5}'"
+    item_links = {
+        "price_band": Link(column="Price", buckets=8),
+        "word": Link(column="Description", words=True, min_count=3, max_share=0.1),
+    }
+    item = Entity(
+        file=file, id="StockCode", text=("Description",), attributes=("Price",), where=where, duplicates="first", links=item_links
+    )
+    user = Entity(file=file, id="Customer ID", where=where, duplicates="last", links={"country": Link(column="Country")})
+    ends = {"source": End(kind="user", column="Customer ID"), "target": End(kind="item", column="StockCode")}
+    buys = Edges(file=file, time="InvoiceDate", weight="Quantity", where=where, **ends)
+    dataset = Tables(
+        entities={"item": item, "user": user}, relations={"buys": buys}, tasks={"buys": Goal(relation="buys", repeats=True)}
+    ).load()
+    graph, table = dataset.graph, dataset.graph.relations[BUYS]
+    assert graph.size("item") == 4006
+    assert graph.rows("user", ["13085", "13085.0"]).tolist() == [0, -1]
+    assert (graph.entities["item"]["text"] != "").all()
+    cut = stamp("2010-11-01")
+    known, later = table.filter(pl.col("time") < cut), table.filter(pl.col("time") >= cut)
+    asked = later.join(known.select("source").unique(), on="source", how="semi")
+    assert asked["source"].n_unique() == 1460
+    new = asked.join(known.select("source", "target").unique(), on=["source", "target"], how="anti")
+    assert new["source"].n_unique() == 1367
+    bands = graph.degree(Relation("item", "price_band", "price_band"), np.arange(graph.size("price_band")), inverse=True)
+    assert len(bands) >= 6 and bands.sum() == 4006
+    assert 500 < graph.size("word") < 2000
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_the_load_benchmark_runs(form):
+    script = ROOT / "examples" / "benchmarks" / "load.py"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script, "--small", "--format", form], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["rows"] == 200_000 and found["items"] == 5_000 and found["peak_gb"] < 1

@@ -1,0 +1,84 @@
+"""Written times against Python's own datetime."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgrec_core.data.times import micros
+from kgrec_core.errors import KgrecError
+
+UTC = dt.UTC
+moments = st.datetimes(dt.datetime(1974, 1, 1), dt.datetime(2100, 1, 1))
+
+
+def read(values, **how) -> list[int | None]:
+    series = values if isinstance(values, pl.Series) else pl.Series("date", values)
+    return micros(series, lambda i: f"orders.csv row {i + 2}", "data.relations.buys", **how).to_list()
+
+
+def exact(moment: dt.datetime) -> int:
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=UTC)) // dt.timedelta(microseconds=1)
+
+
+@given(st.lists(moments, min_size=1, max_size=5), st.sampled_from([" ", "T"]))
+def test_iso_text_is_read_as_utc(found, gap):
+    want = [exact(m.replace(tzinfo=UTC)) for m in found]
+    assert read([m.isoformat(gap) for m in found]) == want
+    assert read(pl.Series("date", found, dtype=pl.Datetime("ms"))) == [w // 1000 * 1000 for w in want]
+    assert read([m.replace(tzinfo=UTC).isoformat(gap) for m in found]) == want
+
+
+@given(moments, st.sampled_from(["Europe/London", "Asia/Shanghai", "America/New_York"]))
+def test_a_zone_is_applied_to_what_has_none(moment, zone):
+    aware = moment.replace(tzinfo=ZoneInfo(zone), fold=0)
+    there = aware.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == moment
+    if there:
+        assert read([moment.isoformat(" ")], zone=zone) == [exact(aware.astimezone(UTC))]
+    else:
+        with pytest.raises(KgrecError, match=f"does not exist in {zone}"):
+            read([moment.isoformat(" ")], zone=zone)
+
+
+@given(moments.map(lambda m: m.replace(microsecond=0)))
+def test_the_unit_of_unix_times_is_told_by_their_size(moment):
+    second = exact(moment.replace(tzinfo=UTC)) // 1_000_000
+    want = [second * 1_000_000]
+    for values in ([second], [str(second)], [float(second)], [f"{second}.0"], [second * 1000], [second * 1_000_000]):
+        assert read(values) == want
+
+
+def test_mixed_forms_empty_values_and_explicit_formats():
+    day = exact(dt.datetime(2024, 3, 1, tzinfo=UTC))
+    assert read(["2024-03-01", None, "2024-03-01 00:01", "", "2024-03-01T00:00:00.5"]) == [day, None, day + 60_000_000, None, day + 500_000]
+    assert read(["2024-03-01T02:00:00+02:00", "2024-02-29 19:00:00-0500", "2024-03-01T00:00Z"]) == [day] * 3
+    assert read(["2024-03-01T02:00:00+02:00", "2024-03-01 08:00:00"], zone="Asia/Shanghai") == [day, day]
+    assert read(["01/03/2024 00:00"], form="%d/%m/%Y %H:%M") == [day]
+    assert read(["20240301"], form="%Y%m%d") == [day]
+    assert read([7, 0], form="s") == [7_000_000, 0]
+    assert read(pl.Series("date", [dt.date(2024, 3, 1), None])) == [day, None]
+    assert read([None, None]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "message"),
+    [
+        (["2024-03-01", "soon"], {}, 'orders.csv row 3: date "soon" is no time'),
+        (["2024-02-30"], {}, 'orders.csv row 2: date "2024-02-30" is no time'),
+        ([20240301, 5], {}, 'date "20240301" is too small to be told as a unix time; set data.relations.buys.time_format'),
+        ([1.7e9, float("nan")], {}, "orders.csv row 3"),
+        (["1", "x"], {"form": "ms"}, 'orders.csv row 3: date "x" is no unix time'),
+        (["01/03/2024", "2024-03-01"], {"form": "%d/%m/%Y"}, 'orders.csv row 3: date "2024-03-01" does not follow'),
+        (["2024-03-01T00:00Z", "2024-03-01 00:00"], {}, "row 2 and row 3"),
+        (["1700000000", "soon"], {}, 'orders.csv row 3: date "soon" is no unix time'),
+        ([True], {}, "is no time"),
+    ],
+)
+def test_what_is_no_time_is_refused_with_its_row(values, how, message):
+    with pytest.raises(KgrecError, match=message):
+        read(values, **how)
