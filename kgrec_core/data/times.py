@@ -43,6 +43,8 @@ def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: s
         return _utc(found, values, place, setting, zone)
     if values.dtype == pl.Null or values.null_count() == len(values):
         return values.cast(pl.Int64)
+    if values.dtype.is_integer() and form not in (None, *UNITS):  # 20240501 as a number
+        values = values.cast(pl.String)
     if values.dtype == pl.String:
         values = values.set(values == "", None)
     elif not values.dtype.is_numeric():

@@ -59,7 +59,7 @@ def test_mixed_forms_empty_values_and_explicit_formats():
     assert read(["2024-03-01T02:00:00+02:00", "2024-02-29 19:00:00-0500", "2024-03-01T00:00Z"]) == [day] * 3
     assert read(["2024-03-01T02:00:00+02:00", "2024-03-01 08:00:00"], zone="Asia/Shanghai") == [day, day]
     assert read(["01/03/2024 00:00"], form="%d/%m/%Y %H:%M") == [day]
-    assert read(["20240301"], form="%Y%m%d") == [day]
+    assert read(["20240301"], form="%Y%m%d") == read([20240301], form="%Y%m%d") == [day]
     assert read([7, 0], form="s") == [7_000_000, 0]
     assert read(pl.Series("date", [dt.date(2024, 3, 1), None])) == [day, None]
     assert read([None, None]) == [None, None]
