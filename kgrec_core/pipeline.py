@@ -166,14 +166,17 @@ class Results:
         self.floors = {
             name: floor.rank_floor(views["select"], views["test"], task, case=f, rebuild=how.rebuild, seed=how.seed)
             for name, f in self.make.items()
-            if name != "repeat_only"
+            if name != "repeat_only" and (name != "cold" or how.cold)
         }
 
     def add(self, system: str, chain: Chain, view: View, model_too: bool = True) -> None:
         """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""
+        found: dict[bool, Hits] = {}  # cases with the same rows out of the ranking share one search
         for name, make in self.make.items():
             case = make(view.queries[self.task.name], self.task)
-            hits = ranked.chain_hits(chain.model, chain.retrievals[self.task.name], self.task, case)
+            hits = found.get(case.exclude is None)
+            if hits is None:
+                hits = found[case.exclude is None] = ranked.chain_hits(chain.model, chain.retrievals[self.task.name], self.task, case)
             self.values[name][system] = ranked.chain_values(hits, case)
             if name == "whole":
                 self.hits[system] = hits

@@ -49,7 +49,8 @@ class Lambdarank(Around):
 
     objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
     pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
-    tree): of the boosting. bags: models of different seeds per objective. folds: for the out-of-fold hits.
+    tree): of the boosting. bags: models of different seeds per objective. folds: for
+    out-of-fold hits; 0 saves their time where nothing is calibrated on them.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
@@ -83,7 +84,7 @@ class Lambdarank(Around):
         self._encode = encode
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
-        """Learn from the queries; returns hits (n, 100) of models that have not seen the query.
+        """Learn from the queries; returns hits (n, 100) of models that have not seen the query, all empty where folds = 0.
 
         Raises KgrecError where fewer than two queries have a target among the candidates found.
         """
@@ -96,10 +97,10 @@ class Lambdarank(Around):
                 "raise pool, add a channel or hold out more for validation"
             )
         fold = np.zeros(len(queries.nodes), np.int64)
-        folds = min(self.folds, len(used))
+        folds = min(self.folds, len(used)) if self.folds > 1 else 0
         order = np.random.default_rng(self.seed).permutation(len(fold))
         order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
-        fold[order] = np.arange(len(order)) % folds
+        fold[order] = np.arange(len(order)) % max(1, folds)
         self.names_ = names
         k = min(100, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
