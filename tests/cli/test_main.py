@@ -55,7 +55,7 @@ def test_a_domain_command_gets_its_domain():
     [
         (["shop", "wrong"], "error: orders.csv is missing; give --data FILES"),
         (["shop", "lost"], "error: command 'lost': 'good_plugin.absent:lost' cannot be loaded: ModuleNotFoundError"),
-        (["shop", "helo"], "error: no command is called 'helo'; did you mean 'hello'? known: hello, "),
+        (["shop", "helo"], "error: no command is called 'helo'; did you mean 'hello'? known: "),
         (["shoop"], "error: no command or domain is called 'shoop'; did you mean 'shop'? known: "),
         (["list", "encodr"], "error: no kind is called 'encodr'; did you mean 'encoder'? known: "),
         (["show", "encoder", "colur"], "error: no encoder is called 'colur'; did you mean 'colour'? known: "),
