@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -56,7 +55,7 @@ class Live:
             for found, head in db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (number,)).fetchall():
                 index = json.loads(head)
                 parts = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (found,)).fetchall()
-                frames = [pl.read_ipc(BytesIO(body), memory_map=False) for (body,) in parts]
+                frames = [pl.read_ipc(body) for (body,) in parts]
                 kinds = dict(zip(index["entities"], frames, strict=False))
                 relations = {Relation(*r): f for r, f in zip(index["relations"], frames[len(kinds) :], strict=True)}
                 timeless = frozenset(r for r, t in zip(relations, index["timeless"], strict=True) if t)
