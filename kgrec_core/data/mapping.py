@@ -14,10 +14,13 @@ from kgrec_core.data.links import Link
 class Entity:
     """A kind of entity: one row of the file is one of them.
 
-    id: its column; read as written. text: columns joined by `joiner`, empty ones left out. attributes: columns that are kept; text
-        that holds only numbers becomes numbers, unless one has a leading zero as codes have.
-    since, until: times between which the entity exists; time_zone, time_format: see `times.micros`.
-    where: only the rows for which this SQL condition holds.
+    file: CSV, TSV, Parquet or JSONL. id: its column; read as written. text: columns whose contents are joined, empty ones left out.
+    joiner: what stands between them.
+    attributes: columns that are kept; text that holds only numbers becomes numbers, unless one has a leading zero as codes have.
+    since, until: times between which the entity exists.
+    time_zone: what times without a zone are in, e.g. "Europe/London"; None = UTC.
+    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; None = ISO text, or unix times told by their size.
+    where: only the rows for which this SQL condition holds, e.g. "Quantity > 0 AND StockCode ~ '^[0-9]{5}'".
     duplicates: "first" or "last" lets an id stand in several rows (order lines name their product): the first or last value that is
         not empty is taken, in the order of `since` or else of the file; `since` is the earliest, `until` the latest. "first" knows
         nothing that was written later.
@@ -40,7 +43,10 @@ class Entity:
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """One end of a relation: the kind of entity, and the column that holds its ids."""
+    """One end of a relation.
+
+    kind: of entity. column: holds its ids.
+    """
 
     kind: str
     column: str
@@ -50,8 +56,11 @@ class End:
 class Edges:
     """A relation: one row of the file is one edge, rows of equal time stay in the file's order.
 
-    time: column; time_zone, time_format: see `times.micros`. timeless: undated, and true at all times.
-    weight: column of numbers >= 0. where: only the rows for which this SQL condition holds.
+    file: CSV, TSV, Parquet or JSONL. source, target: kind and column of its ends. time: its column.
+    time_zone: what times without a zone are in, e.g. "Europe/London"; None = UTC.
+    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; None = ISO text, or unix times told by their size.
+    timeless: undated, and true at all times.
+    weight: column of numbers >= 0. where: only the rows for which this SQL condition holds, e.g. "Quantity > 0".
     unknown: an id that its kind's file does not have is an error ("reject") or becomes an entity without text ("add").
     empty: an empty target is an error ("reject") or says that nothing is right for this source ("keep").
     """
@@ -73,7 +82,7 @@ class Edges:
 class Goal:
     """A task: predict the targets of `relation`, which is a relation or a link. See `graph.Task`.
 
-    history: further relations to read a source through. repeats: whether a source may get a target again.
+    relation: its name. history: further relations to read a source through. repeats: whether a source may get a target again.
     """
 
     relation: str

@@ -26,7 +26,7 @@ DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 BUYS = Relation("user", "buys", "item")
 
 PRODUCTS = """sku,name,description,price,brand,colours,listed_on
-0071,Red mug,holds tea,4.50,Acme,red|white,2024-01-01
+0071,Red mug,holds tea,4.50,Acme,red | white,2024-01-01
 0072,Blue mug,,6.00,Acme,blue,2024-02-01
 0073,Lamp,warm light,25.00,,white,
 """
@@ -57,6 +57,10 @@ def load(folder: Path, item: dict | None = None, buys: dict | None = None) -> Gr
     return Tables(entities={"item": items(folder, **item or {})}, relations={"buys": orders(folder, **buys or {})}).load().graph
 
 
+def load_items(file: Path, **spec) -> Graph:
+    return Tables(entities={"item": Entity(file=file, id="sku", **spec)}).load().graph
+
+
 def stamp(text: str) -> int:
     return int(np.datetime64(text, "us").astype(np.int64))
 
@@ -70,11 +74,11 @@ def test_a_shop_becomes_the_graph_it_describes(shop):
     links = {
         "brand": Link(column="brand"),
         "colour": Link(column="colours", separator="|"),
-        "price_band": Link(column="price", edges=(5, 20)),
+        "price_band": Link(column="price", edges=(6, 20)),
     }
     graph = load(shop, {"attributes": ("price", "colours"), "since": "listed_on", "links": links}, {"weight": "quantity"})
     assert graph.entities["item"].rows() == [
-        ("0071", "Red mug. holds tea", 4.5, "red|white", stamp("2024-01-01")),
+        ("0071", "Red mug. holds tea", 4.5, "red | white", stamp("2024-01-01")),
         ("0072", "Blue mug", 6.0, "blue", stamp("2024-02-01")),
         ("0073", "Lamp. warm light", 25.0, "white", None),
     ]
@@ -85,7 +89,7 @@ def test_a_shop_becomes_the_graph_it_describes(shop):
     brand, colour, band = (Relation("item", name, name) for name in links)
     assert named(graph, brand) == [("0071", "Acme"), ("0072", "Acme")]
     assert named(graph, colour) == [("0071", "red"), ("0071", "white"), ("0072", "blue"), ("0073", "white")]
-    assert named(graph, band) == [("0071", "price band under 5"), ("0072", "price band 5 to 20"), ("0073", "price band from 20")]
+    assert named(graph, band) == [("0071", "price band under 6"), ("0072", "price band 6 to 20"), ("0073", "price band from 20")]
     assert graph.entities["brand"].rows() == [("Acme", "Acme")]
     assert graph.timeless == {brand, colour, band}
 
@@ -127,6 +131,27 @@ def test_the_recipe_gives_the_same(shop):
     assert named(dataset.graph, likes) == [("9", "0072")]
     assert dataset.graph.timeless == {likes, Relation("item", "price_band", "price_band")}
     assert dataset.graph.relations[BUYS].equals(load(shop).relations[BUYS])
+
+
+def test_numbers_in_attributes_are_numbers_and_codes_stay_codes(tmp_path):
+    (tmp_path / "products.csv").write_text("sku,name,zip,size,grade\n1,a,00713,2,1\n2,b,91210,,x\n")
+    graph = load_items(tmp_path / "products.csv", attributes=("zip", "size", "grade"))
+    assert graph.entities["item"].rows() == [("1", "00713", 2.0, "1"), ("2", "91210", None, "x")]
+
+
+def test_float_ids_with_holes_and_nan_are_whole_numbers_or_empty(tmp_path):
+    table = pl.DataFrame({"sku": [13085.0, float("nan"), None, 7.0], "stock": [1.0, 1.0, 1.0, float("nan")]})
+    table.write_parquet(tmp_path / "products.parquet")
+    with pytest.raises(KgrecError, match=r"products.parquet row 2: sku is empty \(2 such rows\)"):
+        load_items(tmp_path / "products.parquet")
+    kept = load_items(tmp_path / "products.parquet", where="sku IS NOT NULL")  # the remedy of that error works
+    assert kept.entities["item"]["id"].to_list() == ["13085", "7"]
+    assert load_items(tmp_path / "products.parquet", where="stock >= 1 AND sku >= 0").entities["item"]["id"].to_list() == ["13085"]
+
+
+def test_quoted_emptiness_is_empty_for_a_condition(tmp_path):
+    (tmp_path / "products.csv").write_text('sku,name\n1,a\n"",b\n')
+    assert load_items(tmp_path / "products.csv", where="sku IS NOT NULL").entities["item"]["id"].to_list() == ["1"]
 
 
 @pytest.mark.parametrize("form", ["tsv", "semicolon", "csv.gz", "parquet", "jsonl"])
