@@ -19,7 +19,12 @@ Encode = Callable[[Nodes], Vectors]
 
 @runtime_checkable
 class Data(Protocol):
-    """Loads a Dataset. May also `follow(offset) -> Iterator[(Graph, offset)]`: live deltas with the next offset."""
+    """Loads a Dataset.
+
+    Two more methods are optional. `follow(offset) -> Iterator[(Graph, offset)]` gives live deltas with the next offset.
+    `labelled(relation: str, file: Path) -> pl.DataFrame` reads the rows of a file that has the columns of the relation's own
+    events, as ids: `source`, `target` (String, null = none) and, where the relation is dated, `time` (Int64 microseconds UTC).
+    """
 
     def load(self) -> Dataset: ...
 

@@ -109,6 +109,11 @@ class Run:
             raise choices("task of this run", name, found)
         return found[name]
 
+    def chain(self, task: Task) -> tuple[Graph, Model, Retrieval]:
+        """What answers a task's queries, of one snapshot."""
+        snapshot = self._catch_up()
+        return snapshot.graph, self._model, snapshot.retrievals[task.name]
+
     # --- asking -----------------------------------------------------------------------------------------------------
     def answer(
         self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()

