@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-LEFT, WIDTH, LINE = 190, 720, 22
+LEFT, WIDTH, LINE = 215, 720, 22
 COLOURS = 5
 
 

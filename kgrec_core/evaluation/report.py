@@ -62,7 +62,7 @@ def _figures(test: Mapping[str, Any]) -> list[str]:
         names = list(dict.fromkeys(name for _, values in systems for name in values))
         if not names:
             continue
-        gains = [(f"gain: {name}", values) for name, values in found["gain"].items()]
+        gains = [(f"gain: {name.replace('_', ' ')}", values) for name, values in found["gain"].items()]
         body.append(f"<h3>{escape(case.replace('_', ' ') or 'all targets')}, {escape(names[0])}</h3>")
         body.append(dots(_dots(systems, names[0])))
         if rows := _dots(gains, names[0]):
@@ -84,7 +84,7 @@ def _interval(value: Mapping[str, float] | None) -> str:
 def _training(history: Sequence[Mapping[str, Any]]) -> list[str]:
     if not history:
         return ["<h2>Training</h2><p>Nothing was fine-tuned.</p>"]
-    loss = [(r["step"], r["loss"]) for r in history if r.get("loss") is not None]
+    loss = [(r["step"], r["loss"]) for r in history if np.isfinite(r.get("loss", np.nan))]
     select = {name: [(r["step"], r["select"][name]) for r in history] for name in history[0]["select"]}
     body = ["<h2>Training</h2>"]
     body += [lines({"training loss": loss}, "step")] if loss else []

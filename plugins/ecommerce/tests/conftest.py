@@ -1,0 +1,133 @@
+"""One small shop, cut from the embedded orders into CSV files, fitted once by the command that a user types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from kgrec_ecommerce.__main__ import main
+from kgrec_ecommerce.sample import FOLDER
+
+HOSTILE = "<script>alert(1)</script> & \"CLOCK\" <img src=x onerror='alert(2)'>"
+LAYER = """
+[split]
+test = "2010-11-01"
+validation = "31d"
+
+[retrieval.buys]
+use = "lambdarank"
+windows = 0
+trees = 10
+folds = 2
+[retrieval.buys.ease]
+use = "none"
+[retrieval.buys.ease_recent]
+use = "none"
+[retrieval.buys.basket]
+use = "none"
+[retrieval.buys.next]
+use = "none"
+[retrieval.buys.neighbours_recent]
+use = "none"
+
+[train]
+epochs = 1.0
+steps = 4
+validations = 2
+batch = 16
+"""
+DATA = """
+[data]
+use = "tables"
+[data.entities.item]
+file = "products.csv"
+id = "sku"
+text = ["name"]
+attributes = ["price"]
+[data.entities.item.links.keyword]
+column = "name"
+words = true
+min_count = 2
+max_share = 0.2
+[data.entities.item.links.price_band]
+column = "price"
+buckets = 4
+[data.relations.buys]
+file = "orders.csv"
+source = { kind = "user", column = "customer" }
+target = { kind = "item", column = "sku" }
+time = "time"
+weight = "quantity"
+unknown = "add"
+[data.tasks.buys]
+relation = "buys"
+repeats = true
+"""
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def kgrec(*words: str | Path, cwd: Path | None = None, run: Path | None = None) -> Done:
+    """The plugin's own group as a process of its own; no model is ever fetched."""
+    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    environment |= {"KGREC_RUN": str(run)} if run else {}
+    command = [sys.executable, "-m", "kgrec_ecommerce", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+class Shop(NamedTuple):
+    """folder: with shop.toml and the files; run: the fitted run; user: a customer; hostile: a product with a hostile name."""
+
+    folder: Path
+    run: Path
+    user: str
+    hostile: str
+
+    def process(self, *words: str | Path) -> Done:
+        return kgrec(*words, cwd=self.folder, run=self.run)
+
+    def ask(self, *words: str | Path) -> Done:
+        """The same in this process, where torch is imported once."""
+        runner = CliRunner(env={"KGREC_RUN": str(self.run)})
+        with chdir(self.folder):
+            done = runner.invoke(main, [*map(str, words)], prog_name="kgrec-ecommerce")
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def slice_of_orders() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The 200 products and the 120 customers that occur most often among the first thousand customers."""
+    orders = pl.read_parquet(FOLDER / "orders.parquet").filter(pl.col("customer") < 13500, pl.col("country") == "United Kingdom")
+    products = pl.read_parquet(FOLDER / "products.parquet")
+    for column, n in (("sku", 200), ("customer", 120)):
+        kept = orders.group_by(column).agg(pl.len()).sort("len", column, descending=True)[column].head(n)
+        orders = orders.filter(pl.col(column).is_in(kept.implode()))
+    return orders, products.filter(pl.col("sku").is_in(orders["sku"].unique().implode()))
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory) -> Shop:
+    folder = tmp_path_factory.mktemp("shop")
+    orders, products = slice_of_orders()
+    hostile = orders["sku"].value_counts(sort=True)["sku"].head(30)
+    marked = pl.concat_str("name", pl.lit(f" {HOSTILE}"))
+    products = products.with_columns(name=pl.when(pl.col("sku").is_in(hostile.implode())).then(marked).otherwise("name"))
+    orders.write_csv(folder / "orders.csv")
+    products.write_csv(folder / "products.csv")
+    (folder / "shop.toml").write_text(DATA + LAYER)
+    done = kgrec("fit", "--recipe", "shop.toml", "--run", "runs/shop", cwd=folder)
+    assert done.code == 0, done.err
+    return Shop(folder, folder / "runs" / "shop", str(orders["customer"].mode().sort()[0]), hostile[0])

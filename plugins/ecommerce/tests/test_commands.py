@@ -1,0 +1,171 @@
+"""Every word of `kgrec ecommerce` as a process, on a small shop: what it answers, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import kgrec_ecommerce
+import pytest
+from click.testing import CliRunner
+from kgrec_ecommerce.__main__ import main
+
+from kgrec_core import open_run
+
+from .conftest import HOSTILE, LAYER, kgrec
+
+WORDS = ("recipe", "fit", "evaluate", "report", "demo", "recommend", "similar", "add-items")
+
+
+def test_importing_the_plugin_imports_nothing_heavy():
+    code = "import sys, kgrec_ecommerce.__main__; print([m for m in ('torch', 'transformers', 'faiss', 'polars', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_help_names_every_word_and_each_has_an_example():
+    listed = kgrec("--help").out
+    for word in WORDS:
+        assert f"  {word} " in listed
+        assert "Example: kgrec ecommerce" in CliRunner().invoke(main, [word, "--help"]).stdout, word
+
+
+def test_the_script_is_the_same_group():
+    code = "from kgrec_core.cli.main import main; main(['ecommerce', 'recipe', '--json'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert json.loads(done.stdout) == json.loads(kgrec("recipe", "--json").out)
+
+
+def test_every_word_as_a_process(shop):
+    """fit is the fixture, demo below; what the answers must be is asked in this process, in the other tests."""
+    file = shop.folder / "again.csv"
+    file.write_text("sku,name,price\nAGAIN,WOODEN FRAME ANTIQUE WHITE,2.5\n")
+    for words in (
+        ["evaluate", "--run", shop.run],
+        ["recommend", "--user", shop.user],
+        ["similar", shop.hostile],
+        ["add-items", file],
+        ["report"],
+    ):
+        done = shop.process(*words)
+        assert done.code == 0 and done.out, (words, done.err)
+    _refused(shop.process("recommend", "--user", "1"), "no user of this run")
+
+
+def test_fit_and_evaluate(shop):
+    found = json.loads(shop.ask("evaluate", "--run", shop.run, "--json").out)["tasks"]["buys"]["test"]
+    for system in (found["before"], found["after"], found["floor"]["popularity"]):
+        figure = system["ndcg@10"]
+        assert 0 < figure["low"] < figure["mean"] < figure["high"] < 1 and figure["n"] > 50
+    assert "gain: after-floor" in shop.ask("evaluate", "--run", shop.run).out
+
+
+def test_recommend_by_customer(shop):
+    found = json.loads(shop.ask("recommend", "--user", shop.user, "-k", "7", "--where", "price < 3", "--json").out)
+    assert len({row["id"] for row in found}) == 7 and all(row["attributes"]["price"] < 3 for row in found)
+    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    assert {"semantic", "popular", "repeat"} <= set(found[0]["columns"])
+    left_out = found[0]["id"]
+    again = json.loads(shop.ask("recommend", "--user", shop.user, "-k", "7", "--where", "price < 3", "--exclude", left_out, "--json").out)
+    assert [row["id"] for row in again[:6]] == [row["id"] for row in found[1:]]
+    table = shop.ask("recommend", "--user", shop.user, "-k", "2", "--where", "price < 3").out.splitlines()
+    assert table[0].split() == ["id", "price", "score", "text"] and table[1].split()[1] == left_out and len(table) == 3
+
+
+def test_recommend_by_history_text_and_all_together(shop):
+    run = open_run(shop.run)
+    one, two = (answer.id for answer in kgrec_ecommerce.recommend(run, user=shop.user, k=2))
+    for words in (["--history", f"{one},{two}"], ["--text", "red clock"], ["--user", shop.user, "--history", one, "--text", "clock"]):
+        found = json.loads(shop.ask("recommend", *words, "-k", "3", "--json").out)
+        assert len(found) == 3
+    answers = kgrec_ecommerce.recommend(run, history=[one, two], k=3)
+    assert [a.id for a in answers] == [
+        row["id"] for row in json.loads(shop.ask("recommend", "--history", f"{one},{two}", "-k", "3", "--json").out)
+    ]
+    assert len(kgrec_ecommerce.recommend(run, user=shop.user, k=10_000)) == run.graph.size("item")
+
+
+def test_similar(shop):
+    found = json.loads(shop.ask("similar", shop.hostile, "-k", "3", "--json").out)
+    assert len(found) == 3 and shop.hostile not in {row["id"] for row in found}
+
+
+def test_added_items_are_recommendable_at_once(shop):
+    run = open_run(shop.run)  # open all the while: it sees what another process adds
+    before = {row.id: row for row in kgrec_ecommerce.recommend(run, user=shop.user, k=10_000)}
+    file = shop.folder / "new.csv"
+    file.write_text("sku,name,price\nNEW1,JUMBO BAG SILVER UNICORN,0.11\n22423,REGENCY CAKESTAND,99.5\n")
+    told = json.loads(shop.ask("add-items", file, "--json").out)
+    assert told == ({"new": ["NEW1"], "changed": ["22423"]} if "22423" in before else {"new": ["NEW1", "22423"], "changed": []})
+    assert json.loads(shop.ask("recommend", "--user", shop.user, "--where", "price < 0.12", "--json").out)[0]["id"] == "NEW1"
+    assert [a.id for a in kgrec_ecommerce.recommend(run, user=shop.user, where="price < 0.12")] == ["NEW1"]
+    assert [a.attributes["price"] for a in kgrec_ecommerce.recommend(run, user=shop.user, where="price > 99")] == [99.5]
+    near = kgrec_ecommerce.similar(run, "NEW1", k=3)
+    assert any("JUMBO" in (a.text or "") for a in near), near
+    words = run.graph.entities["keyword"]["id"].to_list()
+    linked = run.graph.adjacent(next(r for r in run.graph.relations if r.name == "keyword"), run.graph.rows("item", ["NEW1"])).rows
+    assert {words[row] for row in linked} >= {"jumbo", "bag"} and "unicorn" not in {words[row] for row in linked}
+    assert "0 added, 2 changed" in shop.ask("add-items", file).out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("sku,name,price,colour\nX1,A,1,red\n", "no column of item in this run's recipe is called 'colour'; known: name, price, sku"),
+        ("sku,name\nX1,A\n", '"price" is no column of bad.csv'),
+        ("sku,name,price\nX1,A,cheap\n", "bad.csv: price must hold numbers only"),
+        ("sku,name,price\nX1,A,1\nX1,B,2\n", 'bad.csv row 3: sku "X1" stands in row 2 too'),
+        ("sku,name,price\n,A,1\n", "bad.csv row 2: sku is empty"),
+        ("sku,name,price\n", "the table has no rows"),
+    ],
+)
+def test_bad_item_files(shop, content, said):
+    (shop.folder / "bad.csv").write_text(content)
+    done = shop.ask("add-items", "bad.csv")
+    _refused(done, said)
+    assert "X1" not in open_run(shop.run).graph.entities["item"]["id"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recommend", "--user", "1"], "no user of this run"),
+        (["recommend"], "needs something to go by: a customer (--user)"),
+        (["recommend", "--history", "85123"], "did you mean '85123A'"),
+        (["recommend", "--user", "{user}", "-k", "0"], "k = 0 must be at least 1"),
+        (["recommend", "--user", "{user}", "--where", "prise < 5"], "columns of item: id, text, price"),
+        (["recommend", "--user", "{user}", "--where", "price < ("], "cannot be applied"),
+        (["recommend", "--user", "{user}", "--where", "price < 0"], "no item is left to choose from"),
+        (["recommend", "--user", "{user}", "--exclude", "none"], "no item of this run"),
+        (["recommend", "--user", "{user}", "--run", "absent"], "there is no run folder absent"),
+        (["similar", "85123"], "did you mean '85123A'"),
+        (["add-items", "absent.csv"], "there is no file absent.csv"),
+        (["report", "--out", "absent/report.html"], "absent/report.html cannot be written"),
+        (["demo", "train.epoch=1"], "did you mean 'epochs'"),
+        (["recomend"], "did you mean 'recommend'"),
+    ],
+)
+def test_mistakes_are_one_line(shop, words, said):
+    _refused(shop.ask(*(word.format(user=shop.user) for word in words)), said)
+
+
+def _refused(done, said):
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 2 and done.out == "" and "Traceback" not in done.err
+    assert len(lines) == 1 and said in lines[0]
+
+
+def test_demo(tmp_path):
+    (tmp_path / "small.toml").write_text(LAYER)
+    done = kgrec("demo", "--recipe", "small.toml", "data.where=customer < 12500", "train.steps=1", cwd=tmp_path)
+    assert done.code == 0, done.err
+    for word in ("floor: popularity", "before", "after", "gain: after-floor", "bought lately", "Recommended:", "run folder: runs/demo"):
+        assert word in done.out
+    assert (tmp_path / "runs" / "demo" / "metrics.json").exists()
+    assert kgrec("recommend", "--text", "clock", cwd=tmp_path).code == 0, "runs/demo is the run where none is named"
+
+
+def test_report_command(shop):
+    assert shop.ask("report").out.strip() == str(shop.run / "report.html")
+    assert HOSTILE not in (shop.run / "report.html").read_text()
+    open_run(shop.run)  # the run is still whole
