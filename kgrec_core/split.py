@@ -57,7 +57,8 @@ class _Parts(NamedTuple):
     part: NDArray[np.int8]
     time: NDArray[np.int64] | None
     before: dict[int, NDArray[np.int64] | int | None]  # VALIDATION, TEST -> a time, times by source row, or no limit
-    cold: NDArray[np.int64]
+    cold: dict[int, NDArray[np.int64]]  # VALIDATION, TEST -> targets that are not known yet
+    held: dict[int, NDArray[np.int64]] | None = None  # "last": the held-out edge's own time, before it was made strict
 
 
 def split(dataset: Dataset, how: Split) -> dict[str, View]:
@@ -121,7 +122,8 @@ def _parts(graph: Graph, task: Task, how: Split) -> _Parts:
     if not len(source):
         raise KgrecError(f"task {task.name}: relation {task.relation} has no edges to split; check the file and its filter")
     rng = np.random.default_rng(how.seed)
-    part, before, cold = np.zeros(len(source), np.int8), {VALIDATION: None, TEST: None}, np.zeros(0, np.int64)
+    part, before, held = np.zeros(len(source), np.int8), {VALIDATION: None, TEST: None}, None
+    cold = dict.fromkeys((VALIDATION, TEST), np.zeros(0, np.int64))
     if how.by == "time":
         if time is None:
             raise KgrecError(f'task {task.name}: {task.relation} has no time; give it one or set split.by = "random"')
@@ -132,13 +134,14 @@ def _parts(graph: Graph, task: Task, how: Split) -> _Parts:
         part = ((time >= validation).astype(np.int8) + (time >= test)).astype(np.int8)
         before = {VALIDATION: validation, TEST: test}
         if how.cold:
-            cold = _draw(np.unique(target[target >= 0]), _share(how.cold, "split.cold", 0.1), rng)
-            is_cold = np.isin(target, cold)
+            drawn = _draw(np.unique(target[target >= 0]), _share(how.cold, "split.cold", 0.1), rng)
+            is_cold, cold = np.isin(target, drawn), dict.fromkeys(cold, drawn)
             part[is_cold & (part < TEST)] = DROPPED
             part[~is_cold & (part == TEST)] = DROPPED
     elif how.by == "last":
-        time = np.arange(len(source)) if time is None else _strict(source, time)
+        given, time = time, np.arange(len(source)) if time is None else _strict(source, time)
         part, before = _last(source, time, graph.size(task.relation.source))
+        held = before if given is None else {n: _limit(source, given, part == n, len(before[n])) for n in before}
     elif how.by == "random":
         test = _share(how.test, "split.test", 0.2)
         shares = test, test + (1 - test) * _share(how.validation, "split.validation", 0.1)
@@ -149,10 +152,10 @@ def _parts(graph: Graph, task: Task, how: Split) -> _Parts:
         validation = _draw(np.setdiff1d(chosen, test), _share(how.validation, "split.validation", 0.1), rng)
         part[np.isin(target, validation)] = VALIDATION
         part[np.isin(target, test)] = TEST
-        cold = np.concatenate([test, validation])
+        cold = {VALIDATION: np.concatenate([test, validation]), TEST: test}
     else:
         part = _by_column(graph, task, source, how)
-    return _Parts(part, time, before, cold)
+    return _Parts(part, time, before, cold, held)
 
 
 def _strict(source: NDArray, time: NDArray) -> NDArray[np.int64]:
@@ -178,13 +181,14 @@ def _last(source: NDArray, time: NDArray, size: int) -> tuple[NDArray[np.int8], 
     long = np.repeat(counts >= 3, counts)
     part[order[long & (left == 2)]] = VALIDATION
     part[order[long & (left == 1)]] = TEST
-    never = np.full(size, np.iinfo(np.int64).max)
-    before = {}
-    for number in (VALIDATION, TEST):
-        limit = never.copy()
-        limit[source[part == number]] = time[part == number]
-        before[number] = limit
-    return part, before
+    return part, {number: _limit(source, time, part == number, size) for number in (VALIDATION, TEST)}
+
+
+def _limit(source: NDArray, time: NDArray, chosen: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """(size,) the time of every source's first chosen edge; the end of time where it has none."""
+    limit = np.full(size, np.iinfo(np.int64).max)
+    np.minimum.at(limit, source[chosen], time[chosen])
+    return limit
 
 
 def _random(
@@ -268,9 +272,9 @@ def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts],
             if task.relation == relation:
                 keep &= of.part < limit
             if relation not in graph.timeless:
-                keep &= ~_touches(relation, task.relation.target, of.cold, source, target)
-            if how.by == "last" and relation != task.relation and time is not None:
-                keep &= _earlier(relation, task.relation.source, of.before[limit], source, target, time)
+                keep &= ~_touches(relation, task.relation.target, of.cold[limit], source, target)
+            if of.held and relation != task.relation and time is not None:
+                keep &= _earlier(relation, task.relation.source, of.held[limit], source, target, time)
         relations[relation] = table.filter(keep)
     return graph.with_edges(relations, as_of=cut)
 
@@ -315,8 +319,7 @@ def _held_out(graph: Graph, whole: Graph, task: Task, parts: _Parts, how: Split,
     rows, owner = np.unique(source[edges], return_inverse=True)
     limit = parts.before[number]
     if how.by == "column" and time is not None:
-        limit = np.full(whole.size(task.relation.source), np.iinfo(np.int64).max)
-        np.minimum.at(limit, source[edges], time[edges])
+        limit = _limit(source[edges], time[edges], np.ones(len(edges), bool), whole.size(task.relation.source))
     before = None if limit is None else np.broadcast_to(limit if isinstance(limit, int) else limit[rows], rows.shape).astype(np.int64)
     return Queries(Nodes(graph, task.relation.source, rows, "query", before), _targets(owner, target[edges], len(rows)))
 

@@ -1,0 +1,305 @@
+"""What is held out is out of reach of everything that learns: of the graphs, of every query, of the training candidates."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Dataset, Graph, Relation, Task, candidates
+from kgrec_core.split import Split, split
+from kgrec_core.training.examples import Examples
+
+DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+BUYS, VIEWS, LIKES, HAS = (
+    Relation("user", "buys", "item"),
+    Relation("user", "views", "item"),
+    Relation("user", "likes", "item"),
+    Relation("item", "has", "tag"),
+)
+USERS, ITEMS = 8, 6
+TASK = Task("buys", BUYS, history=(VIEWS,))
+
+
+def edges(rows: list[tuple], names: tuple[str, ...]) -> pl.DataFrame:
+    """`weight` numbers the edges, so that an edge is recognised in whichever view it turns up."""
+    types = {"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64}
+    table = pl.DataFrame(rows, schema={n: types[n] for n in names}, orient="row")
+    return table.with_columns(weight=pl.Series(range(len(rows)), dtype=pl.Float64))
+
+
+def world(buys: list[tuple], views: list[tuple] = (), dated: bool = True) -> Dataset:
+    buys = buys if dated else [b[:2] for b in buys]
+    part = [("train", "train", "train", "validation", "validation", "test", "test", "train")[u] for u in range(USERS)]
+    entities = {
+        "user": pl.DataFrame({"id": [f"u{u}" for u in range(USERS)], "part": part, "house": [f"h{u // 2}" for u in range(USERS)]}),
+        "item": pl.DataFrame({"id": [f"i{i}" for i in range(ITEMS)], "text": [f"item {i}" for i in range(ITEMS)]}),
+        "tag": pl.DataFrame({"id": ["t"]}),
+    }
+    relations = {
+        BUYS: edges(buys, ("source", "target", "time")[: len(buys[0])]),
+        VIEWS: edges(list(views) or [(0, 0, 0)], ("source", "target", "time")),
+        LIKES: edges([(0, 0), (1, 1)], ("source", "target")),
+        HAS: edges([(i, 0) for i in range(ITEMS)], ("source", "target")),
+    }
+    return Dataset(Graph(entities, relations, frozenset({HAS})), (TASK,))
+
+
+WAYS = {
+    "time": Split(by="time", validation="1970-01-01 00:00:00.000008", test="1970-01-01 00:00:00.000014"),
+    "cold": Split(by="time", validation="1970-01-01 00:00:00.000008", test="1970-01-01 00:00:00.000014", cold=0.3),
+    "last": Split(by="last"),
+    "random": Split(by="random", test=0.3, validation=0.3),
+    "house": Split(by="random", test=0.3, validation=0.4, group="house"),
+    "targets": Split(by="targets", test=0.3, validation=0.3),
+    "column": Split(by="column", column="part"),
+}
+DATED = [(way, True) for way in WAYS] + [(way, False) for way in ("last", "random", "house", "targets", "column")]
+TIMES = st.integers(0, 20)
+BUY = st.tuples(st.integers(0, USERS - 1), st.one_of(st.none(), st.integers(0, ITEMS - 1)), TIMES)
+VIEW = st.tuples(st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), TIMES)
+
+
+def asked(views, dataset, name) -> set[tuple[int, int]]:
+    """(source, target) of what a view asks for."""
+    queries = views[name].queries["buys"]
+    return set(zip(queries.nodes.rows[queries.targets.owner].tolist(), queries.targets.rows.tolist(), strict=True))
+
+
+def numbers(graph: Graph, relation: Relation = BUYS) -> set[int]:
+    return set(graph.relations[relation]["weight"].cast(pl.Int64).to_list())
+
+
+def expected(dataset: Dataset, how: Split, way: str, draws: dict) -> dict[int, str]:
+    """Edge number -> part, by a plain loop. What a seed drew is taken from the views (`draws`) and checked elsewhere."""
+    rows = dataset.graph.relations[BUYS].to_dicts()
+    parts = {}
+    if way == "last":
+        for user in {r["source"] for r in rows}:
+            mine = sorted((r.get("time", 0), n) for n, r in enumerate(rows) if r["source"] == user)
+            parts |= {n: "train" for _, n in mine}
+            if len(mine) >= 3:
+                parts[mine[-1][1]], parts[mine[-2][1]] = "test", "validation"
+    for n, r in enumerate(rows):
+        if way in ("time", "cold"):
+            parts[n] = "train" if r["time"] < 8 else "validation" if r["time"] < 14 else "test"
+        elif way == "column":
+            parts[n] = dataset.graph.entities["user"]["part"][r["source"]]
+        elif way in ("random", "house", "targets"):
+            parts[n] = draws[n]
+    return parts
+
+
+@pytest.mark.parametrize(("way", "dated"), DATED)
+@given(st.lists(BUY, min_size=20, max_size=40), st.lists(VIEW, min_size=1, max_size=12), st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+def test_no_held_out_edge_is_within_reach(way, dated, buys, seen, seed):
+    how = Split(**{**WAYS[way].__dict__, "seed": seed})
+    dataset = world(buys, seen, dated)
+    try:
+        views = split(dataset, how)
+    except KgrecError as error:
+        assume("is empty" not in str(error))
+        raise
+    whole = dataset.graph.relations[BUYS].to_dicts()
+    learning, testing = numbers(views["train"].graph), numbers(views["test"].graph)
+    held_by_seed = {n: "train" if n in learning else "validation" if n in testing else "test" for n in range(len(whole))}
+    parts = expected(dataset, how, way, held_by_seed)
+    of = {p: {n for n in parts if parts[n] == p} for p in ("train", "validation", "test")}
+
+    # the graphs: nothing of a later part, and all of an earlier one (but for what is cold)
+    cold = {whole[n]["target"] for n in parts if n not in testing and parts[n] != "test"}
+    assert learning <= of["train"] and testing <= of["train"] | of["validation"]
+    assert all(whole[n]["target"] in cold for n in (of["train"] - learning) | (of["validation"] - testing))
+    assert not cold or way == "cold"
+    assert all(whole[n]["target"] not in cold for n in testing)
+    assert views["select"].graph is views["train"].graph is views["adjust"].graph
+
+    # parts: disjoint and complete
+    pairs = {p: {(whole[n]["source"], whole[n]["target"]) for n in of[p] if whole[n]["target"] is not None} for p in of}
+    if way == "cold":
+        pairs = {p: {x for x in pairs[p] if (x[1] in cold) == (p == "test")} for p in pairs} if cold else pairs
+    else:
+        assert asked(views, dataset, "train") == pairs["train"]
+        assert asked(views, dataset, "select") | asked(views, dataset, "adjust") == pairs["validation"]
+        assert asked(views, dataset, "test") == pairs["test"]
+    halves = [set(views[name].queries["buys"].nodes.rows.tolist()) for name in ("select", "adjust")]
+    assert not halves[0] & halves[1]
+
+    # the queries: through the one door, none of what they ask for nor anything later
+    for name, part in (("train", "train"), ("select", "validation"), ("adjust", "validation"), ("test", "test")):
+        queries = views[name].queries["buys"]
+        assert queries.nodes.graph is views[name].graph
+        read = queries.nodes.read(BUYS)
+        weights = views[name].graph.values(BUYS, "weight", read.edges).astype(int)
+        reach = "train" if name != "test" else "test"
+        assert set(weights.tolist()) <= (learning if reach == "train" else testing)
+        for i in range(len(queries.nodes)):
+            mine = weights[read.indptr[i] : read.indptr[i + 1]]
+            targets = set(queries.targets.rows[queries.targets.indptr[i] : queries.targets.indptr[i + 1]].tolist())
+            if part != "train":
+                assert not set(mine.tolist()) & of[part]
+            elif not dated and way != "last":
+                assert not {whole[n]["target"] for n in mine} & targets
+            else:
+                # its own edges: those of the same source that are not read; a later or equal time is never read
+                when = [whole[n].get("time", n) for n in mine]
+                own = [
+                    whole[n].get("time", n)
+                    for n in learning
+                    if whole[n]["source"] == queries.nodes.rows[i] and whole[n]["target"] in targets
+                ]
+                assert not own or max(when, default=-1) <= max(own)
+                assert way == "last" or all(t < queries.nodes.before[i] for t in when)
+
+    # the training candidates
+    examples = Examples(views["train"].graph, TASK, (TASK,), views["train"].queries["buys"], 4, 2, seed)
+    for number in range(min(3, examples.batches)) if len(examples) else ():
+        step = examples.step(number)
+        back = step.candidates.read(BUYS)
+        read = set(zip(back.rows.tolist(), step.candidates.rows[back.owner].tolist(), back.edges.tolist(), strict=True))
+        positive = step.candidates.rows[step.batch.positive.numpy()]
+        if step.queries.before is None:
+            assert not {(s, t) for s, t, _ in read} & set(zip(step.queries.rows.tolist(), positive.tolist(), strict=True))
+        elif read:
+            times = views["train"].graph.values(BUYS, "time", back.edges)
+            assert times.max() < step.queries.before.min()
+        both = step.queries.read(BUYS)
+        if step.queries.before is None:
+            assert not set(zip(step.queries.rows[both.owner].tolist(), both.rows.tolist(), both.owner.tolist(), strict=True)) & {
+                (s, t, i) for i, (s, t) in enumerate(zip(step.queries.rows.tolist(), positive.tolist(), strict=True))
+            }
+
+    # auxiliary dated relations: nothing from the cut on
+    for name, cut in (("train", 8), ("test", 14)):
+        left = views[name].graph.relations[VIEWS]
+        if way in ("time", "cold"):
+            assert left["time"].max() is None or left["time"].max() < cut
+            assert LIKES not in views[name].graph.relations and HAS in views[name].graph.relations
+            assert len(left) == sum(v[2] < cut and v[1] not in cold for v in seen) or way == "cold"
+        elif way == "last" and dated:
+            held = {whole[n]["source"]: whole[n]["time"] for n in of["validation" if name == "train" else "test"]}
+            assert all(v["time"] < held.get(v["source"], 99) for v in left.to_dicts())
+
+
+BASE = [(u, (u + j) % ITEMS, 3 * j + u % 2) for u in range(USERS) for j in range(7)]
+
+
+def test_equal_times_keep_the_order_of_the_table():
+    rows = [(u, i, 5) for i in (3, 1, 4, 0) for u in range(USERS)]
+    views = split(world(rows), Split(by="last"))
+    assert asked(views, None, "test") == {(u, 0) for u in range(USERS)}
+    assert asked(views, None, "select") | asked(views, None, "adjust") == {(u, 4) for u in range(USERS)}
+    nodes = views["test"].queries["buys"].nodes
+    assert nodes.read(BUYS).rows.tolist() == [3, 1, 4] * USERS
+
+
+def test_sources_with_two_edges_only_train():
+    views = split(world([b for b in BASE if b[0] != 7] + [(7, 0, 1), (7, 1, 2)]), Split(by="last"))
+    assert 7 not in {s for s, _ in asked(views, None, "test") | asked(views, None, "select") | asked(views, None, "adjust")}
+    assert {(7, 0), (7, 1)} <= asked(views, None, "train")
+
+
+@pytest.mark.parametrize(("way", "dated"), [("time", True), ("column", False), ("random", False)])
+def test_a_null_target_is_a_query_without_targets(way, dated):
+    rows = [(u, None if u % 2 else u % ITEMS, 3 * j) for u in range(USERS) for j in range(7)]
+    views = split(world(rows, dated=dated), WAYS[way])
+    for name in ("train", "test"):
+        queries = views[name].queries["buys"]
+        odd = queries.nodes.rows % 2 == 1
+        assert odd.any() and (queries.targets.counts[odd] == 0).all() and (queries.targets.counts[~odd] > 0).all()
+
+
+def test_groups_stay_together_across_tasks_of_different_kinds():
+    n, rng = 60, np.random.default_rng(0)
+    headline = [f"g{i // 3}" for i in range(n)]
+    tells, names = Relation("article", "tells", "mood"), Relation("mention", "tells", "mood")
+    entities = {k: pl.DataFrame({"id": [f"{k}{i}" for i in range(n)], "headline": headline}) for k in ("article", "mention")}
+    entities["mood"] = pl.DataFrame({"id": ["good", "bad"]})
+    rows = [(i, int(rng.integers(2))) for i in range(n)]
+    graph = Graph(entities, {r: edges(rows, ("source", "target")) for r in (tells, names)})
+    views = split(Dataset(graph, (Task("a", tells), Task("m", names))), Split(by="random", test=0.3, validation=0.3, group="headline"))
+    parts: dict[str, set[str]] = {}
+    for name, view in views.items():
+        for queries in view.queries.values():
+            for row in queries.nodes.rows:
+                parts.setdefault(headline[row], set()).add(name)
+    assert len(parts) == 20 and all(len(where) == 1 for where in parts.values())
+    assert {name for where in parts.values() for name in where} == set(views)
+
+
+def test_the_test_view_of_cold_targets_knows_the_validation_edges():
+    views = split(world(BASE, [(0, i, 1) for i in range(ITEMS)]), WAYS["targets"])
+    told = asked(views, None, "select") | asked(views, None, "adjust")
+    graph = views["test"].graph
+    assert told <= set(zip(graph.relations[BUYS]["source"].to_list(), graph.relations[BUYS]["target"].to_list(), strict=True))
+    for name, gone in (("train", told | asked(views, None, "test")), ("test", asked(views, None, "test"))):
+        assert set(views[name].graph.relations[VIEWS]["target"].to_list()) == set(range(ITEMS)) - {t for _, t in gone}
+
+
+def test_a_query_of_an_unknown_source_is_asked_unless_known_only():
+    rows = [b for b in BASE if b[0] != 7] + [(7, 0, 18)]
+    how = WAYS["time"].__dict__
+    assert 7 in split(world(rows), Split(**how))["test"].queries["buys"].nodes.rows
+    assert 7 not in split(world(rows), Split(**{**how, "known_only": True}))["test"].queries["buys"].nodes.rows
+
+
+@pytest.mark.parametrize(
+    ("how", "message", "dated"),
+    [
+        (Split(test="2090-01-01", validation="1d"), 'split by "time": the validation part of task buys is empty', True),
+        (Split(test="2090-01-01", validation="2089-01-01"), "its edges go from 1970-01-01 00:00:00", True),
+        (Split(test="1970-01-01", validation="1970-01-02"), "must be earlier than split.test (1970-01-01 00:00:00)", True),
+        (Split(test="2010-13-45", validation="1d"), 'split.test = "2010-13-45" is no date; write', True),
+        (Split(test="1d", validation="soon"), 'split.validation = "soon" is no date', True),
+        (Split(validation="1d"), "split.test is missing", True),
+        (Split(test="1d", validation="1d"), 'has no time; give it one or set split.by = "random"', False),
+        (Split(by="random", test=20), "split.test = 20 must be a share between 0 and 1", True),
+        (Split(by="targets", test=1.0), "split.test = 1.0 must be a share", True),
+        (Split(by="column", column="fold"), "split.column = 'fold' is no column of user; it has id, part, house", True),
+        (Split(by="column"), "split.column = None is no column of user", True),
+        (Split(by="column", column="house"), "holds 'h0'; it may hold train, validation, test", True),
+        (Split(by="random", group="flat"), 'split.group = "flat" is no column of user; it has id, part, house', True),
+    ],
+)
+def test_a_wrong_setting_is_one_line(how, message, dated):
+    with pytest.raises(KgrecError) as caught:
+        split(world(BASE, dated=dated), how)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_relation_without_edges_or_without_a_table_is_named():
+    graph = world(BASE).graph
+    with pytest.raises(KgrecError, match="has no edges to split"):
+        split(Dataset(graph.with_edges({BUYS: graph.relations[BUYS].head(0)}), (TASK,)), Split(by="last"))
+    with pytest.raises(KgrecError, match="user-buys->item is not in the graph"):
+        split(Dataset(graph.with_edges({HAS: graph.relations[HAS]}), (TASK,)), Split(by="last"))
+
+
+@pytest.mark.skipif(not (DATA / "online-retail-2009").is_dir(), reason="the set online-retail-2009 is not in KGREC_DATA")
+def test_real_orders_give_the_published_split():
+    from kgrec_core.data.mapping import Edges, End, Entity, Goal
+    from kgrec_core.data.tables import Tables
+
+    file = DATA / "online-retail-2009" / "online_retail_2009_2010.parquet"
+    where = "\"Customer ID\" IS NOT NULL AND Quantity > 0 AND Price > 0 AND StockCode ~ '^[0-9]{5}'"
+    ends = {"source": End(kind="user", column="Customer ID"), "target": End(kind="item", column="StockCode")}
+    dataset = Tables(
+        entities={
+            "item": Entity(file=file, id="StockCode", text=("Description",), where=where, duplicates="first"),
+            "user": Entity(file=file, id="Customer ID", attributes=("Country",), where=where, duplicates="first"),
+        },
+        relations={"buys": Edges(file=file, time="InvoiceDate", where=where, **ends)},
+        tasks={"buys": Goal(relation="buys", repeats=True)},
+    ).load()
+    views = split(dataset, Split(by="time", test="2010-11-01", validation="31d", known_only=True))
+    test = views["test"].queries["buys"]
+    assert len(test.nodes) == 1460 and (test.targets.counts > 0).all()
+    assert len(candidates(views["test"].graph, dataset.tasks[0])) == 4006
+    assert views["train"].graph.relations[BUYS]["time"].max() < test.nodes.before[0] - 31 * 86_400_000_000
