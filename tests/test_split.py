@@ -145,18 +145,14 @@ def test_no_held_out_edge_is_within_reach(way, dated, buys, seen, seed):
             targets = set(queries.targets.rows[queries.targets.indptr[i] : queries.targets.indptr[i + 1]].tolist())
             if part != "train":
                 assert not set(mine.tolist()) & of[part]
-            elif not dated and way != "last":
+            elif queries.nodes.before is None:
                 assert not {whole[n]["target"] for n in mine} & targets
-            else:
-                # its own edges: those of the same source that are not read; a later or equal time is never read
-                when = [whole[n].get("time", n) for n in mine]
-                own = [
-                    whole[n].get("time", n)
-                    for n in learning
-                    if whole[n]["source"] == queries.nodes.rows[i] and whole[n]["target"] in targets
-                ]
-                assert not own or max(when, default=-1) <= max(own)
-                assert way == "last" or all(t < queries.nodes.before[i] for t in when)
+    if (train := views["train"].queries["buys"].nodes).before is not None:
+        table = views["train"].graph.relations[BUYS]
+        baskets = sorted(set(zip(table["source"].to_list(), table["time"].to_list(), strict=True)))
+        assert list(zip(train.rows.tolist(), train.before.tolist(), strict=True)) == baskets
+        read = train.read(BUYS)
+        assert (train.graph.values(BUYS, "time", read.edges) < train.before[read.owner]).all()
 
     # the training candidates
     examples = Examples(views["train"].graph, TASK, (TASK,), views["train"].queries["buys"], 4, 2, seed)
