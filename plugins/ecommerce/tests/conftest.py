@@ -78,7 +78,7 @@ class Done(NamedTuple):
     err: str
 
 
-def kgrec(*words: str | Path, cwd: Path | None = None, run: Path | None = None) -> Done:
+def process(*words: str | Path, cwd: Path | None = None, run: Path | None = None) -> Done:
     """The plugin's own group as a process of its own; no model is ever fetched."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
@@ -90,13 +90,15 @@ def kgrec(*words: str | Path, cwd: Path | None = None, run: Path | None = None) 
 class Shop(NamedTuple):
     """folder: with shop.toml and the files; run: the fitted run; user: a customer; hostile: a product with a hostile name."""
 
+    HOSTILE = HOSTILE
+
     folder: Path
     run: Path
     user: str
     hostile: str
 
     def process(self, *words: str | Path) -> Done:
-        return kgrec(*words, cwd=self.folder, run=self.run)
+        return process(*words, cwd=self.folder, run=self.run)
 
     def ask(self, *words: str | Path) -> Done:
         """The same in this process, where torch is imported once."""
@@ -119,6 +121,18 @@ def slice_of_orders() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 @pytest.fixture(scope="session")
+def kgrec():
+    """`kgrec(*words, cwd=, run=) -> Done`"""
+    return process
+
+
+@pytest.fixture
+def layer() -> str:
+    """A recipe layer that makes a fit take seconds."""
+    return LAYER
+
+
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory) -> Shop:
     folder = tmp_path_factory.mktemp("shop")
     orders, products = slice_of_orders()
@@ -128,6 +142,6 @@ def shop(tmp_path_factory) -> Shop:
     orders.write_csv(folder / "orders.csv")
     products.write_csv(folder / "products.csv")
     (folder / "shop.toml").write_text(DATA + LAYER)
-    done = kgrec("fit", "--recipe", "shop.toml", "--run", "runs/shop", cwd=folder)
+    done = process("fit", "--recipe", "shop.toml", "--run", "runs/shop", cwd=folder)
     assert done.code == 0, done.err
     return Shop(folder, folder / "runs" / "shop", str(orders["customer"].mode().sort()[0]), hostile[0])

@@ -9,8 +9,6 @@ import pytest
 from kgrec_core import open_run
 from kgrec_core.evaluation.report import render
 
-from .conftest import HOSTILE
-
 
 class Page(HTMLParser):
     """Tags, attributes and text of a page; refuses tags that are not closed in their order."""
@@ -61,8 +59,8 @@ def test_nothing_is_loaded_from_anywhere(page):
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
 
 
-def test_names_stay_text(page):
-    assert any(text.endswith(HOSTILE) for text in page.texts), "hostile products are among histories and answers, as text"
+def test_names_stay_text(page, shop):
+    assert any(text.endswith(shop.HOSTILE) for text in page.texts), "hostile products are among histories and answers, as text"
 
 
 def test_plots_stay_inside(page):
