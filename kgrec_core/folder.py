@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -26,7 +27,7 @@ MANIFEST = "manifest.json"
 def workspace(folder: Path) -> Iterator[Path]:
     """A working folder beside `folder` that only this process uses. Raises KgrecError where another fit is at it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or (not (folder / MANIFEST).exists() and any(folder.iterdir()))):
         raise KgrecError(f"{folder} exists and is no run folder; choose another --run or move it away")
     work = folder.with_name(f"{folder.name}.partial")
     with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
@@ -36,7 +37,13 @@ def workspace(folder: Path) -> Iterator[Path]:
             raise KgrecError(f"another fit is writing {folder}; wait for it or choose another --run") from None
         _recover(folder)
         work.mkdir(exist_ok=True)
-        yield work
+        try:
+            yield work
+        except Exception as error:
+            # Parquet, safetensors and FAISS each have an exception of their own for it; what they share is that nothing is left.
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(work).free < 2**20:
+                raise KgrecError(f"{work}: the disk is full; free space, then the same fit goes on where it was ({error})") from error
+            raise
         Path(lock.name).unlink(missing_ok=True)
 
 

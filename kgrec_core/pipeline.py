@@ -213,10 +213,16 @@ def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: di
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     (new / "recipe.toml").write_text(recipe.dumps())
+    for use, file in recipe.foreign.items():  # so that the run opens elsewhere too
+        beside = new / f"{use.partition(':')[0]}.py"
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        if not beside.exists():
+            shutil.copyfile(file, beside)
+    for place in ("encoder", *(f"{kind}/{task.name}" for kind in ("head", "retrieval") for task in dataset.tasks)):
+        (new / place).mkdir(parents=True)
     chain.model.encoder.save(new / "encoder")
     for task in dataset.tasks:
         chain.model.heads[task.name].save(new / "head" / task.name)
-        (new / "retrieval" / task.name).mkdir(parents=True)
         chain.retrievals[task.name].save(new / "retrieval" / task.name)
     run_folder.save_graph(dataset.graph, new / "knowledge")
     (new / "metrics.json").write_text(json.dumps(metrics, indent=1))

@@ -55,7 +55,7 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
     folder, registry = Path(path), registry or Registry.discover()
     manifest = run_folder.verified(folder)
     recipe = resolve(folder / "recipe.toml")
-    foreign = [use for use in manifest["foreign"] if use not in set(allow)]
+    foreign = [use for use in recipe.foreign if use not in set(allow)]  # not from the manifest, which a stranger may have written
     if foreign:
         raise KgrecError(
             f"{folder} uses code from a file: {', '.join(foreign)}; if you trust it, open with allow={foreign} (--allow {foreign[0]})"
