@@ -52,7 +52,8 @@ def backward(accelerator: Accelerator, module: nn.Module, task: str, step: Step,
         return module(task, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
 
     def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return head.loss(_gathered(q, len(step.queries)), _gathered(c, len(step.candidates)) if encodes else c, batch)
+        every = _gathered(c, len(step.candidates)) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
+        return head.loss(_gathered(q, len(step.queries)), every, batch)
 
     if parts == 1:
         with accelerator.autocast():
@@ -74,10 +75,7 @@ def backward(accelerator: Accelerator, module: nn.Module, task: str, step: Step,
             with accelerator.autocast():
                 again, other = forward(n)
             surrogate = (again.float() * gradients[0][n]).sum()
-            if encodes:
-                surrogate = surrogate + (other.float() * gradients[1][n]).sum()
-            elif n == 0:
-                surrogate = surrogate + (other.float() * c.grad).sum()
+            surrogate = surrogate + (other.float() * (gradients[1][n] if encodes else c.grad / parts)).sum()
             accelerator.backward(surrogate)
     return loss.item()
 

@@ -1,0 +1,123 @@
+"""Fine-tuning learns what can be learnt, stops at the best, and goes on after an interruption as if there had been none."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import candidates
+from kgrec_core.head.rank import Rank
+from kgrec_core.model import Model
+from kgrec_core.training import checkpoint
+from kgrec_core.training.loop import finetune
+from kgrec_core.training.options import Train
+
+OPTIONS = Train(epochs=40, batch=12, lr=0.05, validations=5, schedule="constant", weight_decay=0.0)
+
+
+def hit(model: Model, board, name: str = "select") -> float:
+    """The share of queries whose target comes first of all 12 items."""
+    view = board.views[name]
+    model.refresh(view.graph)
+    queries = view.queries["buys"]
+    q, c = (model.encode(board.task)(nodes) for nodes in (queries.nodes, candidates(view.graph, board.task)))
+    return float(np.mean(np.argmax(q @ c.T, axis=1) == queries.targets.rows))
+
+
+def fit(board, encoder, file, options=OPTIONS, validate=None, progress=lambda *told: None, purpose="this"):
+    model = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks)
+    validate = validate or (lambda: {"buys": hit(model, board)})
+    return finetune(encoder, model.heads, board.tasks, board.views["train"], options, validate, file, purpose, progress), model
+
+
+def without_seconds(history):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in history]
+
+
+def test_it_goes_from_chance_to_nearly_all_right(toy, board, tmp_path):
+    encoder = toy.Latest()
+    before = hit(Model(encoder, {"buys": Rank()}, board.tasks), board)
+    history, model = fit(board, encoder, tmp_path / "state")
+    assert before < 0.3 and hit(model, board) > 0.9 and hit(model, board, "test") > 0.9
+    assert history[-1]["step"] == 160 and len(history) == 5
+    assert history[-1]["loss"] < history[0]["loss"] and max(r["select"]["buys"] for r in history) > 0.9
+
+
+@pytest.mark.parametrize(("optimizer", "schedule", "chunk"), [("adamw", "linear", 0), ("sgd", "cosine", 7)])
+@pytest.mark.parametrize("where", ["validate", "progress"])
+def test_an_interrupted_fit_ends_with_the_same_numbers(toy, board, tmp_path, where, optimizer, schedule, chunk):
+    options = Train(epochs=5, batch=12, lr=0.05, validations=5, negatives=2, chunk=chunk, optimizer=optimizer, schedule=schedule)
+    whole = toy.Latest(dropout=0.3)
+    expected, _ = fit(board, whole, tmp_path / "whole", options)
+    calls = []
+
+    def interrupt(*told):
+        calls.append(told)
+        if len(calls) == (2 if where == "validate" else 11):
+            raise KeyboardInterrupt
+        return {"buys": hit(model, board)}
+
+    broken = toy.Latest(dropout=0.3)
+    model = Model(broken, {"buys": Rank(temperature=0.1)}, board.tasks)
+    with pytest.raises(KeyboardInterrupt):
+        fit(board, broken, tmp_path / "state", options, **{where: interrupt})
+    first = checkpoint.read(tmp_path / "state", "this")
+    assert 0 < first["step"] < 20 and len(first["history"]) < 5
+    torch.manual_seed(99)
+    again, steps = toy.Latest(dropout=0.3), []
+    found, _ = fit(board, again, tmp_path / "state", options, progress=lambda what, done, total: steps.append(done))
+    assert steps == list(range(first["step"] + 1, 21))
+    assert without_seconds(found) == without_seconds(expected)
+    assert all(torch.equal(v, again.state_dict()[n]) for n, v in whole.state_dict().items())
+
+
+def test_the_best_weights_come_back_wholly_and_patience_ends_the_fit(toy, board, tmp_path):
+    encoder, kept, scores = toy.Latest(dropout=0.3), [], iter([0.1, 0.9, 0.3, 0.9, 0.2])
+
+    def validate():
+        assert not encoder.training
+        kept.append(copy.deepcopy(encoder.state_dict()))
+        return {"buys": next(scores)}
+
+    history, _ = fit(board, encoder, tmp_path / "state", Train(epochs=10, batch=12, lr=0.05, validations=10, patience=2), validate)
+    assert [r["best"] for r in history] == [True, True, False, False] and len(kept) == 4
+    assert all(torch.equal(v, encoder.state_dict()[n]) for n, v in kept[1].items())
+    assert not torch.equal(kept[1]["passes"], kept[3]["passes"]) and not torch.equal(kept[1]["items"], kept[3]["items"])
+    stopped, _ = fit(board, toy.Latest(), tmp_path / "state", Train(epochs=10, batch=12, lr=0.05, validations=10, patience=2), validate)
+    assert stopped == history
+
+
+def test_nothing_to_learn_is_no_fit(toy, board, tmp_path):
+    frozen = toy.Latest().requires_grad_(False)
+    assert fit(board, frozen, tmp_path / "state")[0] == []
+    assert fit(board, toy.Latest(), tmp_path / "state", Train(epochs=0))[0] == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_steps_limit_the_updates(toy, board, tmp_path):
+    history, _ = fit(board, toy.Latest(), tmp_path / "state", Train(epochs=9, steps=3, batch=12, validations=1))
+    assert [r["step"] for r in history] == [3]
+
+
+def test_a_checkpoint_of_another_fit_or_a_damaged_one_is_refused(toy, board, tmp_path):
+    file = tmp_path / "state"
+    fit(board, toy.Latest(), file, Train(epochs=1, batch=12, validations=1))
+    with pytest.raises(KgrecError, match="belongs to a fit with another recipe or data; delete"):
+        fit(board, toy.Latest(), file, purpose="that")
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(KgrecError, match=r"cannot be read .*; delete it to start the fit again") as caught:
+        fit(board, toy.Latest(), file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_killed_while_written_leaves_the_old_one(tmp_path, monkeypatch):
+    file = tmp_path / "state"
+    checkpoint.write(file, {"purpose": "this", "step": 1})
+    monkeypatch.setattr(torch, "save", lambda state, out: (out.write(b"half"), (_ for _ in ()).throw(OSError("disk full"))))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write(file, {"purpose": "this", "step": 2})
+    assert checkpoint.read(file, "this")["step"] == 1

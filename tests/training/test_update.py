@@ -1,0 +1,67 @@
+"""Gradient caching and several processes equal one big batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def assert_equal(mine: dict, other: dict) -> None:
+    assert set(mine) == set(other)
+    for name, value in mine.items():
+        torch.testing.assert_close(value, other[name], atol=1e-5, rtol=1e-5, msg=f"{name} differs by {(value - other[name]).abs().max()}")
+
+
+@pytest.mark.parametrize("kind", ["rank", "classes"])
+@pytest.mark.parametrize("chunk", [1, 5, 12, 1000])
+def test_gradient_caching_equals_one_big_batch(toy, kind, chunk):
+    whole = toy.gradients(kind, 0)
+    assert all(whole[n].abs().max() > 1e-4 for n in whole)
+    assert_equal(whole, toy.gradients(kind, chunk))
+
+
+def test_dropout_is_the_same_in_both_passes_of_a_chunk(toy, board):
+    """A chunk's gradients belong to the vectors of the first pass only if the second gives the same."""
+    from accelerate import Accelerator
+
+    from kgrec_core.head.rank import Rank
+    from kgrec_core.training.examples import Examples
+    from kgrec_core.training.update import Vectors, backward
+
+    views = board.views["train"]
+    step = Examples(views.graph, board.task, board.tasks, views.queries["buys"], 13, 3, 0).step(0)
+    vectors, seen = Vectors(toy.Latest(dropout=0.5), {"buys": Rank()}), []
+    vectors.train().encoder.register_forward_hook(lambda module, given, out: seen.append(out.detach().clone()))
+    backward(Accelerator(cpu=True), vectors, "buys", step, 9, (3,))
+    half = len(seen) // 2
+    assert half >= 4 and all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+
+
+def test_two_processes_equal_one(toy, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    script = [sys.executable, str(Path(__file__).with_name("conftest.py")), str(tmp_path)]
+    started = [subprocess.Popen(script, env={**shared, "RANK": r, "LOCAL_RANK": r}, stderr=subprocess.PIPE, text=True) for r in ("0", "1")]
+    try:
+        for process in started:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors[-2000:]
+    finally:
+        for process in started:
+            process.kill()
+    for kind, chunk in toy.cases:
+        one = toy.gradients(kind, chunk)
+        for rank in (0, 1):
+            assert_equal(one, load_file(tmp_path / f"{kind}-{chunk}-{rank}.safetensors"))
