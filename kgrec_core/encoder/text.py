@@ -21,7 +21,7 @@ from torch import nn
 
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.history import History, Pooling
-from kgrec_core.encoder.pretrained import fingerprint, load
+from kgrec_core.encoder.pretrained import fingerprint, load, silence
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, histories
@@ -107,7 +107,8 @@ class Text(Encoder):
     def save(self, folder: Path) -> None:
         """A sentence-transformers folder; beside it, in kgrec/, the history's weights and the table of vectors."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.tower_.model.save(str(folder), create_model_card=False)
+        with silence():
+            self.tower_.model.save(str(folder), create_model_card=False)
         extra = folder / "kgrec"
         extra.mkdir(exist_ok=True)
         known, vectors = self.table_
