@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _LATE = {
     "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Head": "interfaces", "Hits": "interfaces",
     "Retrieval": "interfaces", "Dataset": "graph", "Graph": "graph", "Nodes": "graph", "Queries": "graph",
-    "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split", "split": "split",
+    "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split",
     "fit": "pipeline", "open_run": "run",
 }  # fmt: skip
 

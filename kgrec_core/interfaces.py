@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -27,12 +27,6 @@ class Data(Protocol):
     """
 
     def load(self) -> Dataset: ...
-
-
-class Follows(Protocol):
-    """A data part that can be followed."""
-
-    def follow(self, offset: str | None) -> Iterator[tuple[Graph, str]]: ...
 
 
 class Encoder(nn.Module):

@@ -6,27 +6,29 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kgrec_core import folder as run_folder
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import beyond, floor, ranked, variants
 from kgrec_core.evaluation.card import card
-from kgrec_core.graph import Dataset, Graph, Relation, Task, View, candidates
+from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe import Recipe
 from kgrec_core.registry import Registry
 from kgrec_core.run import Run, open_run
 from kgrec_core.split import Split, split
-from kgrec_core.training.loop import finetune
+from kgrec_core.training.loop import Progress, finetune
 from kgrec_core.training.options import Train
 
-Progress = Callable[[str, int, int], None]
 SECTIONS: dict[str, type] = {"split": Split, "train": Train}
 LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "polars", "lightgbm", "numpy")
 
@@ -143,10 +145,8 @@ def without_knowledge(view: View, dataset: Dataset) -> View:
     return View(graph, {name: on_graph(queries, graph) for name, queries in view.queries.items()})
 
 
-def on_graph(queries, graph: Graph):
+def on_graph(queries: Queries, graph: Graph) -> Queries:
     """The same queries, asked of another graph."""
-    from dataclasses import replace
-
     return queries._replace(nodes=replace(queries.nodes, graph=graph))
 
 
@@ -248,8 +248,6 @@ def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, options: Train,
 
 
 def _select(model: Model, view: View, task: Task, options: Train) -> float:
-    import numpy as np
-
     metric = options.metric or model.heads[task.name].metric
     case = variants.whole(view.queries[task.name], task)
     return float(np.nanmean(ranked.model_values(model, view.graph, task, case, (metric,))[metric]))

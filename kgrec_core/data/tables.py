@@ -134,12 +134,12 @@ def _merged(
 ) -> tuple[pl.Series, pl.DataFrame, dict[str, pl.Series]]:
     """One row per id, by first appearance: its first or last value that is not empty, earliest `since`, latest `until`."""
     key, stamps = "__id__", [s.alias(f"__{n}__") for n, s in times.items()]
-    whole = frame.with_columns(ids.alias(key), *stamps)
+    whole = pl.DataFrame([ids.alias(key), *stamps, *frame.get_columns()])
     if "since" in times:
         whole = whole.sort("__since__", maintain_order=True, nulls_last=True)
-    present = pl.col(frame.columns).drop_nulls()
+    present = [pl.col(column).drop_nulls() for column in frame.columns]
     whole = whole.group_by(key, maintain_order=True).agg(
-        present.first() if which == "first" else present.last(),
+        *(column.first() if which == "first" else column.last() for column in present),
         *(pl.col(s.name).min() if s.name == "__since__" else pl.col(s.name).max() for s in stamps),
     )
     return whole[key], whole.select(frame.columns), {n: whole[f"__{n}__"].alias(n) for n in times}

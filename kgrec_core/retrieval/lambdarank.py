@@ -55,7 +55,8 @@ class Lambdarank(Around):
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
 
-    Before `fit` it ranks as `merge` does. Every channel is asked for at least k, so where one of them always finds k, so does this.
+    Before `fit` it ranks as `merge` does; so it does with a query without a history (a text alone) where it has learned from none of
+    that kind, and channels that look at no query, as `popular`, then only order what the others leave equal. Every channel is asked for at least k, so where one of them always finds k, so does this.
     """
 
     channels: Mapping[str, Retrieval]
@@ -75,6 +76,7 @@ class Lambdarank(Around):
     threads: int = 0
     seed: int = 0
 
+    strangers_ = False
     models_ = ()
     scales_ = ()
     names_ = ()
@@ -101,7 +103,7 @@ class Lambdarank(Around):
         order = np.random.default_rng(self.seed).permutation(len(fold))
         order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
         fold[order] = np.arange(len(order)) % max(1, folds)
-        self.names_ = names
+        self.names_, self.strangers_ = names, bool(self._strange(queries.nodes).any())
         k = min(100, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
@@ -126,7 +128,9 @@ class Lambdarank(Around):
         super().save(folder)
         for number, model in enumerate(self.models_):
             (folder / f"model-{number}.txt").write_text(model.model_to_string())
-        (folder / "ranker.json").write_text(json.dumps({"scales": list(self.scales_), "names": list(self.names_)}, indent=1))
+        (folder / "ranker.json").write_text(
+            json.dumps({"scales": list(self.scales_), "names": list(self.names_), "strangers": self.strangers_}, indent=1)
+        )
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         import lightgbm
@@ -136,6 +140,7 @@ class Lambdarank(Around):
             kept = json.loads((folder / "ranker.json").read_text())
             texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(kept["scales"]))]
             self.models_, self.scales_, self.names_ = [lightgbm.Booster(model_str=text) for text in texts], kept["scales"], kept["names"]
+            self.strangers_ = kept["strangers"]
         except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
 
@@ -163,6 +168,10 @@ class Lambdarank(Around):
             else:
                 ranked = fuse(pool, found, scores, "rank", {})
             ranked = ranked.astype(np.float32)
+            strange = self._strange(nodes) & (bool(models) and not self.strangers_)
+            if strange.any():
+                blind = {name: 1e-3 for name, channel in self.channels.items() if getattr(channel, "looks_at_no_query", False)}
+                ranked = np.where(strange[pool.owner], fuse(pool, found, scores, "rank", blind), ranked)
             if gone is not None:
                 keep = ~among(pool, gone)
                 pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
@@ -232,6 +241,10 @@ class Lambdarank(Around):
                 channels[name].build(then, task, candidates(then, task), self._encode)
         nodes = Nodes(then, task.relation.source, rows, "query", before=np.full(len(rows), start, np.int64))
         return _Stage(channels, Features(then, task)), Queries(nodes, Ragged.of(owner, target[known], len(rows)))
+
+    def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
+        """(n,) which queries have no history."""
+        return queries.read(self.task_.relation, last=1).counts == 0
 
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)

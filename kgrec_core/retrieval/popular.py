@@ -23,6 +23,8 @@ class Popular(Blockwise):
     days: float = 30.0
     half_life: float = 0.0
 
+    looks_at_no_query = True
+
     def attach(self) -> None:
         relation = self.task_.relation
         table = self.graph_.relations[relation].drop_nulls(["source", "target"])

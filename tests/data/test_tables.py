@@ -415,3 +415,9 @@ def test_the_load_benchmark_runs(form):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["rows"] == 200_000 and found["items"] == 5_000 and found["peak_gb"] < 1
+
+
+def test_entities_may_be_nothing_but_ids(tmp_path):
+    (tmp_path / "orders.csv").write_text("customer,sku\na,x\nb,x\na,y\n")
+    users = Entity(file=tmp_path / "orders.csv", id="customer", duplicates="first")
+    assert Tables(entities={"user": users}).load().graph.entities["user"]["id"].to_list() == ["a", "b"]

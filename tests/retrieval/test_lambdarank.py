@@ -154,3 +154,17 @@ def test_fewer_negatives_still_learn(board):
 def test_no_queries(board):
     nodes = replace(board.nodes.take(slice(0)))
     assert ranker(board).search(nodes, board.encode(nodes), 4).rows.shape == (0, 4)
+
+
+def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
+    """The trees have only seen queries with a history; a text alone is then left to the channels that look at it."""
+    part = ranker(board, channels={**channels(), "week": Popular(days=7)})
+    part.fit(board.queries(), board.encode(board.nodes))
+    kinds = {"user": pl.DataFrame({"id": ["stranger"]}), "item": pl.DataFrame({"id": []}, schema={"id": pl.String})}
+    graph = board.graph.join(Graph(kinds))
+    nodes = Nodes(graph, "user", graph.rows("user", ["stranger", "u0"]), "query", before=np.full(2, board.now))
+    odd = np.array([[-1.0, 0.0], [1.0, 0.0]], np.float32)  # nearest to what has least of the first dimension: odd items, low rows first
+    hits = part.search(nodes, odd, 3)
+    assert hits.rows[0, 0] == 1
+    known = part.search(board.nodes.take([0]), odd[1:], 3)
+    np.testing.assert_array_equal(hits.rows[1], known.rows[0])

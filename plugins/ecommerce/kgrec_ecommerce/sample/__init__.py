@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from kgrec_core.data.tables import Tables
     from kgrec_core.graph import Dataset
 
@@ -58,3 +60,7 @@ class OnlineRetail:
 
     def load(self) -> Dataset:
         return self.tables.load()
+
+    def labelled(self, relation: str, file: Path) -> pl.DataFrame:
+        """Orders of another file with the sample's columns, to score a run on: see `Tables.labelled`."""
+        return self.tables.labelled(relation, file)
