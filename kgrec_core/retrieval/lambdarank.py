@@ -54,6 +54,8 @@ class Lambdarank(Around):
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
+    leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
+        can be told by its popularity or order of rows, say.
 
     Before `fit` it ranks as `merge` does; so it does with a query without a history (a text alone) where it has learned from none of
     that kind, and channels that look at no query, as `popular`, then only order what the others leave equal. Every channel is asked for at least k, so where one of them always finds k, so does this.
@@ -74,6 +76,7 @@ class Lambdarank(Around):
     days: float = 30.0
     negatives: int = 0
     threads: int = 0
+    leave_out: Sequence[str] = ()
     seed: int = 0
 
     strangers_ = False
@@ -199,7 +202,8 @@ class Lambdarank(Around):
         columns = {}
         for name, values in scores.items():
             columns |= {f"{name}: score": values, f"{name}: relative": relative(pool, values), f"{name}: rank": places(pool, values)}
-        return columns | stage.features(queries, pool)
+        columns |= stage.features(queries, pool)
+        return {name: values for name, values in columns.items() if not name.startswith(tuple(self.leave_out))}
 
     def _learn_from(
         self, stage: _Stage, queries: Queries, vectors: Vectors | None, names: Sequence[str] | None = None

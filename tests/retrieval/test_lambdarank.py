@@ -168,3 +168,10 @@ def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
     assert hits.rows[0, 0] == 1
     known = part.search(board.nodes.take([0]), odd[1:], 3)
     np.testing.assert_array_equal(hits.rows[1], known.rows[0])
+
+
+def test_columns_that_are_left_out_are_not_learned_from(board):
+    part = ranker(board, leave_out=["events", "popular: "])
+    part.fit(board.queries(), board.encode(board.nodes))
+    assert "alike: score" in part.names_ and "age" in part.names_
+    assert not [name for name in part.names_ if name.startswith(("events", "popular: "))]
