@@ -21,7 +21,10 @@ def kgrec_encoder() -> list[Component]:
 
 @hookimpl
 def kgrec_head() -> list[Component]:
-    return [Component("rank", "kgrec_core.head.rank:Rank", "ranks candidates by dot product with a temperature")]
+    return [
+        Component("rank", "kgrec_core.head.rank:Rank", "ranks candidates by dot product with a temperature"),
+        Component("classify", "kgrec_core.head.classify:Classify", "chooses among few fixed classes, a learned vector and bias each"),
+    ]
 
 
 @hookimpl
