@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.errors import choices
+from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Nodes, Relation
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
+from kgrec_core.retrieval.profile import DAY, baskets, matrix, profile, unit_rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,15 +22,21 @@ class Cooccurrence(Blockwise):
     """Cosine-normalised counts n(i, j) / sqrt(n(i) n(j)), zero for i = j, summed over the history with recency weights.
 
     decay: weight of the j-th of m edges, decay^(m - j). half_life: weight by time instead, in days (0 = by position).
-    per: count together what one source ever met; only what it met at one time ("event"); or what it met at one time and what it
-        met the next time ("next": follow-up purchases, where i = j counts and large baskets count no more than small ones).
+    per: count together what one source ever met; only what it met at one time ("event"); what it met at one time and what it
+        met the next time ("next": follow-up purchases, where i = j counts and large baskets count no more than small ones);
+        what stands at most `reach` places apart in the source's edges by time ("near"); or j at most `reach` places and at least
+        `apart` days after i ("later": one way, i = j counts; for times whose order within a day says nothing).
+    reach: places, for "near" and "later"; 0 = any number. apart: days, for "later".
     relations: names of history relations of the task to read besides its own (views beside purchases).
+    Raises KgrecError for "near" and "later" of a relation without times.
     (Sarwar et al. 2001, item-based collaborative filtering.)
     """
 
     decay: float = 0.7
     half_life: float = 0.0
-    per: Literal["source", "event", "next"] = "source"
+    per: Literal["source", "event", "next", "near", "later"] = "source"
+    reach: int = 3
+    apart: float = 1.0
     relations: Sequence[str] = ()
 
     state = ("similar_", "sizes_")
@@ -46,9 +52,12 @@ class Cooccurrence(Blockwise):
                 each, source = baskets(self.graph_, own)
                 follows, unit = np.flatnonzero(source[1:] == source[:-1]), unit_rows(each)
                 blocks.append(_scaled(unit[follows].T @ unit[follows + 1], each, each))
+            elif self.per == "later":
+                blocks.append(_scaled(self._pairs(own, self.apart), target, target))
             else:
                 each = baskets(self.graph_, own)[0] if self.per == "event" else target
-                similar = _scaled(each.T @ each, each, each)
+                pairs = self._pairs(own) if self.per == "near" else None
+                similar = _scaled(each.T @ each if pairs is None else pairs + pairs.T, each, each)
                 similar.setdiag(0)
                 similar.eliminate_zeros()
                 blocks.append(similar)
@@ -68,6 +77,22 @@ class Cooccurrence(Blockwise):
             if name not in known:
                 raise choices("history relation", name, known, f"retrieval.{self.task_.name}: relations names what task.history holds")
         return [self.task_.relation, *(known[name] for name in self.relations)]
+
+    def _pairs(self, relation: Relation, apart: float = 0.0) -> sp.csr_matrix:
+        """(size, size) how often j stands at most `reach` places and at least `apart` days after i, in one source's edges by time."""
+        if not self.graph_.dated(relation):
+            raise KgrecError(f'retrieval.{self.task_.name}: per = "{self.per}" needs edges with a time, {relation} has none; use "source"')
+        table = self.graph_.relations[relation].drop_nulls(["source", "target"]).select("source", "target", "time")
+        table = table.unique(maintain_order=True).sort("source", "time", maintain_order=True)
+        source, target, time = (table[column].to_numpy().astype(np.int64) for column in table.columns)
+        counts = sp.csr_matrix((self.graph_.size(relation.target),) * 2, dtype=np.float32)
+        for step in range(1, (self.reach or len(source)) + 1):
+            both = source[step:] == source[:-step]
+            if not both.any():
+                break
+            first = np.flatnonzero(both & (time[step:] - time[:-step] >= apart * DAY))
+            counts += sp.csr_matrix((np.ones(len(first), np.float32), (target[first], target[first + step])), shape=counts.shape)
+        return counts
 
 
 def _scaled(counts: sp.spmatrix, here: sp.csr_matrix, there: sp.csr_matrix) -> sp.csr_matrix:

@@ -34,6 +34,8 @@ ALL = FINDS | {
     "popular, fading": lambda: Popular(days=15, half_life=2.0),
     "cooccurrence, baskets": lambda: Cooccurrence(per="event"),
     "cooccurrence, next": lambda: Cooccurrence(per="next"),
+    "cooccurrence, near": lambda: Cooccurrence(per="near"),
+    "cooccurrence, later": lambda: Cooccurrence(per="later"),
 }
 
 
@@ -195,6 +197,42 @@ def test_cooccurrence_follows_to_the_next_basket_only():
     expected[0, 1], expected[0, 2] = half / 2**0.5, half  # 0 in one basket, 1 in two, 2 in one
     expected[1, 1], expected[2, 1] = half / 2, half / 2**0.5
     np.testing.assert_allclose(channel.similar_.toarray(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("reach", "met"), [(1, {(0, 1), (1, 2), (2, 3)}), (2, {(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)})])
+def test_cooccurrence_near_looks_both_ways_as_far_as_it_reaches(reach, met):
+    graph, task = small([3, 0, 1, 2], [9, 1, 2, 3])  # by time: 0 1 2 3
+    channel = Cooccurrence(per="near", reach=reach)
+    channel.build(graph, task, candidates(graph, task), None)
+    assert set(zip(*channel.similar_.nonzero(), strict=True)) == met | {(j, i) for i, j in met}
+
+
+def test_cooccurrence_near_is_the_cosine_of_counts_over_sources():
+    table = pl.DataFrame({"source": [0, 0, 1, 1, 2], "target": [0, 1, 1, 0, 0], "time": [0, 1, 0, 1, 0]})
+    graph, task = small([])
+    graph = graph.with_edges({BUYS: table.cast({"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64})})
+    channel = Cooccurrence(per="near", reach=1)
+    channel.build(graph, task, candidates(graph, task), None)
+    np.testing.assert_allclose(channel.similar_[0, 1], 2 / 6**0.5, rtol=1e-6)
+    np.testing.assert_allclose(channel.similar_[1, 0], 2 / 6**0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reach", "apart", "met"),
+    [(0, 2.0, {(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)}), (1, 2.0, {(0, 1), (2, 3)}), (0, 9.5, {(0, 3), (1, 3), (2, 3)}), (1, 12.0, set())],
+)
+def test_cooccurrence_later_leaves_out_the_same_day_and_looks_one_way(reach, apart, met):
+    graph, task = small([0, 1, 2, 3], [2, 4, 5, 15])
+    channel = Cooccurrence(per="later", reach=reach, apart=apart)
+    channel.build(graph, task, candidates(graph, task), None)
+    assert set(zip(*channel.similar_.nonzero(), strict=True)) == met
+
+
+@pytest.mark.parametrize("per", ["near", "later"])
+def test_cooccurrence_by_order_needs_times(per):
+    graph, task = small([0, 1])
+    with pytest.raises(KgrecError, match="needs edges with a time"):
+        Cooccurrence(per=per).build(graph, task, candidates(graph, task), None)
 
 
 def test_cooccurrence_reads_further_relations():
