@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -14,22 +13,11 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-
-WORD = re.compile(r"[^\W_]+")
-
-
-def words(text: str) -> list[str]:
-    """Runs of letters and digits of any script that separates words, in lower case, without English stop words."""
-    from bm25s.stopwords import STOPWORDS_EN
-
-    return [word for word in WORD.findall(text.lower()) if word not in STOPWORDS_EN]
-
-
-TOKENIZERS: Mapping[str, Callable[[str], list[str]]] = {"words": words}
+from kgrec_core.words import cutter, resolve
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,24 +25,28 @@ class Lexical(Blockwise):
     """BM25 of a query's words over the candidates' column `text`; only candidates that share a word are found.
 
     A query with a text of its own asks with it; any other asks with the texts of its last few targets.
-    tokenizer: how a text becomes words. k1, b: how soon repeated words stop counting, how much long texts are discounted.
+    tokenizer: how a text becomes words, see `kgrec_core.words`; what "auto" meant is kept with the index.
+    k1, b: how soon repeated words stop counting, how much long texts are discounted.
     history: how many of the last targets speak for a query without a text.
     Candidates that come later are weighted by word counts of base and newcomers together, so that their scores compare.
     (Robertson & Zaragoza 2009, in Lucene's form, by bm25s: Lù 2024, arXiv:2407.03618.)
     """
 
-    tokenizer: Literal["words"] = "words"
+    tokenizer: Literal["auto", "words", "bigrams", "rjieba"] = "auto"
     k1: float = 1.5
     b: float = 0.75
     history: int = 5
 
-    state = ("rows_", "added_", "mean_")
+    state = ("rows_", "added_", "mean_", "cut_")
 
     def learn(self, encode: Encode) -> None:
         import bm25s
 
         self.rows_, self.added_ = np.flatnonzero(self.mask_), np.zeros(0, np.int64)
-        texts = self._read(self.graph_, self.task_.relation.target, self.rows_)
+        plain = self._texts(self.graph_, self.task_.relation.target, self.rows_)
+        self.cut_ = np.frombuffer(resolve(self.tokenizer, plain).encode(), np.uint8)
+        self.cutter_ = cutter(self.cut_.tobytes().decode())
+        texts = list(map(self.cutter_, plain))
         self.mean_ = np.array([sum(map(len, texts)) / max(len(texts), 1)])
         if not self.mean_[0]:
             kind = self.task_.relation.target
@@ -65,6 +57,7 @@ class Lexical(Blockwise):
         self.bm25_.index(texts, create_empty_token=False, show_progress=False)
 
     def attach(self) -> None:
+        self.cutter_ = cutter(self.cut_.tobytes().decode())
         s = self.bm25_.scores
         self.words_, self.delta_ = self.bm25_.vocab_dict, None
         self.base_ = sp.csr_matrix((s["data"], s["indices"], s["indptr"]), shape=(len(self.words_), len(self.rows_)))
@@ -125,13 +118,15 @@ class Lexical(Blockwise):
         return own
 
     def _read(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> list[list[str]]:
-        if self.tokenizer not in TOKENIZERS:
-            raise choices("tokenizer", self.tokenizer, TOKENIZERS)
+        return list(map(self.cutter_, self._texts(graph, kind, rows)))
+
+    @staticmethod
+    def _texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> list[str]:
         if "text" not in graph.columns(kind):
             raise KgrecError(
                 f"lexical: {kind} has no column 'text' (it has {', '.join(graph.columns(kind))}); name its text, or leave lexical out"
             )
-        return list(map(TOKENIZERS[self.tokenizer], graph.gather(kind, rows, "text")["text"].cast(pl.String).fill_null("").to_list()))
+        return graph.gather(kind, rows, "text")["text"].cast(pl.String).fill_null("").to_list()
 
     @staticmethod
     def _counts(texts: list[list[str]], known: Mapping[str, int]) -> sp.csr_matrix:

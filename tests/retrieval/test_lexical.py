@@ -1,12 +1,14 @@
 """lexical: a shelf of five products, whose right order a reader can tell."""
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
-from kgrec_core.retrieval.lexical import Lexical, words
+from kgrec_core.retrieval.lexical import Lexical
 
 ANSWER = Task("answer", Relation("question", "answer", "item"))
 SHELF = ["Red TEAPOT", "red mug with red lid", "blue mug", None, "the garden gnome"]
@@ -133,5 +135,50 @@ def test_mistakes_are_named():
         Lexical().build(bare, ANSWER, candidates(bare, ANSWER), no_encode)
 
 
-def test_words_of_any_alphabet():
-    assert words("The Äpfel-Kuchen, no. 7_b — ЧАЙ") == ["äpfel", "kuchen", "7", "b", "чай"]
+CHINESE = ["信用卡遺失怎麼辦", "信用卡年费是多少", "iPhone 手机壳", "ノートパソコン", "garden gnome"]
+ASKED = ("我的信用卡遺失了", "手机壳", "パソコン", "the gnome of 年费")
+
+
+@pytest.mark.parametrize("tokenizer", ["auto", "bigrams", "rjieba"])
+def test_several_languages_in_one_index(tokenizer):
+    if tokenizer == "rjieba":
+        pytest.importorskip("rjieba", reason="the extra zh is not installed")
+    graph = shop(CHINESE, questions=ASKED, edges=((0, 0, 1),))
+    first = [row[0] for row in found(ask(built(graph, tokenizer=tokenizer), graph))]
+    assert first[:3] == [0, 2, 3] and set(found(ask(built(graph, tokenizer=tokenizer), graph))[3]) == {1, 4}
+
+
+def test_words_alone_do_not_find_chinese():
+    graph = shop(CHINESE, questions=ASKED, edges=((0, 0, 1),))
+    assert found(ask(built(graph, tokenizer="words"), graph))[0] == []
+
+
+def test_english_ranks_the_same_with_every_tokenizer():
+    graph = shop()
+    hits = [ask(built(graph, tokenizer=t), graph) for t in ("words", "auto", "bigrams")]
+    assert all((h.rows == hits[0].rows).all() and (h.scores == hits[0].scores).all() for h in hits)
+
+
+def test_an_index_cut_by_bigrams_stays_so_where_rjieba_is_installed(tmp_path, monkeypatch):
+    pytest.importorskip("rjieba", reason="the extra zh is not installed")
+    graph = shop([*CHINESE[:4], "手机壳"], questions=ASKED, edges=((0, 0, 1),))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "rjieba", None)
+        built(graph, rows=slice(0, 4)).save(tmp_path)
+        with pytest.raises(KgrecError, match=r'needs the package rjieba; pip install rjieba, or fit with tokenizer = "bigrams"'):
+            built(graph, tokenizer="rjieba")
+    loaded = Lexical()
+    loaded.load(tmp_path, graph, ANSWER)
+    grown = loaded.extended(graph, candidates(graph, ANSWER).take([4]), no_encode)
+    assert "机壳" in loaded.words_ and set(found(ask(grown, graph))[1]) == {2, 4}
+
+
+def test_an_index_cut_by_rjieba_is_refused_without_it(tmp_path, monkeypatch):
+    pytest.importorskip("rjieba", reason="the extra zh is not installed")
+    graph = shop(CHINESE, questions=ASKED, edges=((0, 0, 1),))
+    built(graph).save(tmp_path / "zh")
+    built(shop()).save(tmp_path / "en")
+    monkeypatch.setitem(sys.modules, "rjieba", None)
+    with pytest.raises(KgrecError, match="pip install rjieba"):
+        Lexical().load(tmp_path / "zh", graph, ANSWER)
+    Lexical().load(tmp_path / "en", shop(), ANSWER)
