@@ -82,7 +82,7 @@ def main(small: bool, rounds: int) -> None:
     }
     for name, row in result.items():
         click.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-    click.echo(json.dumps(result))
+    click.echo(json.dumps({"benchmark": "faiss_channel", **result}))
 
 
 if __name__ == "__main__":

