@@ -1,8 +1,8 @@
-"""The plugin `loud`: what the entry point names. It imports nothing heavy, so that `kgrec --help` stays fast."""
+"""The plugin `loud`; nothing heavy is imported here, so that commands start fast."""
 
 from kgrec_core import Component, hookimpl
 
 
 @hookimpl
 def kgrec_encoder():
-    return [Component("loud", "loud_encoder.loud:Loud", "an encoder whose dimensions each kind turns up or down")]
+    return [Component("loud", "loud_encoder.loud:Loud", "an encoder around another one that learns how loud each dimension is")]
