@@ -1,0 +1,105 @@
+"""The entities of a graph: tables that grow and are patched at the cost of a delta, their rows found by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.segments import grow
+
+
+class Kinds(Mapping[str, pl.DataFrame]):
+    """The public view of the kinds: a table each, with replaced rows in place."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
+
+    def __getitem__(self, kind: str) -> pl.DataFrame:
+        return self.kinds[kind].frame
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+class Kind:
+    """The entities of one kind: appended tables, the rows that later deltas replaced, and id -> row dictionaries."""
+
+    def __init__(
+        self, frame: pl.DataFrame, patches: Mapping[int, dict[str, Any]] | None = None, ids: tuple[dict[str, int], ...] | None = None
+    ):
+        self.base, self.patches, self._ids = frame, patches or {}, ids
+
+    @cached_property
+    def ids(self) -> tuple[dict[str, int], ...]:
+        return self._ids if self._ids is not None else (dict(zip(self.base["id"].to_list(), range(len(self.base)), strict=True)),)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        return self.gather(np.arange(len(self.base)), self.base.columns) if self.patches else self.base
+
+    def gather(self, rows: NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
+        table = self.base.select(columns)[rows]
+        stale = [i for i, row in enumerate(rows.tolist()) if row in self.patches] if self.patches else []
+        if not stale:
+            return table
+        fresh = pl.DataFrame([{c: self.patches[int(rows[i])][c] for c in columns} for i in stale], schema=table.schema)
+        order = np.arange(len(rows))
+        order[stale] = len(rows) + np.arange(len(stale))
+        return pl.concat([table, fresh])[order]
+
+    def find(self, id: str) -> int:
+        for ids in reversed(self.ids):
+            if (row := ids.get(id)) is not None:
+                return row
+        return -1
+
+    def join(self, delta: pl.DataFrame) -> tuple[Kind, NDArray[np.int64]]:
+        """This kind with the delta's rows, and the row number each of them got."""
+        rows = np.array([self.find(id) for id in delta["id"].to_list()], np.int64)
+        known, new = rows >= 0, np.flatnonzero(rows < 0)
+        base = self.base
+        missing = [c for c in delta.columns if c not in base.columns]
+        if missing:
+            base = base.with_columns(pl.lit(None, delta.schema[c]).alias(c) for c in missing)
+        delta = delta.cast({c: base.schema[c] for c in delta.columns})
+        rows[new] = len(base) + np.arange(len(new))
+        patches = self.patches
+        if missing and patches:
+            patches = {r: {**dict.fromkeys(missing), **d} for r, d in patches.items()}
+        if known.any():
+            old = self.gather(rows[known], self.base.columns).to_dicts()
+            blank = dict.fromkeys(base.columns)
+            patches = {
+                **patches,
+                **{int(r): {**blank, **o, **d} for r, o, d in zip(rows[known], old, delta.filter(known).to_dicts(), strict=True)},
+            }
+        ids = self.ids
+        if len(new):
+            added = delta[new]
+            base = pl.concat([base, added], how="diagonal", rechunk=False)
+            base = base.rechunk() if max(s.n_chunks() for s in base.get_columns()) > 32 else base
+            ids = grow(ids, dict(zip(added["id"].to_list(), rows[new].tolist(), strict=True)), lambda a, b: {**a, **b})
+        return Kind(base, patches, ids), rows
+
+
+def check_entities(kind: str, table: pl.DataFrame) -> None:
+    """Raise KgrecError unless the table has a column of unique, non-null string ids."""
+    if "id" not in table.columns or table.schema["id"] != pl.String:
+        raise KgrecError(f"entities {kind}: the table needs a column 'id' of strings; it has {dict(table.schema)}")
+    if table["id"].null_count():
+        raise KgrecError(f"entities {kind} row {table['id'].is_null().arg_max() + 1}: the id is null; give every entity an id")
+    twice = table["id"].is_duplicated()
+    if twice.any():
+        where = twice.arg_true()[:2].to_list()
+        raise KgrecError(
+            f"entities {kind}: id {table['id'][where[0]]!r} stands in rows {where[0] + 1} and {where[1] + 1}; ids must be unique"
+        )
