@@ -7,7 +7,6 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +18,7 @@ from kgrec_core import folder as run_folder
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import beyond, floor, ranked, variants
 from kgrec_core.evaluation.card import card
-from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
+from kgrec_core.graph import Dataset, Graph, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe import Recipe
@@ -60,31 +59,33 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         results = {task.name: Results(task, views, how) for task in dataset.tasks}
 
         progress("pretrained model", 0, 0)
-        model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
-        before = build_chain(recipe, registry, model, views, how, progress, "before")
+        chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
+        learn_retrieval(chain, views, how, progress, "before")
         for result in results.values():
-            result.add("before", before, views["test"])
+            result.add("before", chain, views["test"])
 
-        history = train(model, views, options, work / "checkpoint.pt", purpose, progress)
-        after = build_chain(recipe, registry, model, views, how, progress, "after") if history else before
+        history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
+        if history:
+            learn_retrieval(chain, views, how, progress, "after")
         for result in results.values():
-            result.add("after", after, views["test"])
+            result.add("after", chain, views["test"])
         if knowledge(dataset):
             without = {name: without_knowledge(view, dataset) for name, view in views.items()}
-            bare = model
-            if model.encoder.reads_knowledge:
+            bare = chain.model
+            if bare.encoder.reads_knowledge:
                 bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
                 train(bare, without, options, work / "checkpoint-without.pt", purpose, progress)
-            chain = build_chain(recipe, registry, bare, without, how, progress, "without knowledge")
+            compared = Chain(bare, build_retrievals(recipe, registry, dataset))
+            learn_retrieval(compared, without, how, progress, "without knowledge")
             for result in results.values():
-                result.add("without_knowledge", chain, without["test"], model_too=False)
+                result.add("without_knowledge", compared, without["test"], model_too=False)
 
         progress("building with all known edges", 0, 0)
-        model.refresh(dataset.graph)
-        build_on(dataset.graph, dataset.tasks, after)
+        chain.model.refresh(dataset.graph)
+        build_on(dataset.graph, dataset.tasks, chain)
         metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
         progress("publishing", 0, 0)
-        new = write(work / "run", recipe, dataset, after, metrics, history)
+        new = write(work / "run", recipe, dataset, chain, metrics, history)
         run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
         shutil.rmtree(work)
     return open_run(folder, allow=recipe.foreign)
@@ -110,11 +111,13 @@ def train(model: Model, views: Mapping[str, View], options: Train, file: Path, p
     return history
 
 
-def build_chain(
-    recipe: Recipe, registry: Registry, model: Model, views: Mapping[str, View], how: Split, progress: Progress, name: str
-) -> Chain:
+def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
+    return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
+
+
+def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split, progress: Progress, name: str) -> None:
     """Retrieval built on the training view, its ranker fitted on the adjust queries, then built again on the test view."""
-    chain = Chain(model, {task.name: recipe.retrieval(registry, task.name) for task in model.tasks})
+    model = chain.model
     progress(f"retrieval ({name})", 0, 0)
     model.refresh(views["train"].graph)
     build_on(views["train"].graph, model.tasks, chain)
@@ -125,7 +128,6 @@ def build_chain(
     if how.rebuild:
         model.refresh(views["test"].graph)
         build_on(views["test"].graph, model.tasks, chain)
-    return chain
 
 
 def build_on(graph: Graph, tasks: tuple[Task, ...], chain: Chain) -> None:
@@ -142,12 +144,7 @@ def knowledge(dataset: Dataset) -> list[Relation]:
 def without_knowledge(view: View, dataset: Dataset) -> View:
     gone = set(knowledge(dataset))
     graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
-    return View(graph, {name: on_graph(queries, graph) for name, queries in view.queries.items()})
-
-
-def on_graph(queries: Queries, graph: Graph) -> Queries:
-    """The same queries, asked of another graph."""
-    return queries._replace(nodes=replace(queries.nodes, graph=graph))
+    return View(graph, {name: queries.on(graph) for name, queries in view.queries.items()})
 
 
 class Results:

@@ -19,7 +19,7 @@ from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
 from kgrec_core.retrieval.pool import among, pair_scores, places, relative, top, union
-from kgrec_core.retrieval.profile import DAY, horizon
+from kgrec_core.retrieval.rehearsal import earlier, unsold
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -53,6 +53,8 @@ class Lambdarank(Around):
     out-of-fold hits; 0 saves their time where nothing is calibrated on them.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
+    cold: share of the candidates whose past is taken away, in the windows and in the adjust queries asked once more, so that the models
+        learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
     leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
         can be told by its popularity or order of rows, say.
@@ -74,12 +76,14 @@ class Lambdarank(Around):
     folds: int = 3
     windows: int = 0
     days: float = 30.0
+    cold: float = 0.0
     negatives: int = 0
     threads: int = 0
     leave_out: Sequence[str] = ()
     seed: int = 0
 
     strangers_ = False
+    _windows = None
     models_ = ()
     scales_ = ()
     names_ = ()
@@ -94,7 +98,9 @@ class Lambdarank(Around):
         Raises KgrecError where fewer than two queries have a target among the candidates found.
         """
         examples, names = self._learn_from(self._stage, queries, vectors)
-        past = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(self.windows)]
+        past = self._rehearsed(names)
+        if self.cold:
+            past.append(self._learn_from(*self._without(queries), names)[0])
         used = np.flatnonzero(examples.counts)
         if len(used) < 2:
             raise KgrecError(
@@ -224,27 +230,34 @@ class Lambdarank(Around):
 
     def _earlier(self, number: int) -> tuple[_Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
-        graph, task = self.graph_, self.task_
-        if not graph.dated(task.relation):
-            raise KgrecError(
-                f"retrieval.{task.name}: windows = {self.windows} needs edges with a time, {task.relation} has none; set windows = 0"
-            )
-        step = int(self.days * DAY)
-        start = horizon(graph, task.relation) - number * step
-        then, table = graph.at(start), graph.relations[task.relation].drop_nulls(["source", "target"])
-        time = table["time"].to_numpy()
-        came = table.filter((time >= start) & (time < start + step)).select("source", "target").unique(maintain_order=True)
-        source, target = (came[end].to_numpy().astype(np.int64) for end in ("source", "target"))
-        known = then.degree(task.relation, source) > 0
-        rows, owner = np.unique(source[known], return_inverse=True)
-        log.info("lambdarank learns from %d more queries, %d x %g days ago", len(rows), number, self.days)
+        then, queries = earlier(self.graph_, self.task_, number, self.days)
+        if self.cold:
+            then = unsold(then, self.task_, self.cold, self.seed + number)
+            queries = queries.on(then)
+        log.info("lambdarank learns from %d more queries, %d x %g days ago", len(queries.nodes), number, self.days)
+        return self._stage_on(then, blind=True), queries
+
+    def _without(self, queries: Queries) -> tuple[_Stage, Queries, Vectors | None]:
+        """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
+        then = unsold(self.graph_, self.task_, self.cold, self.seed)
+        queries = queries.on(then)
+        return self._stage_on(then), queries, self._encode(queries.nodes)
+
+    def _rehearsed(self, names: Sequence[str]) -> list[_Rows]:
+        """The windows' examples. They know nothing of vectors: a later fit on the same graph takes them again."""
+        if self._windows is None or self._windows[0] is not self.graph_ or self._windows[1] != names:
+            found = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(self.windows)]
+            self._windows = self.graph_, names, found
+        return list(self._windows[2])
+
+    def _stage_on(self, graph: Graph, blind: bool = False) -> _Stage:
+        """Channels and features built again on another graph; blind: those that look at vectors stay silent."""
         channels: dict[str, Retrieval | None] = {}
         for name, channel in self.channels.items():
-            channels[name] = None if getattr(channel, "looks_at_vectors", True) else copy.copy(channel)
+            channels[name] = None if blind and getattr(channel, "looks_at_vectors", True) else copy.copy(channel)
             if channels[name] is not None:
-                channels[name].build(then, task, candidates(then, task), self._encode)
-        nodes = Nodes(then, task.relation.source, rows, "query", before=np.full(len(rows), start, np.int64))
-        return _Stage(channels, Features(then, task)), Queries(nodes, Ragged.of(owner, target[known], len(rows)))
+                channels[name].build(graph, self.task_, candidates(graph, self.task_), self._encode)
+        return _Stage(channels, Features(graph, self.task_))
 
     def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
         """(n,) which queries have no history."""

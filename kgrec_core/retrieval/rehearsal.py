@@ -1,0 +1,45 @@
+"""Situations a ranker rehearses: earlier moments whose outcome is known, and candidates that nobody has chosen yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.retrieval.profile import DAY, horizon
+
+
+def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, Queries]:
+    """The graph `number` windows of `days` before its end, and what the sources known then chose in the window that followed.
+
+    Raises KgrecError where the task's relation has no time.
+    """
+    if not graph.dated(task.relation):
+        raise KgrecError(f"retrieval.{task.name}: windows needs edges with a time, {task.relation} has none; set windows = 0")
+    start, step = horizon(graph, task.relation) - number * int(days * DAY), int(days * DAY)
+    then, table = graph.at(start), graph.relations[task.relation].drop_nulls(["source", "target"])
+    time = table["time"].to_numpy()
+    came = table.filter((time >= start) & (time < start + step)).select("source", "target").unique(maintain_order=True)
+    source, target = (came[end].to_numpy().astype(np.int64) for end in ("source", "target"))
+    known = then.degree(task.relation, source) > 0
+    rows, owner = np.unique(source[known], return_inverse=True)
+    nodes = Nodes(then, task.relation.source, rows, "query", before=np.full(len(rows), start, np.int64))
+    return then, Queries(nodes, Ragged.of(owner, target[known], len(rows)))
+
+
+def unsold(graph: Graph, task: Task, share: float, seed: int) -> Graph:
+    """The graph without what happened to a drawn share of the chosen targets; what is true at all times of them stays.
+
+    So a model over behaviour sees, for known outcomes, what a new candidate looks like (compare DropoutNet, Volkovs et al. 2017).
+    """
+    chosen = graph.relations[task.relation]["target"].drop_nulls().unique().sort()
+    drawn = chosen.sample(fraction=share, seed=seed)
+    relations = {}
+    for relation, table in graph.relations.items():
+        ends = [end for end, kind in (("source", relation.source), ("target", relation.target)) if kind == task.relation.target]
+        timeless = relation in graph.timeless
+        relations[relation] = (
+            table if timeless or not ends else table.filter(~pl.any_horizontal(pl.col(e).is_in(drawn).fill_null(False) for e in ends))
+        )
+    return graph.with_edges(relations, graph.as_of)

@@ -1,0 +1,54 @@
+"""What a ranker rehearses: nothing of a drawn candidate's past is left, nothing else is gone."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgrec_core.graph import candidates
+from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.exact import Exact
+from kgrec_core.retrieval.lambdarank import Lambdarank
+from kgrec_core.retrieval.popular import Popular
+from kgrec_core.retrieval.rehearsal import unsold
+
+
+@given(st.floats(0.05, 0.9), st.integers(0, 5))
+@settings(max_examples=20, deadline=None)
+def test_a_drawn_candidate_has_no_past_and_the_others_have_all_of_theirs(board, share, seed):
+    graph, task = board.graph, board.task
+    then = unsold(graph, task, share, seed)
+    assert then.relations[task.relation].equals(unsold(graph, task, share, seed).relations[task.relation])
+    rows = np.arange(graph.size("item"))
+    was, left = (g.degree(task.relation, rows, inverse=True) for g in (graph, then))
+    gone = left == 0
+    assert gone.sum() == int(share * (was > 0).sum())
+    assert (left[~gone] == was[~gone]).all()
+    for relation in graph.timeless:
+        assert then.relations[relation].equals(graph.relations[relation])
+    assert (then.as_of, then.size("user")) == (graph.as_of, graph.size("user"))
+
+
+def test_a_candidate_that_nobody_chose_yet_is_placed_by_what_it_says(board):
+    """Vectors err for every fourth user, behaviour never: a ranker that has only seen chosen candidates goes by behaviour alone."""
+
+    def encode(nodes):
+        vectors = board.encode(nodes)
+        return np.where((nodes.kind == "user") & (nodes.rows % 8 < 2), vectors[:, ::-1].T, vectors.T).T
+
+    channels = {"alike": Cooccurrence(), "popular": Popular(days=0), "semantic": Exact(device="cpu")}
+    task, relation = board.task, board.task.relation
+    bought = board.graph.relations
+    later = board.graph.with_edges({r: t if r != relation else t.filter(pl.col("target") != 4) for r, t in bought.items()})
+    places = {}
+    for cold in (0.0, 0.3):
+        part = Lambdarank(channels=channels, pool=20, trees=30, smallest=2, columns=1.0, threads=1, cold=cold)
+        part.build(board.graph, task, candidates(board.graph, task), encode)
+        part.fit(board.queries(), encode(board.nodes))
+        part.build(later, task, candidates(later, task), encode)
+        asked = board.queries().on(later).nodes.take(np.flatnonzero((np.arange(40) % 2 == 0) & (np.arange(40) % 8 > 1)))
+        places[cold] = np.argmax(part.search(asked, encode(asked), 20).rows == 4, axis=1).mean()
+    assert places[0.3] <= 9
+    assert places[0.0] > places[0.3] + 2
