@@ -28,12 +28,18 @@ REFERENCE = {"cooccurrence": 0.0395, "cooccurrence+text": 0.0572, "cooccurrence+
 
 
 def load(folder: Path, users: int | None = None) -> Dataset:
-    """users, items (titles), brands, categories; a purchase's time is its day plus its place in the user's sequence, in us."""
+    """users, items (titles), brands, categories; a purchase's time is its day plus its place in the user's sequence, in us.
+
+    users: only so many, the first of the file, and only what they bought.
+    """
     sequences = [line.split()[1:] for line in (folder / "idgenrec/user_sequence.txt").read_text().splitlines()][:users]
     products = [asin for asin in _lines(folder / "pgpr/product.txt.gz") if asin]
-    asins = sorted(products)
+    every = sorted(products)
+    asins = every if users is None else sorted({asin for sequence in sequences for asin in sequence})
     row = {asin: i for i, asin in enumerate(asins)}
-    items = [[int(i) - 1 for i in line.split()[1:]] for line in (folder / "ticoserec/Beauty_item_org_rank.txt").read_text().splitlines()]
+    items = [
+        [every[int(i) - 1] for i in line.split()[1:]] for line in (folder / "ticoserec/Beauty_item_org_rank.txt").read_text().splitlines()
+    ]
     days = [[float(t) for t in line.split()[1:]] for line in (folder / "ticoserec/Beauty_time_org_rank.txt").read_text().splitlines()]
     number = {asin: str(i) for asin, i in json.loads((folder / "llmseqrec/item_id_to_int.json").read_text()).items()}
     with open(folder / "llmseqrec/products_lookup.csv", encoding="utf-8", newline="") as file:
@@ -44,7 +50,7 @@ def load(folder: Path, users: int | None = None) -> Dataset:
         for place, asin in enumerate(sequence):
             source.append(user)
             target.append(row[asin])
-            when.append(int(day[row[asin]] * 1e6) + place)
+            when.append(int(day[asin] * 1e6) + place)
     relations = {
         BUYS: pl.DataFrame({"source": source, "target": target, "time": when}, {"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64})
     }
@@ -55,7 +61,8 @@ def load(folder: Path, users: int | None = None) -> Dataset:
     for kind, links in (("brand", "brand_p_b"), ("category", "category_p_c")):
         names = _lines(folder / f"pgpr/{kind}.txt.gz")
         entities[kind] = pl.DataFrame({"id": [str(i) for i in range(len(names))], "text": names})
-        ends = [(row[p], int(i)) for p, line in zip(products, _lines(folder / f"pgpr/{links}.txt.gz"), strict=False) for i in line.split()]
+        linked = zip(products, _lines(folder / f"pgpr/{links}.txt.gz"), strict=False)
+        ends = [(row[p], int(i)) for p, line in linked if p in row for i in line.split()]
         relations[Relation("item", f"has_{kind}", kind)] = pl.DataFrame(ends, {"source": pl.UInt32, "target": pl.UInt32}, orient="row")
     graph = Graph(entities, relations, frozenset(r for r in relations if r != BUYS))
     return Dataset(graph, (Task("buys", BUYS),))
