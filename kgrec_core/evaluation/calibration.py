@@ -1,0 +1,295 @@
+"""How sure an answer is, and from which certainty on it may be given when only so many answers may be wrong.
+
+A third of the queries, drawn at random, learns P(correct) from the scores; the others, which P has not seen, test thresholds: so
+what a threshold promises does not rest on the queries that made it (Learn then Test, Angelopoulos et al. 2021, with split
+fixed-sequence testing). Few scores need few examples, while each query more in the test lets more be answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kgrec_core.errors import KgrecError
+
+log = logging.getLogger("kgrec")
+Floats = NDArray[np.float64]
+SMALLEST = 60  # queries, both parts together
+GRID = 200  # thresholds that can be tested
+FOLDS, RARE = 5, 10  # isotonic regression is not tried where fewer than RARE of the learning third are right, or wrong
+NEVER = 2.0  # a threshold that no probability reaches
+
+
+class Guarantee(NamedTuple):
+    """A threshold and what was seen of it in the testing part.
+
+    threshold: answer where P >= threshold; above 1 = never. answered, wrong: of `tested` queries. bound: upper confidence bound of
+    the share of wrong ones among the answered; 1 where nothing is answered.
+    """
+
+    threshold: float
+    answered: int
+    wrong: int
+    tested: int
+    bound: float
+
+    def __str__(self) -> str:
+        if self.threshold > 1:
+            return f"never answers: no threshold keeps the budget on {self.tested:,} queries"
+        share = self.answered / self.tested
+        return f"answers {share:.0%} from P = {self.threshold:.3f} on, {self.wrong:,} of {self.answered:,} wrong, at most {self.bound:.1%}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """P(correct) as a function of the scores, and the counts that thresholds are tested by; plain numbers, as JSON.
+
+    method: "logistic" (P = sigmoid of the weighted, standardised scores; Platt 1999), "isotonic" (a step-like function of that
+        weighted sum, linear between `knots`) or "constant" (all or none of the learning third were right).
+    counts: (threshold, answered and expected wrong by P in the learning third, answered and wrong in the testing part), strictest
+        first. tested: queries of the testing part. log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
+    """
+
+    method: str
+    mean: list[float]
+    scale: list[float]
+    weights: list[float]
+    bias: float
+    knots: list[list[float]]
+    counts: list[list[float]]
+    tested: int
+    log_loss: dict[str, float]
+    budget: float | None = None
+    confidence: float = 0.95
+
+    def probability(self, scores: ArrayLike) -> Floats:
+        """(n,) P(correct) of (n, f) or (n,) scores; 0 where a score is not finite (nothing was found).
+
+        Raises KgrecError for another number of features.
+        """
+        x = _features(scores)
+        if x.shape[1] != len(self.weights):
+            raise KgrecError(
+                f"calibration: {x.shape[1]} scores per query, but it was fitted on {len(self.weights)}; give those or fit again"
+            )
+        found = np.isfinite(x).all(1)
+        total = ((np.where(found[:, None], x, 0) - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
+        return np.where(found, _chance(self.method, self.knots, total), 0)
+
+    def threshold(self, budget: float | None = None, *, confidence: float | None = None) -> float:
+        """The P from which on to answer; see `guarantee`. Above 1 = never, with a warning. Without a budget, its own."""
+        found = self.guarantee(budget, confidence=confidence)
+        if found.threshold > 1:
+            log.warning("calibration %s; allow more errors or give it more validation queries", found)
+        return found.threshold
+
+    def guarantee(self, budget: float | None = None, *, confidence: float | None = None) -> Guarantee:
+        """The lowest threshold at which at most `budget` (a share, e.g. .03) of the answers are wrong, with this confidence.
+
+        For queries like those it was fitted on, a threshold breaks the budget in at most 1 - confidence of all fits,
+        provided the budget was not picked by looking at the outcome.
+        The learning third says where to begin: at the threshold that should keep the budget most clearly. From there lower ones are
+        tested in turn by the one-sided Clopper-Pearson bound, until the first one fails. Raises KgrecError for a budget or
+        confidence that is no share.
+        """
+        budget, confidence = self.budget if budget is None else budget, self.confidence if confidence is None else confidence
+        for name, share in (("budget", budget), ("confidence", confidence)):
+            if share is None or not 0 < share < 1:
+                raise KgrecError(f"calibration: {name} = {share} is no share between 0 and 1; e.g. a budget of .03, a confidence of .95")
+        found = Guarantee(NEVER, 0, 0, self.tested, 1.0)
+        for threshold, _, _, answered, wrong in self.counts[self._start(budget) :]:
+            bound = upper_bound(int(wrong), int(answered), confidence)
+            if bound > budget:
+                break
+            found = Guarantee(threshold, int(answered), int(wrong), self.tested, bound)
+        return found
+
+    def _start(self, budget: float) -> int:
+        """Where the distance to the budget is the most standard errors: P speaks for the expected errors, it is less noisy than counts."""
+        _, answered, expected, _, _ = np.array(self.counts).T
+        answered = np.maximum(answered, 1)
+        return int(np.argmax((budget - expected / answered) * np.sqrt(answered)))
+
+    @property
+    def answers_from(self) -> float:
+        """The threshold of its own budget; 0 without one: everything is answered."""
+        return 0.0 if self.budget is None else self.guarantee().threshold
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: Any) -> Calibration:
+        """Raises KgrecError where the state was not written by `to_json`."""
+        try:
+            found = cls(**state)
+            width = {len(found.mean), len(found.scale), len(found.weights)}
+            counts = np.array(found.counts, np.float64)
+            knots = [np.array(side, np.float64) for side in found.knots]
+            sound = len(width) == 1 and counts.ndim == 2 and counts.shape[1] == 5 and found.method in METHODS
+            sound = sound and len(knots) == 2 and len(knots[0]) == len(knots[1]) > 0
+            numbers = np.concatenate([found.mean, found.scale, found.weights, [found.bias], *knots, counts.ravel()]).astype(np.float64)
+            sound = sound and bool(np.isfinite(numbers).all()) and min(found.scale) > 0
+        except (TypeError, ValueError, AttributeError) as error:
+            raise KgrecError(f"calibration: the saved state cannot be read ({error}); fit again") from None
+        if not sound:
+            raise KgrecError("calibration: the saved state is damaged; fit again")
+        return found
+
+
+METHODS = ("constant", "logistic", "isotonic")
+
+
+def calibrate(
+    scores: ArrayLike, correct: ArrayLike, budget: float | None = None, *, confidence: float = 0.95, seed: int = 0
+) -> Calibration:
+    """Learn P(correct) and count what thresholds would let through.
+
+    scores: (n, f) features of n answers, or (n,) of one (top score, margin to the second, agreement of channels); must be from
+    models that have not learned from these queries (out-of-fold). correct: (n,) bool; an answer to a query that has none is
+    wrong. Rows with a score that is not finite count as unanswered. budget: see `Calibration.guarantee`; a warning says where it
+    cannot be kept. seed: of the drawing.
+
+    Of logistic and isotonic regression, that with the lower cross-validated log loss is taken.
+    Raises KgrecError for fewer than 60 usable queries and for shapes that do not fit.
+    """
+    x, y = _features(scores), np.asarray(correct, bool)
+    if y.shape != x.shape[:1]:
+        raise KgrecError(f"calibrate: {len(x):,} rows of scores, but `correct` has shape {y.shape}; give one bool per row")
+    found = np.isfinite(x).all(1)
+    if found.sum() < SMALLEST:
+        raise KgrecError(
+            f"calibrate: {int(found.sum()):,} answered queries are too few to learn from, at least {SMALLEST} are needed; widen split.validation"
+        )
+    third = np.random.default_rng(seed).permutation(len(y)) % 3 == 0
+    learn, test = third & found, ~third & found
+    fitted = _fit(x[learn], y[learn])
+    bare = Calibration(**fitted, counts=[[0.0] * 5], tested=int((~third).sum()), budget=budget, confidence=confidence)
+    p, q = bare.probability(x[learn]), bare.probability(x[test])
+    thresholds = np.unique(np.quantile(p, np.linspace(0, 1, GRID), method="lower"))[::-1]
+    counts = [[t, *_passed(p, 1 - p, t), *_passed(q, ~y[test], t)] for t in thresholds.tolist()]
+    made = Calibration(**{**bare.to_json(), "counts": counts})
+    if budget is not None:
+        made.threshold()
+    return made
+
+
+def upper_bound(wrong: int, answered: int, confidence: float) -> float:
+    """One-sided upper confidence bound of a share (Clopper & Pearson 1934); 1 where nothing was answered."""
+    from scipy.stats import beta
+
+    return 1.0 if wrong >= answered else float(beta.ppf(confidence, wrong + 1, answered - wrong))
+
+
+def _features(scores: ArrayLike) -> Floats:
+    x = np.asarray(scores, np.float64)
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or not x.shape[1]:
+        raise KgrecError(f"calibration: scores have shape {x.shape}; give (n,) or (n, features)")
+    return x
+
+
+def _passed(p: Floats, wrong: NDArray, threshold: float) -> tuple[float, float]:
+    passed = p >= threshold
+    return float(passed.sum()), float(wrong[passed].sum())
+
+
+def _fit(x: Floats, y: NDArray[np.bool_]) -> dict[str, Any]:
+    """The fields of a Calibration that say what P is."""
+    mean, scale = x.mean(0), x.std(0)
+    scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1)
+    z, knots = (x - mean) / scale, [[0.0], [(y.sum() + 1) / (len(y) + 2)]]  # the rule of succession, where all are alike
+    fields = {"mean": mean.tolist(), "scale": scale.tolist()}
+    if y.all() or not y.any():
+        return {**fields, "method": "constant", "weights": [0.0] * x.shape[1], "bias": 0.0, "knots": knots, "log_loss": {}}
+    method, losses = "logistic", {}
+    if min(y.sum(), (~y).sum()) >= RARE:
+        losses = _log_losses(z, y)
+        method = min(losses, key=losses.__getitem__)
+    weights, bias = _logistic(z, y)
+    if method == "isotonic":
+        knots = _isotonic(z @ weights + bias, y)
+    return {**fields, "method": method, "weights": weights.tolist(), "bias": bias, "knots": knots, "log_loss": losses}
+
+
+def _log_losses(z: Floats, y: NDArray[np.bool_]) -> dict[str, float]:
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import StratifiedKFold
+
+    p = {"logistic": np.empty(len(y)), "isotonic": np.empty(len(y))}
+    for learn, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(z, y):
+        weights, bias = _logistic(z[learn], y[learn])
+        knots = _isotonic(z[learn] @ weights + bias, y[learn])
+        for method, into in p.items():
+            into[test] = _chance(method, knots, z[test] @ weights + bias)
+    return {method: float(log_loss(y, of)) for method, of in p.items()}
+
+
+def _logistic(z: Floats, y: NDArray[np.bool_]) -> tuple[Floats, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression().fit(z, y)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _isotonic(total: Floats, y: NDArray[np.bool_]) -> list[list[float]]:
+    """Places and heights of the non-decreasing function; never quite 0 or 1, which n examples cannot tell."""
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1 / (len(y) + 2)
+    model = IsotonicRegression(y_min=least, y_max=1 - least).fit(total, y)
+    return [model.X_thresholds_.tolist(), model.y_thresholds_.tolist()]
+
+
+def _chance(method: str, knots: list[list[float]], total: Floats) -> Floats:
+    from scipy.special import expit
+
+    return expit(total) if method == "logistic" else np.interp(total, *knots)
+
+
+# --- how good the probabilities are -------------------------------------------------------------------------------------
+def reliability(p: ArrayLike, correct: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
+    """The reliability diagram as rows: of P in [low, high), how many (n), their mean P and the share that is correct; no empty bins."""
+    p, y = np.asarray(p, np.float64), np.asarray(correct, bool)
+    place = np.minimum((p * bins).astype(np.int64), bins - 1)
+    rows = []
+    for number in np.unique(place).tolist():
+        of = place == number
+        low, high = number / bins, (number + 1) / bins
+        rows.append({"low": low, "high": high, "n": int(of.sum()), "p": float(p[of].mean()), "correct": float(y[of].mean())})
+    return rows
+
+
+def expected_calibration_error(p: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """Mean |P - share correct| over the bins of `reliability`, weighted by their size (Guo et al. 2017)."""
+    rows = reliability(p, correct, bins)
+    return sum(row["n"] * abs(row["p"] - row["correct"]) for row in rows) / max(1, sum(row["n"] for row in rows))
+
+
+class CoverageError(NamedTuple):
+    """For every distinct P, highest first: the share of queries answered from it on, and the share of those that is wrong."""
+
+    threshold: Floats
+    coverage: Floats
+    error: Floats
+
+
+def coverage_error(p: ArrayLike, correct: ArrayLike) -> CoverageError:
+    p, y = np.asarray(p, np.float64), np.asarray(correct, bool)
+    order = np.argsort(-p, kind="stable")
+    p, wrong = p[order], np.cumsum(~y[order])
+    ends = np.flatnonzero(np.append(p[1:] != p[:-1], True)) if len(p) else np.zeros(0, np.int64)
+    return CoverageError(p[ends], (ends + 1) / max(1, len(p)), wrong[ends] / (ends + 1))
+
+
+def auroc(score: ArrayLike, in_scope: ArrayLike) -> float:
+    """The chance that a query in scope scores above one out of scope, ties half (Mann-Whitney); NaN where one kind is missing."""
+    from scipy.stats import rankdata
+
+    inside = np.asarray(in_scope, bool)
+    n, m = int(inside.sum()), int((~inside).sum())
+    return float((rankdata(score)[inside].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
