@@ -6,59 +6,17 @@ history, through `Nodes.before` (dated) or `Nodes.hide` (undated).
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View
+from kgrec_core.heldout import TEST, TRAIN, VALIDATION, Parts, Split, check, columns, hold_out, limits, units
 
+__all__ = ["Split", "split"]
 log = logging.getLogger("kgrec")
-TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
-DAY = 86_400_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """How to hold edges out. The recipe's [split].
-
-    by: "time" (all later edges), "last" (leave-last-out per source; equal times keep the table's order), "random" (a share of
-        every source's edges), "targets" (all edges of a share of the targets: cold targets) or "column" (train, validation or
-        test in a column of the source kind).
-    test: time: a date ("2010-11-01") or a span before the last edge ("31d"); random, targets: a share (.2).
-    validation: time: a date or a span before test ("31d"); random, targets: a share of the known edges (.1).
-    column: by = "column": the column. group: a column of the source kind; equal values stay in one part (random).
-    known_only: only queries whose source has an edge of the task in the view's graph.
-    cold: by = "time": this share of the targets is taken out of everything known; only they are then asked for.
-    rebuild: build retrieval again with the validation edges before the test, weights unchanged.
-    """
-
-    by: Literal["time", "last", "random", "targets", "column"] = "time"
-    test: str | float | None = None
-    validation: str | float | None = None
-    column: str | None = None
-    group: str | None = None
-    known_only: bool = False
-    cold: float = 0.0
-    rebuild: bool = True
-    seed: int = 0
-
-
-class _Parts(NamedTuple):
-    """Of one task: the part of every edge, times (made strict for "last"), and from when on nothing may be read."""
-
-    part: NDArray[np.int8]
-    time: NDArray[np.int64] | None
-    before: dict[int, NDArray[np.int64] | int | None]  # VALIDATION, TEST -> a time, times by source row, or no limit
-    cold: dict[int, NDArray[np.int64]]  # VALIDATION, TEST -> targets that are not known yet
-    held: dict[int, NDArray[np.int64]] | None = None  # "last": the held-out edge's own time, before it was made strict
 
 
 def split(dataset: Dataset, how: Split) -> dict[str, View]:
@@ -68,14 +26,14 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
     Raises KgrecError where a setting cannot be read or a part would be empty.
     """
     graph, tasks = dataset
-    parts = {task.name: _parts(graph, task, how) for task in tasks}
+    parts = {task.name: hold_out(graph, task, how) for task in tasks}
     if how.by == "last":
         graph = _with_times(graph, tasks, parts)
     known = {part: _view_graph(graph, tasks, parts, how, part) for part in (VALIDATION, TEST)}
     halves = _halves(graph, tasks, parts, how)
     queries: dict[str, dict[str, Queries]] = {name: {} for name in ("train", "select", "adjust", "test")}
     for task in tasks:
-        _check_parts(graph, task, parts[task.name], how)
+        check(graph, task, parts[task.name], how)
         queries["train"][task.name] = _train_queries(known[VALIDATION], task, parts[task.name], graph)
         validation = _held_out(known[VALIDATION], graph, task, parts[task.name], how, VALIDATION)
         chosen = halves[task.relation.source][validation.nodes.rows]
@@ -84,165 +42,7 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
     return {name: View(known[TEST if name == "test" else VALIDATION], of) for name, of in queries.items()}
 
 
-def moment(value: str, name: str) -> int:
-    """A date or datetime as int64 microseconds UTC; no zone means UTC."""
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        raise KgrecError(f'{name} = "{value}" is no date; write "2010-11-01", "2010-11-01 12:00" or a span such as "31d"') from None
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
-def _moment_or_span(value: str | float | None, name: str, end: int) -> int:
-    if value is None:
-        raise KgrecError(f'{name} is missing; write a date ("2010-11-01") or a span before what follows ("31d", "12h")')
-    if match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([dhw])\s*", str(value)):
-        return end - int(float(match[1]) * {"h": DAY // 24, "d": DAY, "w": 7 * DAY}[match[2]])
-    return moment(str(value), name)
-
-
-def _share(value: str | float | None, name: str, default: float) -> float:
-    value = default if value is None else value
-    if not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise KgrecError(f"{name} = {value!r} must be a share between 0 and 1, e.g. {default}")
-    return float(value)
-
-
-def _columns(graph: Graph, relation: Relation) -> tuple[NDArray, NDArray, NDArray | None]:
-    """source, target (-1 = null) and time of every edge."""
-    if relation not in graph.relations:
-        raise KgrecError(f"task relation {relation} is not in the graph; it has {', '.join(map(str, graph.relations)) or 'no relations'}")
-    table = graph.relations[relation]
-    ends = [table[end].cast(pl.Int64).fill_null(-1).to_numpy() for end in ("source", "target")]
-    return ends[0], ends[1], table["time"].to_numpy() if "time" in table.columns else None
-
-
-def _parts(graph: Graph, task: Task, how: Split) -> _Parts:
-    source, target, time = _columns(graph, task.relation)
-    if not len(source):
-        raise KgrecError(f"task {task.name}: relation {task.relation} has no edges to split; check the file and its filter")
-    rng = np.random.default_rng(how.seed)
-    part, before, held = np.zeros(len(source), np.int8), {VALIDATION: None, TEST: None}, None
-    cold = dict.fromkeys((VALIDATION, TEST), np.zeros(0, np.int64))
-    if how.by == "time":
-        if time is None:
-            raise KgrecError(f'task {task.name}: {task.relation} has no time; give it one or set split.by = "random"')
-        test = _moment_or_span(how.test, "split.test", int(time.max()) + 1)
-        validation = _moment_or_span(how.validation, "split.validation", test)
-        if validation >= test:
-            raise KgrecError(f"split.validation ({_date(validation)}) must be earlier than split.test ({_date(test)})")
-        part = ((time >= validation).astype(np.int8) + (time >= test)).astype(np.int8)
-        before = {VALIDATION: validation, TEST: test}
-        if how.cold:
-            drawn = _draw(np.unique(target[target >= 0]), _share(how.cold, "split.cold", 0.1), rng)
-            is_cold, cold = np.isin(target, drawn), dict.fromkeys(cold, drawn)
-            part[is_cold & (part < TEST)] = DROPPED
-            part[~is_cold & (part == TEST)] = DROPPED
-    elif how.by == "last":
-        given, time = time, np.arange(len(source)) if time is None else _strict(source, time)
-        part, before = _last(source, time, graph.size(task.relation.source))
-        held = before if given is None else {n: _limit(source, given, part == n, len(before[n])) for n in before}
-    elif how.by == "random":
-        test = _share(how.test, "split.test", 0.2)
-        shares = test, test + (1 - test) * _share(how.validation, "split.validation", 0.1)
-        part = _random(graph, task, source, shares, how, rng)
-    elif how.by == "targets":
-        chosen = np.unique(target[target >= 0])
-        test = _draw(chosen, _share(how.test, "split.test", 0.1), rng)
-        validation = _draw(np.setdiff1d(chosen, test), _share(how.validation, "split.validation", 0.1), rng)
-        part[np.isin(target, validation)] = VALIDATION
-        part[np.isin(target, test)] = TEST
-        cold = {VALIDATION: np.concatenate([test, validation]), TEST: test}
-    else:
-        part = _by_column(graph, task, source, how)
-    return _Parts(part, time, before, cold, held)
-
-
-def _strict(source: NDArray, time: NDArray) -> NDArray[np.int64]:
-    """Times that grow strictly within a source: equal ones are set apart by a microsecond, in the table's order."""
-    order = np.lexsort((np.arange(len(time)), time, source))
-    start = np.flatnonzero(np.diff(source[order], prepend=-2))
-    place = np.arange(len(order)) - np.repeat(start, np.diff(np.append(start, len(order))))
-    frame = pl.DataFrame({"source": source[order], "shifted": time[order] - place})
-    strict = np.empty(len(time), np.int64)
-    strict[order] = frame.select(pl.col("shifted").cum_max().over("source")).to_series().to_numpy() + place
-    return strict
-
-
-def _last(source: NDArray, time: NDArray, size: int) -> tuple[NDArray[np.int8], dict]:
-    """The last edge of a source is test, the one before it validation; sources with fewer than three edges only train."""
-    order = np.lexsort((time, source))
-    counts = np.bincount(source[source >= 0], minlength=size)
-    order = order[source[order] >= 0]
-    ends = np.cumsum(counts)
-    place = np.arange(len(order)) - np.repeat(ends - counts, counts)
-    left = np.repeat(counts, counts) - place
-    part = np.zeros(len(source), np.int8)
-    long = np.repeat(counts >= 3, counts)
-    part[order[long & (left == 2)]] = VALIDATION
-    part[order[long & (left == 1)]] = TEST
-    return part, {number: _limit(source, time, part == number, size) for number in (VALIDATION, TEST)}
-
-
-def _limit(source: NDArray, time: NDArray, chosen: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
-    """(size,) the time of every source's first chosen edge; the end of time where it has none."""
-    limit = np.full(size, np.iinfo(np.int64).max)
-    np.minimum.at(limit, source[chosen], time[chosen])
-    return limit
-
-
-def _random(
-    graph: Graph, task: Task, source: NDArray, shares: tuple[float, float], how: Split, rng: np.random.Generator
-) -> NDArray[np.int8]:
-    """Test, then validation, then train: floor(n * share + u) edges of a source, u drawn once per source (or group).
-
-    The same u for every task of a kind keeps a source with one edge in each task in one part for all of them.
-    """
-    unit = _units(graph, task.relation.source, how)
-    if how.group:
-        u = unit[source]
-        return np.where(u < shares[0], TEST, np.where(u < shares[1], VALIDATION, TRAIN)).astype(np.int8)
-    order = np.lexsort((rng.random(len(source)), source))
-    counts = np.unique(source[order], return_counts=True)[1]
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    of = np.repeat(counts, counts)
-    taken = [np.floor(of * share + unit[source[order]]) for share in shares]
-    part = np.zeros(len(source), np.int8)
-    part[order[place < taken[1]]] = VALIDATION
-    part[order[place < taken[0]]] = TEST
-    return part
-
-
-def _units(graph: Graph, kind: str, how: Split) -> NDArray[np.float64]:
-    """(size,) one uniform number per source, equal for equal values of the group column, whatever the kind."""
-    if not how.group:
-        return np.random.default_rng([how.seed, 1]).random(graph.size(kind))
-    if how.group not in graph.columns(kind):
-        raise KgrecError(f'split.group = "{how.group}" is no column of {kind}; it has {", ".join(graph.columns(kind))}')
-    values = graph.entities[kind][how.group].cast(pl.String).fill_null("")
-    distinct = values.unique().to_list()
-    hashed = [int.from_bytes(hashlib.blake2b(f"{how.seed}|{v}".encode(), digest_size=7).digest()) / 2**56 for v in distinct]
-    return values.replace_strict(distinct, hashed, return_dtype=pl.Float64).to_numpy()
-
-
-def _by_column(graph: Graph, task: Task, source: NDArray, how: Split) -> NDArray[np.int8]:
-    kind, names = task.relation.source, ["train", "validation", "test"]
-    if how.column is None or how.column not in graph.columns(kind):
-        raise KgrecError(f"split.column = {how.column!r} is no column of {kind}; it has {', '.join(graph.columns(kind))}")
-    values = graph.entities[kind][how.column].cast(pl.String)
-    wrong = values.filter(~values.is_in(names) & values.is_not_null())
-    if len(wrong):
-        raise KgrecError(
-            f"split.column {how.column} of {kind} holds {wrong[0]!r}; it may hold train, validation, test (or nothing: left out)"
-        )
-    return values.replace_strict(names, [TRAIN, VALIDATION, TEST], default=DROPPED, return_dtype=pl.Int8).to_numpy()[source]
-
-
-def _draw(rows: NDArray, share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    return np.sort(rng.choice(rows, max(1, round(share * len(rows))), replace=False)) if len(rows) else rows
-
-
-def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts]) -> Graph:
+def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) -> Graph:
     """The graph in which every task's relation carries the strict times its split was made with."""
     relations = dict(graph.relations)
     for task in tasks:
@@ -250,7 +50,7 @@ def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts])
     return Graph(graph.entities, relations, graph.timeless, graph.as_of)
 
 
-def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts], how: Split, limit: int) -> Graph:
+def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], how: Split, limit: int) -> Graph:
     """What may be known when the queries of part `limit` (VALIDATION or TEST) are asked."""
     if how.by == "time":
         cut = min(p.before[limit] for p in parts.values())
@@ -266,7 +66,7 @@ def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts],
         if cut is not None and not graph.dated(relation) and relation not in graph.timeless:
             continue
         keep = np.ones(len(table), bool) if cut is None or not graph.dated(relation) else table["time"].to_numpy() < cut
-        source, target, time = _columns(graph, relation)
+        source, target, time = columns(graph, relation)
         for task in tasks:
             of = parts[task.name]
             if task.relation == relation:
@@ -296,9 +96,9 @@ def _earlier(relation: Relation, kind: str, limit: NDArray, source: NDArray, tar
     return ok
 
 
-def _train_queries(graph: Graph, task: Task, parts: _Parts, whole: Graph) -> Queries:
+def _train_queries(graph: Graph, task: Task, parts: Parts, whole: Graph) -> Queries:
     """Dated: one query per source and time (a basket). Undated: one per edge, its target hidden from it."""
-    source, target, time = _columns(whole, task.relation)
+    source, target, time = columns(whole, task.relation)
     edges = np.flatnonzero((parts.part == TRAIN) & (source >= 0))
     if time is None:
         targets = _targets(np.arange(len(edges)), target[edges], len(edges))
@@ -310,16 +110,16 @@ def _train_queries(graph: Graph, task: Task, parts: _Parts, whole: Graph) -> Que
     return Queries(nodes, _targets(owner, target[edges], len(first)))
 
 
-def _held_out(graph: Graph, whole: Graph, task: Task, parts: _Parts, how: Split, number: int) -> Queries:
+def _held_out(graph: Graph, whole: Graph, task: Task, parts: Parts, how: Split, number: int) -> Queries:
     """One query per source with edges in this part, knowing what the view's graph knows before the part begins."""
-    source, target, time = _columns(whole, task.relation)
+    source, target, time = columns(whole, task.relation)
     edges = np.flatnonzero((parts.part == number) & (source >= 0))
     if how.known_only:
         edges = edges[graph.degree(task.relation, source[edges]) > 0]
     rows, owner = np.unique(source[edges], return_inverse=True)
     limit = parts.before[number]
     if how.by == "column" and time is not None:
-        limit = _limit(source[edges], time[edges], np.ones(len(edges), bool), whole.size(task.relation.source))
+        limit = limits(source[edges], time[edges], np.ones(len(edges), bool), whole.size(task.relation.source))
     before = None if limit is None else np.broadcast_to(limit if isinstance(limit, int) else limit[rows], rows.shape).astype(np.int64)
     return Queries(Nodes(graph, task.relation.source, rows, "query", before), _targets(owner, target[edges], len(rows)))
 
@@ -330,27 +130,12 @@ def _targets(owner: NDArray, target: NDArray, n: int) -> Ragged:
     return Ragged.of(pairs["owner"].to_numpy(), pairs["target"].to_numpy(), n)
 
 
-def _halves(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, _Parts], how: Split) -> dict[str, NDArray[np.bool_]]:
+def _halves(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], how: Split) -> dict[str, NDArray[np.bool_]]:
     """kind -> (size,) whether a validation source is in `select`; the same for all tasks, groups stay together."""
     halves = {}
     for kind in {t.relation.source for t in tasks}:
-        unit = _units(graph, kind, how) if how.group else np.random.default_rng([how.seed, 2]).random(graph.size(kind))
-        asked = [_columns(graph, t.relation)[0][parts[t.name].part == VALIDATION] for t in tasks if t.relation.source == kind]
+        unit = units(graph, kind, how) if how.group else np.random.default_rng([how.seed, 2]).random(graph.size(kind))
+        asked = [columns(graph, t.relation)[0][parts[t.name].part == VALIDATION] for t in tasks if t.relation.source == kind]
         values = np.unique(unit[np.unique(np.concatenate(asked))])
         halves[kind] = unit < (values[len(values) // 2] if len(values) else 0.0)
     return halves
-
-
-def _check_parts(graph: Graph, task: Task, parts: _Parts, how: Split) -> None:
-    counts = np.bincount(parts.part, minlength=4)
-    for number, name in ((TRAIN, "train"), (VALIDATION, "validation"), (TEST, "test")):
-        if not counts[number]:
-            time = _columns(graph, task.relation)[2]
-            span = "" if time is None else f"; its edges go from {_date(time.min())} to {_date(time.max())}"
-            raise KgrecError(
-                f'split by "{how.by}": the {name} part of task {task.name} is empty{span}; change split.test or split.validation'
-            )
-
-
-def _date(time: int) -> str:
-    return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
