@@ -4,7 +4,7 @@
 
 Needs the set amazon_beauty in KGREC_DATA (default ../shared/data). also_bought, also_viewed and bought_together are not read. The
 ranker learns on the adjust queries; channels know what is known before validation (split.rebuild = false), the history at test
-includes the validation item. --small takes 300 users, to see that it runs. One JSON line last.
+includes the validation item. --small takes 150 users, to see that it runs. One JSON line last.
 
 Left out on purpose, as it would win by the making of this data set and by nothing a shop has:
 - how often and since when an item is bought. Every item has five edges or more before any is held out, so one with fewer that are
@@ -80,12 +80,12 @@ class Beauty:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="300 users, 10 trees")
+    parser.add_argument("--small", action="store_true", help="150 users, 10 trees")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
     asked = parser.parse_args()
     folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
     settings = [f"data.folder={folder}", *(f"{part}.seed={asked.seed}" for part in ("split", "train", "retrieval.buys"))]
-    settings += ["data.users=300", "retrieval.buys.trees=10"] if asked.small else []
+    settings += ["data.users=150", "retrieval.buys.trees=10"] if asked.small else []
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     began = time.monotonic()
 
