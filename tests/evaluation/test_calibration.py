@@ -174,3 +174,11 @@ def test_auroc_equals_scikit_learn():
     score = np.round(draw.normal(inside, 1), 1)  # with ties
     assert auroc(score, inside) == pytest.approx(roc_auc_score(inside, score))
     assert np.isnan(auroc(score, np.ones(300, bool)))
+
+
+def test_testing_stops_at_the_first_threshold_that_fails():
+    """14 of 300 are too many at .7; that .6 would pass again is no evidence, as it was never reached."""
+    counts = [[0.9, 50, 1, 100, 0], [0.8, 100, 2, 200, 2], [0.7, 150, 20, 300, 14], [0.6, 400, 40, 2_000, 20]]
+    fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]]}
+    made = Calibration(**fields, counts=counts, tested=2_000, log_loss={})
+    assert upper_bound(20, 2_000, 0.95) < 0.04 and made.guarantee(0.04).threshold == 0.8

@@ -86,6 +86,8 @@ def test_a_class_that_is_gone_is_no_answer():
     assert of["test"].graph.entities["intent"]["id"][1] == "old"
     floor = class_floor(of, TASK)
     assert all(1 not in rows for rows in floor.predicted.values()) and floor.settings["majority"]["class"] != "old"
+    edges = of["test"].graph.relations[TASK.relation]
+    assert floor.settings["tfidf_lr"]["examples"] == (edges["target"] != 1).sum() < len(edges)
 
 
 def test_without_text_there_is_only_the_majority_and_without_targets_an_error():
