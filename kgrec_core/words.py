@@ -23,6 +23,7 @@ _MARKS = "".join(chr(c) for c in (*range(0x300, 0x1100), *range(0x1780, 0x1800))
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}])*")
 _RUN = re.compile(rf"([{_HAN}]+)|([{_JOINED}]+)|[^{_HAN}{_JOINED}]+")
 _WIDE = re.compile(rf"[{_HAN}{_JOINED}]")
+_UNIT = re.compile(rf"[{_HAN}{_JOINED}]|[^\W_{_HAN}{_JOINED}](?:[^\W_{_HAN}{_JOINED}]|[{_MARKS}])*")
 
 
 def words(text: str) -> list[str]:
@@ -55,6 +56,15 @@ def grams(run: str) -> list[str]:
     ['信', '用', '卡', '信用', '用卡']
     """
     return [*run, *map("".join, pairwise(run))]
+
+
+def units(text: str) -> list[str]:
+    """Every word in its order, stop words too; scripts without spaces by the character. What shingles are made of.
+
+    >>> units("The iPhone手机")
+    ['the', 'iphone', '手', '机']
+    """
+    return _UNIT.findall(_plain(text))
 
 
 def resolve(tokenizer: str, texts: Iterable[str] = ()) -> str:

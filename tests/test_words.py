@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.words import bigrams, cutter, resolve, words
+from kgrec_core.words import bigrams, cutter, resolve, units, words
 
 
 def test_words_of_any_alphabet():
@@ -48,6 +48,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 @given(st.text())
 def test_no_character_of_a_word_is_lost(text):
     assert {c for word in words(text) for c in word} == {c for piece in bigrams(text) for c in piece}
+
+
+def test_units_keep_order_and_stop_words():
+    assert units("The iPhone15手机, to हिन्दी") == ["the", "iphone15", "手", "机", "to", "हिन्दी"]
 
 
 @given(st.text(st.characters(max_codepoint=0x24F)))
