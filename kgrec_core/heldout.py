@@ -49,17 +49,22 @@ class Split:
 
 
 class Parts(NamedTuple):
-    """Of one task: the part of every edge, times (made strict for "last"), and from when on nothing may be read."""
+    """Of one task: the part of every edge, times (strict for "last" of one relation), and from when on nothing may be read."""
 
     part: NDArray[np.int8]
     time: NDArray[np.int64] | None
     before: dict[int, NDArray[np.int64] | int | None]  # VALIDATION, TEST -> a time, times by source row, or no limit
     cold: dict[int, NDArray[np.int64]]  # VALIDATION, TEST -> targets that are not known yet
-    held: dict[int, NDArray[np.int64]] | None = None  # "last": the held-out edge's own time, before it was made strict
+    held: dict[int, NDArray[np.int64]] | None = None  # "last": the held-out edge's own time, as it was given
 
 
-def hold_out(graph: Graph, task: Task, how: Split) -> Parts:
-    """The part of every edge of the task's relation. Raises KgrecError where a setting cannot be read."""
+def hold_out(graph: Graph, task: Task, how: Split, alone: bool = True) -> Parts:
+    """The part of every edge of the task's relation. Raises KgrecError where a setting cannot be read.
+
+    alone: whether all tasks are about this relation. Then "last" sets a source's equal times apart, in the table's order, so that
+    each edge can be asked for after those before it. Two relations' equal times cannot be set apart so that neither knows of the
+    other; then they stay, and equal times are one query in training.
+    """
     source, target, time = columns(graph, task.relation)
     if not len(source):
         raise KgrecError(f"task {task.name}: relation {task.relation} has no edges to split; check the file and its filter")
@@ -81,9 +86,9 @@ def hold_out(graph: Graph, task: Task, how: Split) -> Parts:
             part[is_cold & (part < TEST)] = DROPPED
             part[~is_cold & (part == TEST)] = DROPPED
     elif how.by == "last":
-        given, time = time, np.arange(len(source)) if time is None else _strict(source, time)
-        part, before = _last(source, time, graph.size(task.relation.source))
-        held = before if given is None else {n: limits(source, given, part == n, len(before[n])) for n in before}
+        size, given = graph.size(task.relation.source), np.arange(len(source)) if time is None else time
+        part, time = _last(source, given, size), _strict(source, given) if alone else given
+        held, before = ({n: limits(source, t, part == n, size) for n in before} for t in (given, time if alone else time + 1))
     elif how.by == "random":
         test = _share(how.test, "split.test", 0.2)
         shares = test, test + (1 - test) * _share(how.validation, "split.validation", 0.1)
@@ -101,29 +106,30 @@ def hold_out(graph: Graph, task: Task, how: Split) -> Parts:
 
 
 def _strict(source: NDArray, time: NDArray) -> NDArray[np.int64]:
-    """Times that grow strictly within a source: equal ones are set apart by a microsecond, in the table's order."""
-    order = np.lexsort((np.arange(len(time)), time, source))
-    start = np.flatnonzero(np.diff(source[order], prepend=-2))
-    place = np.arange(len(order)) - np.repeat(start, np.diff(np.append(start, len(order))))
-    frame = pl.DataFrame({"source": source[order], "shifted": time[order] - place})
+    """Times that grow strictly within a source: of equal ones the earlier in the table go back by a microsecond each.
+
+    Back and never on: whoever reads other relations up to such a time meets nothing of the true time or later.
+    """
+    order = np.lexsort((time, source))
+    end = np.flatnonzero(np.diff(source[order], append=-2))
+    left = np.repeat(end, np.diff(end, prepend=-1)) - np.arange(len(order))
+    frame = pl.DataFrame({"source": source[order], "shifted": time[order] + left})
     strict = np.empty(len(time), np.int64)
-    strict[order] = frame.select(pl.col("shifted").cum_max().over("source")).to_series().to_numpy() + place
+    strict[order] = frame.select(pl.col("shifted").cum_min(reverse=True).over("source")).to_series().to_numpy() - left
     return strict
 
 
-def _last(source: NDArray, time: NDArray, size: int) -> tuple[NDArray[np.int8], dict]:
+def _last(source: NDArray, time: NDArray, size: int) -> NDArray[np.int8]:
     """The last edge of a source is test, the one before it validation; sources with fewer than three edges only train."""
     order = np.lexsort((time, source))
     counts = np.bincount(source[source >= 0], minlength=size)
     order = order[source[order] >= 0]
-    ends = np.cumsum(counts)
-    place = np.arange(len(order)) - np.repeat(ends - counts, counts)
-    left = np.repeat(counts, counts) - place
+    left = np.repeat(np.cumsum(counts), counts) - np.arange(len(order))
     part = np.zeros(len(source), np.int8)
     long = np.repeat(counts >= 3, counts)
     part[order[long & (left == 2)]] = VALIDATION
     part[order[long & (left == 1)]] = TEST
-    return part, {number: limits(source, time, part == number, size) for number in (VALIDATION, TEST)}
+    return part
 
 
 def limits(source: NDArray, time: NDArray, chosen: NDArray[np.bool_], size: int) -> NDArray[np.int64]:

@@ -26,7 +26,8 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
     Raises KgrecError where a setting cannot be read or a part would be empty.
     """
     graph, tasks = dataset
-    parts = {task.name: hold_out(graph, task, how) for task in tasks}
+    alone = len({task.relation for task in tasks}) == 1
+    parts = {task.name: hold_out(graph, task, how, alone) for task in tasks}
     if how.by == "last":
         graph = _with_times(graph, tasks, parts)
     known = {part: _view_graph(graph, tasks, parts, how, part) for part in (VALIDATION, TEST)}
@@ -43,7 +44,7 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
 
 
 def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) -> Graph:
-    """The graph in which every task's relation carries the strict times its split was made with."""
+    """The graph in which every task's relation carries the times its split was made with."""
     relations = dict(graph.relations)
     for task in tasks:
         relations[task.relation] = relations[task.relation].with_columns(time=pl.Series(parts[task.name].time, dtype=pl.Int64))

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset, Graph, Relation, Task, candidates
+from kgrec_core.graph import Dataset, Graph, Ragged, Relation, Task, candidates
 from kgrec_core.split import Split, split
 from kgrec_core.training.examples import Examples
 
@@ -194,6 +194,68 @@ def test_equal_times_keep_the_order_of_the_table():
     assert asked(views, None, "select") | asked(views, None, "adjust") == {(u, 4) for u in range(USERS)}
     nodes = views["test"].queries["buys"].nodes
     assert nodes.read(BUYS).rows.tolist() == [3, 1, 4] * USERS
+
+
+@pytest.mark.parametrize("tasks", [(TASK,), (TASK, Task("views", VIEWS, history=(BUYS,)))], ids=["one task", "two tasks"])
+@given(st.lists(BUY, min_size=20, max_size=40), st.lists(VIEW, min_size=20, max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_nothing_else_of_its_own_moment_reaches_a_query(tasks, buys, seen):
+    buys, seen = [(u, i, t // 4) for u, i, t in buys], [(u, i, t // 4) for u, i, t in seen]  # many equal times
+    dataset = world(buys, seen)._replace(tasks=tasks)
+    try:
+        views = split(dataset, Split(by="last"))
+    except KgrecError as error:
+        assume("is empty" not in str(error))
+        raise
+    when = {r: dataset.graph.relations[r]["time"].to_list() for r in (BUYS, VIEWS)}
+
+    def given(graph: Graph, relation: Relation, found: Ragged) -> np.ndarray:
+        """The times of the edges as the data had them."""
+        return np.array(when[relation])[graph.values(relation, "weight", found.edges).astype(int)]
+
+    for task, other in zip(tasks, (VIEWS, BUYS), strict=False):
+        for name in ("train", "select", "adjust", "test"):
+            graph, queries = views[name].graph, views[name].queries[task.name]
+            if name == "train":
+                table = (views[name] if len(tasks) == 1 else dataset).graph.relations[task.relation]
+                numbered = dict(zip(zip(table["source"], table["time"], strict=True), table["weight"].cast(pl.Int64), strict=True))
+                own = np.array([numbered[pair] for pair in zip(queries.nodes.rows, queries.nodes.before, strict=True)], int)
+            else:
+                rows, of = dataset.graph.relations[task.relation].to_dicts(), {}
+                for n in sorted(range(len(rows)), key=lambda n: (rows[n]["time"], n)):
+                    of.setdefault(rows[n]["source"], []).append(n)
+                own = np.array([of[row][-1 if name == "test" else -2] for row in queries.nodes.rows.tolist()], int)
+            moment = np.array(when[task.relation])[own]
+            read = queries.nodes.read(other)
+            assert (given(graph, other, read) < moment[read.owner]).all()
+            read = queries.nodes.read(task.relation)
+            before, number = given(graph, task.relation, read), graph.values(task.relation, "weight", read.edges).astype(int)
+            assert ((before < moment[read.owner]) | (before == moment[read.owner]) & (number < own[read.owner])).all()
+            if len(tasks) == 1:  # and all of that is read
+                mine = dataset.graph.relations[task.relation].rows(named=True)
+                for i, (row, n) in enumerate(zip(queries.nodes.rows.tolist(), own.tolist(), strict=True)):
+                    earlier = {m for m, r in enumerate(mine) if r["source"] == row and (r["time"], m) < (mine[n]["time"], n)}
+                    told = {m for m in earlier if mine[m]["target"] is not None}
+                    assert set(number[read.indptr[i] : read.indptr[i + 1]].tolist()) == told
+        examples = Examples(views["train"].graph, task, tasks, views["train"].queries[task.name], 4, 2, 0)
+        for step in map(examples.step, range(min(3, examples.batches)) if len(examples) else ()):
+            back = step.candidates.read(other)
+            times = given(views["train"].graph, other, back)
+            asked = zip(step.queries.rows, step.queries.before, strict=True)
+            assert (times < min(when[task.relation][numbered[pair]] for pair in asked)).all()
+
+
+def test_equal_times_of_two_tasks():
+    buys, seen = (
+        [(u, i, t) for i, t in rows for u in range(USERS)] for rows in (((3, 5), (1, 5), (4, 5), (0, 5)), ((0, 1), (1, 2), (2, 5), (5, 9)))
+    )
+    views = split(world(buys, seen)._replace(tasks=(TASK, Task("views", VIEWS, history=(BUYS,)))), Split(by="last"))
+    test = views["test"].queries
+    assert test["buys"].nodes.read(BUYS).rows.tolist() == [3, 1, 4] * USERS
+    assert test["buys"].nodes.read(VIEWS).rows.tolist() == [0, 1] * USERS
+    assert test["views"].nodes.read(VIEWS).rows.tolist() == [0, 1] * USERS
+    train = views["train"].queries["buys"]
+    assert train.nodes.before.tolist() == [5] * USERS and (train.targets.counts == 2).all()
 
 
 def test_sources_with_two_edges_only_train():
