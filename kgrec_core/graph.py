@@ -169,7 +169,7 @@ class Graph:
         kinds, mapped = dict(self.entities.kinds), {}
         for kind, table in delta.entities.items():
             if kind in kinds:
-                kinds[kind], mapped[kind] = kinds[kind].join(table)
+                kinds[kind], mapped[kind] = kinds[kind].join(table, kind)
             else:
                 kinds[kind], mapped[kind] = Kind(table), np.arange(len(table))
         relations, segments = dict(self.relations), dict(self._segments)

@@ -62,15 +62,20 @@ class Kind:
                 return row
         return -1
 
-    def join(self, delta: pl.DataFrame) -> tuple[Kind, NDArray[np.int64]]:
-        """This kind with the delta's rows, and the row number each of them got."""
+    def join(self, delta: pl.DataFrame, name: str) -> tuple[Kind, NDArray[np.int64]]:
+        """This kind, called `name`, with the delta's rows, and the row number each of them got.
+
+        A value takes the column's type; only integers that meet decimals become decimals. Raises KgrecError where one does not fit.
+        """
         rows = np.array([self.find(id) for id in delta["id"].to_list()], np.int64)
         known, new = rows >= 0, np.flatnonzero(rows < 0)
         base = self.base
         missing = [c for c in delta.columns if c not in base.columns]
         if missing:
             base = base.with_columns(pl.lit(None, delta.schema[c]).alias(c) for c in missing)
-        delta = delta.cast({c: base.schema[c] for c in delta.columns})
+        delta = pl.DataFrame([_fitted(delta[c], base.schema[c], name) for c in delta.columns])
+        changed = {c: t for c, t in delta.schema.items() if t != base.schema[c]}
+        base = base.cast(changed) if changed else base
         rows[new] = len(base) + np.arange(len(new))
         patches = self.patches
         if missing and patches:
@@ -89,6 +94,24 @@ class Kind:
             base = base.rechunk() if max(s.n_chunks() for s in base.get_columns()) > 32 else base
             ids = grow(ids, dict(zip(added["id"].to_list(), rows[new].tolist(), strict=True)), lambda a, b: {**a, **b})
         return Kind(base, patches, ids), rows
+
+
+def _fitted(added: pl.Series, held: pl.DataType, kind: str) -> pl.Series:
+    """Values for a column of type `held`; a whole number in a column of text is written "12", not "12.0"."""
+    if added.dtype == held or held == pl.Null:
+        return added
+    if held == pl.String and added.dtype.is_float():
+        whole = added.cast(pl.Int64, strict=False)
+        return whole.cast(pl.String).zip_with((whole == added).fill_null(False), added.cast(pl.String))
+    for wanted in (held, pl.Float64) if held.is_integer() else (held,):
+        try:
+            fit = added.cast(wanted, strict=False)
+        except pl.exceptions.InvalidOperationError:  # there is no way from the one type to the other
+            fit = pl.Series(added.name, [None] * len(added), wanted)
+        wrong = added.is_not_null() & fit.is_null()
+        if not wrong.any() and not (wanted.is_integer() and added.dtype.is_float() and (fit != added).any()):
+            return fit
+    raise KgrecError(f"entities {kind}: {added.name} holds {held}, but the added {added.filter(wrong)[0]!r} is none; correct it")
 
 
 def check_entities(kind: str, table: pl.DataFrame) -> None:

@@ -196,6 +196,47 @@ def test_join_keeps_what_the_delta_does_not_say_and_replaces_what_it_says():
     assert graph.gather("item", [1, 0], "colour", "price").rows() == [(None, 9.0), ("blue", 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("column", "delta", "joined"),
+    [
+        (["7", "M"], [12.0, 9.5], ["7", "M", "12", "9.5"]),  # a delta whose sizes all happen to be numbers
+        (["7", "M"], [12, None], ["7", "M", "12", None]),
+        (["7", "M"], ["12", "12.0"], ["7", "M", "12", "12.0"]),
+        ([1.5, 2.0], ["12", None], [1.5, 2.0, 12.0, None]),
+        ([1, 2], ["12", "13"], [1, 2, 12, 13]),
+        ([1, 2], [12.0, 13.0], [1, 2, 12, 13]),
+        ([1, 2], [12.5, 13.0], [1.0, 2.0, 12.5, 13.0]),  # never cut to 12
+        ([1, 2], ["12.5", "13"], [1.0, 2.0, 12.5, 13.0]),
+        (pl.Series([0.5, 1.5], dtype=pl.Float32), [0.25, 2.0], [0.5, 1.5, 0.25, 2.0]),
+        ([None, None], ["12", "M"], [None, None, "12", "M"]),
+        (["7", "M"], [None, None], ["7", "M", None, None]),
+    ],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_values_keep_what_they_say_when_a_delta_has_another_type(column, delta, joined, known):
+    graph = Graph({"item": pl.DataFrame({"id": ["a", "b"], "size": column})})
+    graph = graph.join(Graph({"item": pl.DataFrame({"id": ["a"], "size": column[:1]})}))  # a row that a delta replaced already
+    ids = ["b", "c"] if known else ["c", "d"]
+    found = graph.join(Graph({"item": pl.DataFrame({"id": ids, "size": delta})}))
+    right = [joined[0], *joined[2:]] if known else joined
+    assert found.entities["item"]["size"].to_list() == right
+    assert found.gather("item", np.arange(len(right)), "size")["size"].to_list() == right
+    assert [type(v) for v in found.entities["item"]["size"].to_list()] == [type(v) for v in right]
+
+
+@pytest.mark.parametrize(
+    ("column", "delta", "message"),
+    [
+        ([1.5, 2.0], ["12", "M"], "entities item: size holds Float64, but the added 'M' is none; correct it"),
+        ([True, False], ["yes", "no"], "entities item: size holds Boolean, but the added 'yes' is none"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_column_is_named(column, delta, message):
+    graph = Graph({"item": pl.DataFrame({"id": ["a", "b"], "size": column})})
+    with pytest.raises(KgrecError, match=message):
+        graph.join(Graph({"item": pl.DataFrame({"id": ["c", "d"], "size": delta})}))
+
+
 def test_join_does_not_mix_dated_and_undated_edges():
     with pytest.raises(KgrecError, match="with and without a time"):
         world([(0, 0, 0)]).join(world([(0, 0, 0)], dated=False))
