@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from itertools import zip_longest
 from typing import Any
 
+from kgrec_core.errors import KgrecError
+
 # ASCII for its full-width forms, one character for one, so that places stay.
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 _WORTH = re.compile("[0-9@０-９＠]")
@@ -63,8 +65,8 @@ def mask(texts: Iterable[str], language: str = "auto", counts: Counter[str] | No
     """The texts with <EMAIL>, <ID_CARD>, <IBAN>, <BANK_CARD>, <PHONE>, <IP>, and <URL> for a link with a user name in it.
 
     Other links stay: of them only e-mail addresses and what follows "?" is looked at. Full-width digits count as digits; what is
-    masked already is left alone, so masking twice changes nothing. Where presidio-analyzer is installed it adds <MAC>, <WALLET>
-    and, if spaCy has a model of the language, <PERSON> and <SSN>.
+    masked already is left alone, so masking twice changes nothing. Where presidio-analyzer is installed it adds <MAC>, <WALLET>,
+    in English <SSN>, and <PERSON> where spaCy has a model of the language. Raises KgrecError for a presidio too old to go without one.
     language: of all texts, for presidio ("en", "zh", ...); "auto" = Chinese where a text has a Chinese character, else English.
     counts: is added to, per type without the brackets; the report of an import.
 
@@ -194,7 +196,13 @@ def _further(text: str, language: str) -> list[tuple[int, int, str]]:
 def _presidio(language: str) -> tuple[bool, Any]:
     """Whether it knows names, and presidio's engine: on the language's spaCy model if one is installed, else by patterns alone."""
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer.nlp_engine import NoOpNlpEngine, SpacyNlpEngine
+
+    try:
+        from presidio_analyzer.nlp_engine import NoOpNlpEngine, SpacyNlpEngine
+    except ImportError:
+        raise KgrecError(
+            'this presidio-analyzer cannot do without a language model; pip install "presidio-analyzer>=2.2.364", or uninstall it'
+        ) from None
     from spacy.util import get_installed_models
 
     model = next((m for m in sorted(get_installed_models()) if m.startswith(f"{language}_core_")), "")
