@@ -1,6 +1,7 @@
 """From a recipe's table to a constructor's arguments: the annotations say which keys there are and what they take.
 
-Everything is checked before anything is built: `Binder` gives a tree of `Call`s, `make` builds it, innermost part first.
+Everything is checked before anything is built: `Binder` gives a tree of `Call`s, `make` builds it, innermost part first. A parameter
+`X | None` takes `key = "none"`, also over an earlier layer's value; TOML has no null.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.parameters import MAPPINGS, REQUIRED, Parameter, parameters, part_kind, part_mapping, spell, toml, without_none
+from kgrec_core.parameters import MAPPINGS, REQUIRED, Parameter, may_be_none, parameters, part_kind, part_mapping, spell, toml, without_none
 from kgrec_core.registry import Registry, load
 
 SCALARS = (bool, int, float, str, Path, datetime.date, datetime.datetime)
@@ -116,7 +117,9 @@ class Binder:
         return Call(factory, arguments)
 
     def convert(self, wanted: Any, node: Any, where: Where) -> Any:
-        """The value as the annotation wants it. Raises KgrecError naming place, value, wanted type and layer."""
+        """The value as the annotation wants it; "none" is None where that may be. Raises KgrecError naming place, value, type and layer."""
+        if isinstance(node, Leaf) and node.value == "none" and may_be_none(wanted):
+            return None
         wanted = without_none(wanted)
         origin, args = get_origin(wanted), get_args(wanted)
         if wanted in (Any, object):

@@ -56,7 +56,7 @@ def spell(wanted: Any) -> str:
         return " | ".join(spell(a) for a in args)
     if origin is not None:
         return f"{getattr(origin, '__name__', origin)}[{', '.join('...' if a is ... else spell(a) for a in args)}]"
-    return "None" if wanted is types.NoneType else getattr(wanted, "__name__", str(wanted))
+    return toml(None) if wanted is types.NoneType else getattr(wanted, "__name__", str(wanted))
 
 
 def expand(key: Parameter) -> list[Parameter]:
@@ -93,9 +93,15 @@ def without_none(wanted: Any) -> Any:
     return wanted
 
 
+def may_be_none(wanted: Any) -> bool:
+    """Whether the word "none" means None for an annotation: X | None, unless X is a Literal with a "none" of its own."""
+    options = get_args(wanted) if get_origin(wanted) in (Union, types.UnionType) else ()
+    return types.NoneType in options and not any("none" in get_args(o) for o in options if get_origin(o) is Literal)
+
+
 def toml(value: Any) -> str:
-    """A value as a recipe would have it."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """A value as a recipe would have it; None is "none" there."""
+    return json.dumps("none" if value is None else value, ensure_ascii=False, default=str)
 
 
 def _docs(text: str, names: list[str]) -> dict[str, str]:

@@ -124,6 +124,30 @@ def test_parts_within_parts():
     recipe.check(REGISTRY, {})
 
 
+def test_none_takes_a_value_away_where_a_key_may_have_none(tmp_path):
+    under = {"encoder": {"use": "text", "model": "small", "words": "w.txt"}}
+    recipe = resolve(under, ["encoder.words=none"])
+    text = recipe.encoder(REGISTRY)
+    assert text.words is None and text.model == "small"
+    (tmp_path / "again.toml").write_text(recipe.check(REGISTRY, {}).dumps())
+    assert resolve(tmp_path / "again.toml").encoder(REGISTRY).words is None
+    assert resolve({"encoder": {"use": "text", "model": "none"}}).encoder(REGISTRY).model == "none"  # a str that must be one
+    channel = resolve({"retrieval": {"buys": {"use": "channel", "days": "none"}}}).retrieval(REGISTRY, "buys")
+    assert channel.days is None
+    assert resolve(["split.test=31d"], ["split.test=none", "split.column=none"]).section("split", Split) == Split()
+
+    @dataclass(kw_only=True)
+    class Named:
+        mode: Literal["none", "some"] | None = None
+        size: int | None
+        sizes: tuple[int | None, ...] = ()
+
+    found = resolve({"train": {"mode": "none", "size": "none", "sizes": [1, "none"]}}).section("train", Named)
+    assert (found.mode, found.size, found.sizes) == ("none", None, (1, None))
+    with pytest.raises(KgrecError, match=r'train.size = "nothing" \(Python\): it takes int'):
+        resolve({"train": {"size": "nothing"}}).section("train", Named)
+
+
 def test_values_are_converted():
     recipe = resolve({"encoder": {"use": "text", "model": datetime.date(2010, 11, 1), "sizes": [1, 2], "pair": ["a", 1]}})
     text = recipe.encoder(REGISTRY)
@@ -211,8 +235,8 @@ def wrong(**tables):
             {"encoder": {"use": "gate", "mode": "smu", "text": {"use": "text", "model": "m"}}},
             'encoder.mode = "smu" (Python): it takes "sum" | "gate"',
         ),
-        ({"retrieval": {"buys": {"use": "channel", "days": 0.5}}}, "retrieval.buys.days = 0.5 (Python): it takes int | str | None"),
-        ({"retrieval": {"buys": {"use": "channel", "days": True}}}, "retrieval.buys.days = true (Python): it takes int | str | None"),
+        ({"retrieval": {"buys": {"use": "channel", "days": 0.5}}}, 'retrieval.buys.days = 0.5 (Python): it takes int | str | "none"'),
+        ({"retrieval": {"buys": {"use": "channel", "days": True}}}, 'retrieval.buys.days = true (Python): it takes int | str | "none"'),
         ({"retrieval": {"buys": {"use": "merge"}}}, "[retrieval.buys] needs a part: add a sub-table [retrieval.buys.NAME] with `use`"),
         ({"retrieval": {"buys": {"use": "merge", "a": {"days": 1}}}}, "[retrieval.buys.a] has no `use`; name the retrieval"),
         (

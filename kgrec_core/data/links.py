@@ -16,7 +16,7 @@ from kgrec_core.errors import KgrecError
 class Link:
     """A timeless relation from an entity to what stands in one of its columns (item -brand-> brand).
 
-    column: of the entity's file. kind: of the targets; None = named as the link. Targets that the kind does not have are made, with
+    column: of the entity's file. kind: of the targets; "none" = named as the link. Targets that the kind does not have are made, with
         the value as id and text.
     separator: splits a value into several targets ("red|blue" with "|").
     buckets: how many quantile buckets of a numeric column; edges: or their explicit borders, [1, 5, 20] = 4 buckets.

@@ -18,8 +18,8 @@ class Entity:
     joiner: what stands between them.
     attributes: columns that are kept; text that holds only numbers becomes numbers, unless one has a leading zero as codes have.
     since, until: times between which the entity exists.
-    time_zone: what times without a zone are in, e.g. "Europe/London"; None = UTC.
-    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; None = ISO text, or unix times told by their size.
+    time_zone: what times without a zone are in, e.g. "Europe/London"; "none" = UTC.
+    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; "none" = ISO text, or unix times told by their size.
     where: only the rows for which this SQL condition holds, e.g. "Quantity > 0 AND StockCode ~ '^[0-9]{5}'".
     duplicates: "first" or "last" lets an id stand in several rows (order lines name their product): the first or last value that is
         not empty is taken, in the order of `since` or else of the file; `since` is the earliest, `until` the latest. "first" knows
@@ -34,8 +34,8 @@ class Entity:
     attributes: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
-    time_zone: str | None = None
-    time_format: str | None = None
+    time_zone: str | "none" = None
+    time_format: str | "none" = None
     where: str | None = None
     duplicates: Literal["reject", "first", "last"] = "reject"
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -57,8 +57,8 @@ class Edges:
     """A relation: one row of the file is one edge, rows of equal time stay in the file's order.
 
     file: CSV, TSV, Parquet or JSONL. source, target: kind and column of its ends. time: its column.
-    time_zone: what times without a zone are in, e.g. "Europe/London"; None = UTC.
-    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; None = ISO text, or unix times told by their size.
+    time_zone: what times without a zone are in, e.g. "Europe/London"; "none" = UTC.
+    time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; "none" = ISO text, or unix times told by their size.
     timeless: undated, and true at all times.
     weight: column of numbers >= 0. where: only the rows for which this SQL condition holds, e.g. "Quantity > 0".
     unknown: an id that its kind's file does not have is an error ("reject") or becomes an entity without text ("add").
@@ -69,8 +69,8 @@ class Edges:
     source: End
     target: End
     time: str | None = None
-    time_zone: str | None = None
-    time_format: str | None = None
+    time_zone: str | "none" = None
+    time_format: str | "none" = None
     timeless: bool = False
     weight: str | None = None
     where: str | None = None

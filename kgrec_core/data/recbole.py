@@ -32,10 +32,10 @@ class Recbole:
     """A RecBole data set as kinds user, item and entity (what the knowledge graph has beside items), and one task.
 
     folder, name: where NAME.inter is. user, item: its fields. time: another; without a field "timestamp" interactions are undated.
-    time_format: None = unix times told by their size; "s" where a set counts from another day.
+    time_format: "none" = unix times told by their size; "s" where a set counts from another day.
     weight: field of interactions. where: SQL condition on the fields of interactions, e.g. "rating >= 4".
     text: fields of .item and .user that are text; () = the first token_seq of each. links: fields that become timeless relations, a
-        target per token; None = the other token_seq fields. All other fields are attributes.
+        target per token; "none" = the other token_seq fields. All other fields are attributes.
     relation: name of the task and of its relation (user, relation, item). repeats: see `graph.Task`.
 
     A triple of .kg is a timeless relation under its own name. Where .link names an end, that end is the item itself, so a film and its

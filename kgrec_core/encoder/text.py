@@ -36,8 +36,8 @@ class Text(Encoder):
     live: how many of the latest get gradients; older ones come from a table refreshed with the weights.
     own: weight of the query's own text beside its history, learned from there.
     max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
-    train_layers: only so many of the last layers learn; 0 = frozen, none = all. dropout: of the model, none = its own.
-    cache: folder for vectors of unchanged weights; none = KGREC_CACHE or the user's cache folder.
+    train_layers: only so many of the last layers learn; 0 = frozen, "none" = all. dropout: of the model, "none" = its own.
+    cache: folder for vectors of unchanged weights; "none" = KGREC_CACHE or the user's cache folder.
     """
 
     def __init__(

@@ -107,8 +107,8 @@ def test_show():
     assert told["factory"] == "good_plugin.colour:Colour" and told["doc"] == "Even rows point one way, odd rows the other."
     scale, words = told["parameters"]
     assert scale == {"name": "scale", "type": "float", "required": False, "default": 1.0, "doc": "length of the vectors."}
-    assert words["type"] == "Path | None"
-    assert "scale  float        = 1.0   length of the vectors." in run("show", "encoder", "colour").stdout
+    assert words["type"] == 'Path | "none"'
+    assert "scale  float          = 1.0     length of the vectors." in run("show", "encoder", "colour").stdout
     assert run("show", "domain", "shop").stdout == (PLUGINS / "good" / "good_plugin" / "recipe.toml").read_text()
     assert json.loads(run("show", "domain", "shop", "--json").stdout)["recipe"]["train"] == {"epochs": 2}
 
