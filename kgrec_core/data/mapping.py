@@ -34,8 +34,8 @@ class Entity:
     attributes: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
-    time_zone: str | "none" = None
-    time_format: str | "none" = None
+    time_zone: str | None = None
+    time_format: str | None = None
     where: str | None = None
     duplicates: Literal["reject", "first", "last"] = "reject"
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Edges:
     source: End
     target: End
     time: str | None = None
-    time_zone: str | "none" = None
-    time_format: str | "none" = None
+    time_zone: str | None = None
+    time_format: str | None = None
     timeless: bool = False
     weight: str | None = None
     where: str | None = None
