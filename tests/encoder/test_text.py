@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -257,15 +256,3 @@ def test_without_any_text_it_says_what_to_name():
 @pytest.mark.parametrize("history", ["recency", "attention"])
 def test_it_keeps_what_is_promised_of_an_encoder(history):
     check_encoder(lambda: Text(model=MODEL, history=history, dropout=0.0))
-
-
-def test_the_benchmark_runs():
-    data = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "amazon_beauty").is_dir():
-        pytest.skip("the set amazon_beauty is not in KGREC_DATA")
-    script = ROOT / "examples" / "benchmarks" / "encode.py"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, script, "--small"], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["titles"]["difference"] <= 1e-5 and found["equal_length"]["n"] == 200

@@ -1,11 +1,5 @@
 """Variants and the floor, on worlds whose right answer is known beforehand."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -168,20 +162,3 @@ def test_variants_part_the_targets():
     case = repeat_only(queries, repeats)
     assert lists(case.queries.targets) == [[2], [3], []] and case.exclude is None
     assert lists(cold(queries, task, graph).queries.targets) == [[4], [], []]
-
-
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared/data"))
-
-
-NEEDS = pytest.mark.skipif(not (DATA / "amazon_beauty").is_dir(), reason=f"no amazon_beauty in KGREC_DATA ({DATA})")
-
-
-@pytest.mark.parametrize("script", [pytest.param("beauty_floor.py", marks=NEEDS), "evaluation.py"])
-def test_benchmarks_run_on_a_small_slice(script):
-
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "KGREC_DATA": str(DATA), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
-    command = [sys.executable, f"examples/benchmarks/{script}", "--small"]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["benchmark"] == script.removesuffix(".py")
