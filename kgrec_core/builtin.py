@@ -16,7 +16,11 @@ def kgrec_data() -> list[Component]:
 
 @hookimpl
 def kgrec_encoder() -> list[Component]:
-    return [Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over texts and histories of texts")]
+    return [
+        Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over texts and histories of texts"),
+        Component("tfidf", "kgrec_core.encoder.tfidf:Tfidf", "the words of the texts, rare ones counting more; learns nothing"),
+        Component("concat", "kgrec_core.encoder.concat:Concat", "several encoders side by side, their scores added"),
+    ]
 
 
 @hookimpl

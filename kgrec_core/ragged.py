@@ -45,6 +45,11 @@ class Ragged(NamedTuple):
         total = np.concatenate([[0], np.cumsum(mask)])
         return Ragged(total[self.indptr], self.rows[mask], self.edges[mask])
 
+    def among(self, others: Ragged) -> NDArray[np.bool_]:
+        """(len(rows),) which of the rows are in the other lists of the same number too."""
+        width = max(self.rows.max(initial=0), others.rows.max(initial=0)) + 1
+        return np.isin(self.owner * width + self.rows, others.owner * width + others.rows)
+
     def last(self, n: int) -> Ragged:
         """At most the last n of every list."""
         starts = np.maximum(self.indptr[:-1], self.indptr[1:] - n)

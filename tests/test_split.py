@@ -15,6 +15,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Ragged, Relation, Task, candidates
 from kgrec_core.split import Split, split
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.options import Train
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BUYS, VIEWS, LIKES, HAS = (
@@ -155,7 +156,7 @@ def test_no_held_out_edge_is_within_reach(way, dated, buys, seen, seed):
         assert (train.graph.values(BUYS, "time", read.edges) < train.before[read.owner]).all()
 
     # the training candidates
-    examples = Examples(views["train"].graph, TASK, (TASK,), views["train"].queries["buys"], 4, 2, seed)
+    examples = Examples(views["train"].graph, TASK, (TASK,), views["train"].queries["buys"], Train(batch=4, negatives=2, seed=seed))
     for number in range(min(3, examples.batches)) if len(examples) else ():
         step = examples.step(number)
         back = step.candidates.read(BUYS)
@@ -237,7 +238,7 @@ def test_nothing_else_of_its_own_moment_reaches_a_query(tasks, buys, seen):
                     earlier = {m for m, r in enumerate(mine) if r["source"] == row and (r["time"], m) < (mine[n]["time"], n)}
                     told = {m for m in earlier if mine[m]["target"] is not None}
                     assert set(number[read.indptr[i] : read.indptr[i + 1]].tolist()) == told
-        examples = Examples(views["train"].graph, task, tasks, views["train"].queries[task.name], 4, 2, 0)
+        examples = Examples(views["train"].graph, task, tasks, views["train"].queries[task.name], Train(batch=4, negatives=2, seed=0))
         for step in map(examples.step, range(min(3, examples.batches)) if len(examples) else ()):
             back = step.candidates.read(other)
             times = given(views["train"].graph, other, back)

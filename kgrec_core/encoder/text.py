@@ -70,6 +70,7 @@ class Text(Encoder):
         self._assemble(load(self.source, self.max_length), read, [kind for kind in shown if "text" in graph.columns(kind)])
         if not any("text" in graph.columns(kind) for kind in kinds):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
+        self.own_.requires_grad_(any(read[kind] and "text" in graph.columns(kind) for kind in kinds))
         for kind in kinds:
             if "text" in graph.columns(kind):
                 for side in {

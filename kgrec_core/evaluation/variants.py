@@ -28,12 +28,12 @@ def whole(queries: Queries, task: Task) -> Case:
 def new_only(queries: Queries, task: Task) -> Case:
     """Only targets that are not in the query's history, which is out of the ranking."""
     known = history(queries, task)
-    return Case(_only(queries, ~_within(queries.targets, known)), known)
+    return Case(_only(queries, ~queries.targets.among(known)), known)
 
 
 def repeat_only(queries: Queries, task: Task) -> Case:
     """Only targets that are in the query's history; everything is ranked."""
-    return Case(_only(queries, _within(queries.targets, history(queries, task))), None)
+    return Case(_only(queries, queries.targets.among(history(queries, task))), None)
 
 
 def cold(queries: Queries, task: Task, known: Graph) -> Case:
@@ -50,7 +50,3 @@ def history(queries: Queries, task: Task) -> Ragged:
 def _only(queries: Queries, mask: NDArray[np.bool_]) -> Queries:
     return Queries(queries.nodes, queries.targets.keep(mask))
 
-
-def _within(targets: Ragged, lists: Ragged) -> NDArray[np.bool_]:
-    width = max(targets.rows.max(initial=0), lists.rows.max(initial=0)) + 1
-    return np.isin(targets.owner * width + targets.rows, lists.owner * width + lists.rows)

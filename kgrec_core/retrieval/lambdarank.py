@@ -18,7 +18,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import among, pair_scores, places, relative, top, union
+from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
 from kgrec_core.retrieval.rehearsal import earlier, unsold
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Lambdarank(Around):
                 blind = {name: 1e-3 for name, channel in self.channels.items() if getattr(channel, "looks_at_no_query", False)}
                 ranked = np.where(strange[pool.owner], fuse(pool, found, scores, "rank", blind), ranked)
             if gone is not None:
-                keep = ~among(pool, gone)
+                keep = ~pool.among(gone)
                 pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
             parts.append(top(pool, ranked, k, scores))
         if not parts:
@@ -221,7 +221,7 @@ class Lambdarank(Around):
             pool, scores, _ = self._pool(stage, nodes, v, self.pool, None, self._excluded(nodes))
             columns = self._columns(stage, nodes, pool, scores)
             names = list(columns) if names is None else names
-            y = among(pool, targets)
+            y = pool.among(targets)
             keep = np.bincount(pool.owner, y, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)

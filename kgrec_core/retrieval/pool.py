@@ -37,12 +37,6 @@ def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: flo
     return out
 
 
-def among(pool: Ragged, others: Ragged) -> NDArray[np.bool_]:
-    """(len(pool.rows),) which pairs are in the other lists too."""
-    width = max(pool.rows.max(initial=0), others.rows.max(initial=0)) + 1
-    return np.isin(pool.owner * width + pool.rows, others.owner * width + others.rows)
-
-
 def places(pool: Ragged, scores: NDArray) -> NDArray[np.int64]:
     """(len(pool.rows),) the rank, from 0, of every pair in its query; equal scores: the lower row first, NaN last."""
     order = np.lexsort((-scores, pool.owner))

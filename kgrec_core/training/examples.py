@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates, histories
 from kgrec_core.interfaces import Batch
+from kgrec_core.training.options import Train
 
 
 class Step(NamedTuple):
@@ -21,13 +22,15 @@ class Step(NamedTuple):
 
 
 class Examples:
-    """The (query, target) pairs of a task that a query can be read for."""
+    """The (query, target) pairs of a task that a query can be read for; options.repeats = False: not those it met before."""
 
-    def __init__(self, graph: Graph, task: Task, tasks: tuple[Task, ...], queries: Queries, size: int, negatives: int, seed: int) -> None:
+    def __init__(self, graph: Graph, task: Task, tasks: tuple[Task, ...], queries: Queries, options: Train) -> None:
         self.graph, self.task, self.queries = graph, task, queries
-        self.size, self.negatives, self.seed = size, negatives, seed
+        self.size, self.negatives, self.seed = options.batch, options.negatives, options.seed
         readable = _readable(queries.nodes, histories(tasks, task.relation.source))
         keep = readable[queries.targets.owner]
+        if not options.repeats:
+            keep &= ~queries.targets.among(queries.nodes.read(task.relation))
         self.owner, self.target = queries.targets.owner[keep], queries.targets.rows[keep]
         self.catalogue = candidates(graph, task).rows
         counts = np.bincount(self.target, minlength=graph.size(task.relation.target))

@@ -41,9 +41,7 @@ def finetune(
     validate() -> task -> metric, of the encoder and heads as they are. file: checkpoint; a killed fit continues from it and
     ends with the same numbers. purpose: what the checkpoint must belong to.
     """
-    examples = {
-        t.name: Examples(train.graph, t, tasks, train.queries[t.name], options.batch, options.negatives, options.seed) for t in tasks
-    }
+    examples = {t.name: Examples(train.graph, t, tasks, train.queries[t.name], options) for t in tasks}
     examples = {name: e for name, e in examples.items() if len(e)}
     total = _total(examples, options)
     if not total or (

@@ -12,6 +12,7 @@ class Train:
     """Settings of the fine-tuning loop.
 
     epochs: passes over the training edges; steps: at most so many updates (0 = no limit). batch: edges per update.
+    repeats: learn from targets that a query met before, too; false leaves them to channels such as `repeat`.
     negatives: further candidates drawn uniformly into every batch. chunk: gradient caching (Gao et al. 2021): at most so many
         nodes of a batch in memory at once, same result; 0 = off.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; warmup: share of the updates; schedule after it; clip: gradient norm.
@@ -23,6 +24,7 @@ class Train:
     epochs: float = 1.0
     steps: int = 0
     batch: int = 64
+    repeats: bool = True
     negatives: int = 0
     chunk: int = 0
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -21,6 +21,7 @@ from kgrec_core.interfaces import Encoder, Head
 from kgrec_core.split import Split, split
 from kgrec_core.testing import BUYS, checkerboard
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.options import Train
 from kgrec_core.training.update import Vectors, backward
 
 CASES = [(kind, chunk) for kind in ("rank", "classes") for chunk in (0, 5)]
@@ -68,7 +69,7 @@ def gradients(kind: str, chunk: int) -> dict[str, torch.Tensor]:
     """Of one batch of 13 pairs, and the weights after one step along them."""
     graph, tasks = checkerboard()
     views = split((graph, tasks), Split(by="last"))
-    examples = Examples(views["train"].graph, tasks[0], tasks, views["train"].queries["buys"], 13, 3, 0)
+    examples = Examples(views["train"].graph, tasks[0], tasks, views["train"].queries["buys"], Train(batch=13, negatives=3, seed=0))
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     vectors = Vectors(Latest(), {"buys": Rank(temperature=0.2) if kind == "rank" else Classes()})
     module, optimizer = accelerator.prepare(vectors, torch.optim.SGD(vectors.parameters(), lr=0.1))

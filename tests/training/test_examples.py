@@ -10,11 +10,12 @@ import torch
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.testing import BUYS
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.options import Train
 
 
 def examples(board, size=8, negatives=0, seed=0) -> Examples:
     view = board.views["train"]
-    return Examples(view.graph, board.task, board.tasks, view.queries["buys"], size, negatives, seed)
+    return Examples(view.graph, board.task, board.tasks, view.queries["buys"], Train(batch=size, negatives=negatives, seed=seed))
 
 
 def test_a_batch_depends_on_seed_and_number_alone(board):
@@ -61,7 +62,7 @@ def test_a_candidate_of_the_same_text_is_no_negative_but_one_without_text_is():
     def mask(target: int) -> list[bool]:
         targets = Ragged.of(np.array([0]), np.array([target]), 1)
         queries = Queries(Nodes(graph.with_edges({BUYS: ends.head(0)}), "user", np.array([0]), "query"), targets)
-        return Examples(queries.nodes.graph, task, (task,), queries, 1, 6, 0).step(0).batch.mask[0].tolist()
+        return Examples(queries.nodes.graph, task, (task,), queries, Train(batch=1, negatives=6, seed=0)).step(0).batch.mask[0].tolist()
 
     assert mask(0) == [False, True, False, False, False, False]
     assert not any(mask(2)) and not any(mask(4))
@@ -83,5 +84,5 @@ def test_queries_with_nothing_to_read_do_not_train(board):
     bare = Graph(blank, dict(graph.relations), graph.timeless)
     queries = board.views["train"].queries["buys"]
     nodes = Nodes(bare, "user", queries.nodes.rows, "query", before=queries.nodes.before)
-    e = Examples(bare, board.task, board.tasks, Queries(nodes, queries.targets), 8, 0, 0)
+    e = Examples(bare, board.task, board.tasks, Queries(nodes, queries.targets), Train(batch=8, negatives=0, seed=0))
     assert len(e) == 24 and (nodes.take(e.owner).read(BUYS).counts > 0).all()

@@ -35,10 +35,11 @@ def test_dropout_is_the_same_in_both_passes_of_a_chunk(toy, board):
 
     from kgrec_core.head.rank import Rank
     from kgrec_core.training.examples import Examples
+    from kgrec_core.training.options import Train
     from kgrec_core.training.update import Vectors, backward
 
     views = board.views["train"]
-    step = Examples(views.graph, board.task, board.tasks, views.queries["buys"], 13, 3, 0).step(0)
+    step = Examples(views.graph, board.task, board.tasks, views.queries["buys"], Train(batch=13, negatives=3, seed=0)).step(0)
     vectors, seen = Vectors(toy.Latest(dropout=0.5), {"buys": Rank()}), []
     vectors.train().encoder.register_forward_hook(lambda module, given, out: seen.append(out.detach().clone()))
     backward(Accelerator(cpu=True), vectors, "buys", step, 9, (3,))
