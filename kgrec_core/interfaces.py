@@ -77,7 +77,8 @@ class Batch(NamedTuple):
 class Head(nn.Module):
     """Turns encoder vectors into what is scored: a score is always the dot product of two projections.
 
-    encodes_candidates: False for heads that own their candidates' vectors (classify): `project` then gets x = None.
+    encodes_candidates: False for heads that own their candidates' vectors (classify): `project` then gets x = None, and an optional
+        `start(vectors: (size, dim))` is told what the encoder makes of the candidates, zero rows where it knows nothing.
     metric: what early stopping and selection watch, e.g. "ndcg@10".
     """
 

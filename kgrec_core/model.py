@@ -28,7 +28,13 @@ class Model:
         self.encoder.prepare(graph, self.tasks)
         for task in self.tasks:
             self.heads[task.name].prepare(graph, task, self.encoder.dim)
-        return self.refresh(graph)
+        self.refresh(graph)
+        for task in self.tasks:
+            if hasattr(self.heads[task.name], "start") and "text" in graph.columns(task.relation.target):
+                every = Nodes(graph, task.relation.target, np.arange(graph.size(task.relation.target)), "candidate")
+                with torch.no_grad():
+                    self.heads[task.name].start(self.encoder(every))
+        return self
 
     def refresh(self, graph: Graph, only_new: bool = False) -> Model:
         """After the weights or the graph changed: old vectors are forgotten."""

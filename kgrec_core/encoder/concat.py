@@ -25,6 +25,9 @@ from kgrec_core.interfaces import Encoder
 class Concat(Encoder):
     """Vectors end to end, each scaled by the root of its share of the weights.
 
+    While training, an encoder that learns nothing is silent: the others learn to rank on their own. To fill its gaps taught them
+    noise (ranking products that nobody had bought, NDCG@10 fell by a sixth).
+
     weights: of the encoders by name, 1 where none is given.
     """
 
@@ -38,7 +41,7 @@ class Concat(Encoder):
 
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
         if not self.encoders:
-            raise KgrecError('encoder \'concat\' has no encoder in it; add a table such as [encoder.words] use = "tfidf"')
+            raise KgrecError("encoder 'concat' has no encoder in it; add a table such as [encoder.words] use = \"tfidf\"")
         for name in self.weights:
             if name not in self.encoders:
                 raise choices("encoder", name, self.encoders, "encoder.weights names the encoders of concat")
@@ -50,7 +53,9 @@ class Concat(Encoder):
         return sum(encoder.dim for encoder in self.encoders.values())
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
-        scale = {name: self.weights.get(name, 1.0) for name in self.encoders}
+        learning = {name for name, e in self.encoders.items() if any(p.requires_grad for p in e.parameters())}
+        heard = learning if self.training and learning else set(self.encoders)
+        scale = {name: self.weights.get(name, 1.0) * (name in heard) for name in self.encoders}
         total = sum(scale.values())
         vectors = [encoder(nodes) * (scale[name] / total) ** 0.5 for name, encoder in self.encoders.items()]
         return torch.cat([v.to(vectors[0].device) for v in vectors], dim=1)

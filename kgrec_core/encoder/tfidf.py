@@ -51,7 +51,14 @@ class Tfidf(Encoder):
         axes = np.zeros((len(counter.vocabulary_), self.dim), np.float32)
         axes[:, : len(found)] = found.T
         read = {t.relation.source: [r for r in histories(tasks, t.relation.source) if r.target in kinds] for t in tasks}
-        self._assemble(kinds, cut, {w: int(i) for w, i in counter.vocabulary_.items()}, torch.from_numpy(axes), torch.from_numpy(counter.idf_.astype(np.float32)), read)
+        self._assemble(
+            kinds,
+            cut,
+            {w: int(i) for w, i in counter.vocabulary_.items()},
+            torch.from_numpy(axes),
+            torch.from_numpy(counter.idf_.astype(np.float32)),
+            read,
+        )
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
         vectors = self._vectors(nodes.graph, nodes.kind, nodes.rows)
@@ -70,7 +77,9 @@ class Tfidf(Encoder):
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({"axes": self.axes_, "idf": self.idf_}, folder / "tfidf.safetensors")
-        (folder / "words.json").write_text(json.dumps({"kinds": self.kinds_, "cut": self.cut_, "read": self.read_, "words": self.words_}, ensure_ascii=False))
+        (folder / "words.json").write_text(
+            json.dumps({"kinds": self.kinds_, "cut": self.cut_, "read": self.read_, "words": self.words_}, ensure_ascii=False)
+        )
 
     def load(self, folder: Path) -> None:
         try:
@@ -80,7 +89,9 @@ class Tfidf(Encoder):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise KgrecError(f"{folder} is no saved tfidf encoder or is damaged ({error}); fit again or restore the folder") from error
 
-    def _assemble(self, kinds: list[str], cut: str, known: dict[str, int], axes: torch.Tensor, idf: torch.Tensor, read: dict[str, list[Relation]]) -> None:
+    def _assemble(
+        self, kinds: list[str], cut: str, known: dict[str, int], axes: torch.Tensor, idf: torch.Tensor, read: dict[str, list[Relation]]
+    ) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self.kinds_, self.cut_, self.words_, self.axes_, self.idf_, self.read_ = kinds, cut, known, axes, idf, read

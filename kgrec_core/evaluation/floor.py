@@ -1,8 +1,8 @@
 """The training-free floor of a ranking: what a fine-tuned model must beat, on the same views and by the same ranks.
 
-`popularity` (of a window); `frequency` (own earlier choices weighted by recency, only where repeats are allowed); and `neighbours`, a
-weighted sum of co-occurrence, texts and graph attributes around the query's history. The few settings are chosen by NDCG@10
-on `select`. Nothing is learnt by gradient and no language model is used.
+`popularity` (of a window); `frequency` (own earlier choices weighted by recency, only where repeats are allowed); `text`, TF-IDF of
+the texts alone; and `neighbours`, a weighted sum of co-occurrence, texts and graph attributes around the query's history. The few
+settings are chosen by NDCG@10 on `select`. Nothing is learnt by gradient and no language model is used.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ def rank_floor(
         lives = HALF_LIVES if dated else (None,)
         grid = [{"half_life_days": life, "popularity": tie, "popularity_days": window} for life, tie in product(lives, TIES)]
         own = choose("frequency", _frequency, grid)
+    if "text" in components and items.has("text"):
+        words, settings["text"] = _Parts(later, asked, ("text",), 1.0, {}), {}
+        scores["text"] = lambda part: words(part)[0]
     names = (*(["frequency"] if task.repeats else []), *(c for c in COMPONENTS if c in components and items.has(c)))
     if names:
         decay, weights = _choose(items, chosen_by, names, own)

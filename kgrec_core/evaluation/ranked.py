@@ -38,16 +38,15 @@ def chain_values(hits: Hits, case: Case) -> Values:
 
 
 def table(systems: Mapping[str, Values], floors: Mapping[str, Values], metric: str, seed: int) -> dict[str, Any]:
-    """Means with 95 % intervals of every system, of the floors, and of the paired gains of "after"."""
+    """Means with 95 % intervals of every system, of the floors, and of paired gains: of the chain, and of the encoder alone."""
     every = {**systems, **{f"floor/{name}": values for name, values in floors.items()}}
     best = max(floors, key=lambda name: np.nanmean(floors[name][metric])) if floors else None
-    against = {"before": "before", "without_knowledge": "without_knowledge", **({"floor": f"floor/{best}"} if best else {})}
+    pairs = [("after", "before", "before"), ("after", "without_knowledge", "without_knowledge"), ("after", "floor", f"floor/{best}")]
+    pairs += [("encoder_after", "encoder_before", "encoder_before"), ("encoder_after", "text", "floor/text")]
     columns = {f"{system}|{name}": v for system, values in every.items() for name, v in values.items()}
-    for label, other in against.items():
-        if other in every and "after" in every:
-            columns.update(
-                {f"gain:after-{label}|{name}": every["after"][name] - every[other][name] for name in every["after"] if name in every[other]}
-            )
+    for one, label, other in pairs:
+        if one in every and other in every:
+            columns |= {f"gain:{one}-{label}|{name}": v - every[other][name] for name, v in every[one].items() if name in every[other]}
     found: dict[str, Any] = {"floor": {}, "gain": {}}
     for key, value in intervals({k: v for k, v in columns.items() if np.isfinite(v).any()}, seed).items():
         system, name = key.split("|")

@@ -49,4 +49,3 @@ def history(queries: Queries, task: Task) -> Ragged:
 
 def _only(queries: Queries, mask: NDArray[np.bool_]) -> Queries:
     return Queries(queries.nodes, queries.targets.keep(mask))
-

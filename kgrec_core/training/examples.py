@@ -22,9 +22,13 @@ class Step(NamedTuple):
 
 
 class Examples:
-    """The (query, target) pairs of a task that a query can be read for; options.repeats = False: not those it met before."""
+    """The (query, target) pairs of a task that a query can be read for; options.repeats = False: not those it met before.
 
-    def __init__(self, graph: Graph, task: Task, tasks: tuple[Task, ...], queries: Queries, options: Train) -> None:
+    every: all candidates are in every batch (a head with a vector of its own for each), else the batch's targets and drawn ones.
+    """
+
+    def __init__(self, graph: Graph, task: Task, tasks: tuple[Task, ...], queries: Queries, options: Train, every: bool = False) -> None:
+        self.every = every
         self.graph, self.task, self.queries = graph, task, queries
         self.size, self.negatives, self.seed = options.batch, options.negatives, options.seed
         readable = _readable(queries.nodes, histories(tasks, task.relation.source))
@@ -51,7 +55,7 @@ class Examples:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
         pairs = np.sort(order[place * self.size : (place + 1) * self.size])
         rng = np.random.default_rng([self.seed, epoch, place])
-        drawn = rng.choice(self.catalogue, min(self.negatives, len(self.catalogue)), replace=False) if self.negatives else self.target[:0]
+        drawn = self.catalogue if self.every else rng.choice(self.catalogue, min(self.negatives, len(self.catalogue)), replace=False)
         rows = np.unique(np.concatenate([self.target[pairs], drawn]))
         queries = self.queries.nodes.take(self.owner[pairs])
         return Step(queries, self._candidates(rows, queries, pairs), self._batch(rows, queries, pairs))
@@ -70,9 +74,10 @@ class Examples:
         width = self.graph.size(self.task.relation.target)
         wanted = np.arange(len(pairs))[:, None] * width + rows[None]
         mask = np.isin(wanted, known.owner * width + known.rows)
-        mask |= self.alike[rows][None] == self.alike[self.target[pairs]][:, None]
+        if not self.every:
+            mask |= self.alike[rows][None] == self.alike[self.target[pairs]][:, None]
         mask[np.arange(len(pairs)), positive] = False
-        chance = len(pairs) * self.share[rows] + self.negatives / len(self.catalogue)
+        chance = len(pairs) * self.share[rows] + (1e-6 if self.every else self.negatives / len(self.catalogue))
         return Batch(
             torch.from_numpy(positive), torch.from_numpy(mask), torch.from_numpy(np.log(chance).astype(np.float32)), torch.ones(len(pairs))
         )

@@ -18,6 +18,7 @@ from transformers import get_scheduler
 from kgrec_core.graph import Task, View
 from kgrec_core.interfaces import Encoder, Head
 from kgrec_core.training import checkpoint
+from kgrec_core.training.contrastive import Alike, Together, means
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
 from kgrec_core.training.update import Vectors, backward
@@ -41,9 +42,13 @@ def finetune(
     validate() -> task -> metric, of the encoder and heads as they are. file: checkpoint; a killed fit continues from it and
     ends with the same numbers. purpose: what the checkpoint must belong to.
     """
-    examples = {t.name: Examples(train.graph, t, tasks, train.queries[t.name], options) for t in tasks}
+    examples = {
+        t.name: Examples(train.graph, t, tasks, train.queries[t.name], options, not heads[t.name].encodes_candidates) for t in tasks
+    }
     examples = {name: e for name, e in examples.items() if len(e)}
-    total = _total(examples, options)
+    warming = {f"alike: {name}": Alike(e) for name, e in examples.items() if e.every} if options.contrastive else {}
+    cold = math.ceil(options.contrastive * _epoch(warming))
+    total = cold + _total(examples, options)
     if not total or (
         not any(p.requires_grad for p in encoder.parameters()) and not any(p.requires_grad for h in heads.values() for p in h.parameters())
     ):
@@ -52,7 +57,7 @@ def finetune(
         mixed_precision="bf16" if options.precision == "bf16" else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-    vectors = Vectors(encoder, heads)
+    vectors = Vectors(encoder, {**heads, **{name: Together() for name in warming}})
     optimizer = _optimizer(vectors, options)
     schedule = get_scheduler(
         {"constant": "constant_with_warmup"}.get(options.schedule, options.schedule), optimizer, math.ceil(options.warmup * total), total
@@ -73,8 +78,12 @@ def finetune(
         if _stopped(history, options.patience):
             break
         vectors.train()
-        task = _task(examples, options, number)
-        losses.append(backward(accelerator, module, task, examples[task].step(number), options.chunk, (options.seed, number)))
+        if warming and number == cold:
+            _start_classes(encoder, heads, examples)
+            vectors.train()
+        drawn = warming if number < cold else examples
+        task = _task(drawn, options, number)
+        losses.append(backward(accelerator, module, task, drawn[task].step(number), options.chunk, (options.seed, number)))
         if options.clip:
             accelerator.clip_grad_norm_(vectors.parameters(), options.clip)
         optimizer.step()
@@ -87,7 +96,7 @@ def finetune(
             scores = validate()
             score = float(np.mean(list(scores.values())))
             history.append({
-                "step": number + 1, "epoch": round((number + 1) / _epoch(examples), 4), "loss": float(np.mean(losses)), "select": scores,
+                "step": number + 1, "epoch": round((number + 1 - cold) / _epoch(examples), 4), "loss": float(np.mean(losses)), "select": scores,
                 "lr": schedule.get_last_lr()[0], "seconds": round(time.monotonic() - began, 2), "best": score > best,
             })  # fmt: skip
             losses = []
@@ -110,27 +119,35 @@ def _total(examples: Mapping[str, Examples], options: Train) -> int:
     return min(total, options.steps) if options.steps else total
 
 
-def _epoch(examples: Mapping[str, Examples]) -> int:
+def _epoch(examples: Mapping[str, Examples | Alike]) -> int:
     return sum(e.batches for e in examples.values())
 
 
-def _task(examples: Mapping[str, Examples], options: Train, number: int) -> str:
+def _start_classes(encoder: Encoder, heads: Mapping[str, Head], examples: Mapping[str, Examples]) -> None:
+    """After the contrastive passes: class vectors start from the mean of their queries as they are encoded now."""
+    encoder.eval()
+    with torch.no_grad():
+        for name, of in examples.items():
+            if of.every:
+                heads[name].start(means(encoder, of, of.graph.size(of.task.relation.target)))
+
+
+def _task(examples: Mapping[str, Examples | Alike], options: Train, number: int) -> str:
     """The task of this update: drawn by weight times number of batches, from the seed and the step alone."""
     names = list(examples)
-    chance = np.array([options.weights.get(n, 1.0) * examples[n].batches for n in names])
+    chance = np.array([options.weights.get(n.removeprefix("alike: "), 1.0) * examples[n].batches for n in names])
     return names[int(np.random.default_rng([options.seed, number, 7]).choice(len(names), p=chance / chance.sum()))]
 
 
-def _optimizer(module: torch.nn.Module, options: Train) -> torch.optim.Optimizer:
+def _optimizer(module: Vectors, options: Train) -> torch.optim.Optimizer:
     """Weight decay for matrices only, as usual: biases, norms and single numbers are not drawn to zero."""
-    learning = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=options.lr, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=options.lr)
+    groups = []
+    for part, lr in ((module.encoder, options.lr), (module.heads, options.head_lr)):
+        learning = [p for p in part.parameters() if p.requires_grad]
+        groups.append({"params": [p for p in learning if p.ndim > 1], "weight_decay": options.weight_decay, "lr": lr})
+        groups.append({"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0, "lr": lr})
+    groups = [g for g in groups if g["params"]]
+    return torch.optim.SGD(groups, momentum=0.9) if options.optimizer == "sgd" else torch.optim.AdamW(groups)
 
 
 def _stopped(history: list[dict[str, Any]], patience: int) -> bool:

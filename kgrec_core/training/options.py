@@ -15,9 +15,11 @@ class Train:
     repeats: learn from targets that a query met before, too; false leaves them to channels such as `repeat`.
     negatives: further candidates drawn uniformly into every batch. chunk: gradient caching (Gao et al. 2021): at most so many
         nodes of a batch in memory at once, same result; 0 = off.
-    optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; warmup: share of the updates; schedule after it; clip: gradient norm.
+    contrastive: passes before that over the queries of classifications, in which queries of one class are drawn together (supervised
+        contrastive learning, Khosla et al. 2020; few-shot: SetFit, Tunstall et al. 2022); class vectors then start from their means.
+    optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; head_lr: of the heads' own weights; warmup: share of the updates; schedule after it; clip: gradient norm.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
-    metric: what they measure; none = the head's own. weights: task -> how often it is trained, relative to the others.
+    metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others.
     precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
     """
 
@@ -28,7 +30,9 @@ class Train:
     negatives: int = 0
     chunk: int = 0
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    contrastive: float = 0.0
     lr: float = 3e-5
+    head_lr: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
