@@ -45,4 +45,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
         Component("merge", f"{folder}.merge:Merge", "joins the lists of its channels by weights"),
         Component("lambdarank", f"{folder}.lambdarank:Lambdarank", "re-ranks its channels' candidates by boosted trees (LambdaMART)"),
+        Component(
+            "cross-encoder", f"{folder}.cross_encoder:CrossEncoder", "re-ranks its channels' best by reading query and candidate together"
+        ),
     ]

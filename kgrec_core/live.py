@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -61,6 +62,18 @@ class Live:
                 timeless = frozenset(r for r, t in zip(relations, index["timeless"], strict=True) if t)
                 yield found, Graph(kinds, relations, timeless)
 
+    def calibrate(self, task: str, state: dict[str, Any]) -> None:
+        """Keep a calibration that was learned again; it replaces the published one."""
+        with closing(self._open()) as db, db:
+            db.execute("INSERT OR REPLACE INTO calibration VALUES (?, ?)", (task, json.dumps(state)))
+
+    def calibrations(self) -> dict[str, dict[str, Any]]:
+        """Task name -> state of the calibrations learned again."""
+        if not self.file.exists():
+            return {}
+        with closing(self._open()) as db:
+            return {task: json.loads(state) for task, state in db.execute("SELECT task, state FROM calibration")}
+
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.file, timeout=30)
         try:
@@ -69,6 +82,7 @@ class Live:
             with db:
                 db.execute("CREATE TABLE IF NOT EXISTS delta (number INTEGER PRIMARY KEY, head TEXT NOT NULL)")
                 db.execute("CREATE TABLE IF NOT EXISTS part (number INTEGER, place INTEGER, body BLOB, PRIMARY KEY (number, place))")
+                db.execute("CREATE TABLE IF NOT EXISTS calibration (task TEXT PRIMARY KEY, state TEXT NOT NULL)")
                 db.execute("CREATE TABLE IF NOT EXISTS run (data TEXT NOT NULL)")
                 known = db.execute("SELECT data FROM run").fetchone()
                 if known is None:

@@ -7,18 +7,18 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from kgrec_core import folder as run_folder
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import beyond, floor, ranked, variants
+from kgrec_core.evaluation import ranked, variants
+from kgrec_core.evaluation.calibration import Calibration
 from kgrec_core.evaluation.card import card
-from kgrec_core.graph import Dataset, Graph, Relation, Task, View, candidates
+from kgrec_core.evaluation.confidence import calibrated, save_calibration
+from kgrec_core.evaluation.results import results_of, select_value
+from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe import Recipe
@@ -56,19 +56,19 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
         progress("training-free floor", 0, 0)
-        results = {task.name: Results(task, views, how) for task in dataset.tasks}
+        results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
 
         progress("pretrained model", 0, 0)
         chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
-        learn_retrieval(chain, views, how, progress, "before")
+        calibrations = learn_retrieval(chain, views, how, progress, "before")
         for result in results.values():
-            result.add("before", chain, views["test"])
+            result.add("before", chain.model, chain.retrievals[result.task.name], views["test"])
 
         history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
         if history:
-            learn_retrieval(chain, views, how, progress, "after")
+            calibrations = learn_retrieval(chain, views, how, progress, "after")
         for result in results.values():
-            result.add("after", chain, views["test"])
+            result.add("after", chain.model, chain.retrievals[result.task.name], views["test"])
         if knowledge(dataset):
             without = {name: without_knowledge(view, dataset) for name, view in views.items()}
             bare = chain.model
@@ -78,7 +78,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             compared = Chain(bare, build_retrievals(recipe, registry, dataset))
             learn_retrieval(compared, without, how, progress, "without knowledge")
             for result in results.values():
-                result.add("without_knowledge", compared, without["test"], model_too=False)
+                result.add("without_knowledge", compared.model, compared.retrievals[result.task.name], without["test"], model_too=False)
 
         progress("building with all known edges", 0, 0)
         chain.model.refresh(dataset.graph)
@@ -86,6 +86,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
         progress("publishing", 0, 0)
         new = write(work / "run", recipe, dataset, chain, metrics, history)
+        for name, calibration in calibrations.items():
+            save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
         shutil.rmtree(work)
     return open_run(folder, allow=recipe.foreign)
@@ -104,7 +106,7 @@ def train(model: Model, views: Mapping[str, View], options: Train, file: Path, p
 
     def validate() -> dict[str, float]:
         model.refresh(views["select"].graph, only_new=True)
-        return {task.name: _select(model, views["select"], task, options) for task in model.tasks}
+        return {task.name: select_value(model, views["select"], task, options.metric) for task in model.tasks}
 
     history = finetune(model.encoder, model.heads, model.tasks, views["train"], options, validate, file, purpose, progress)
     model.refresh(views["train"].graph)
@@ -115,19 +117,29 @@ def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> di
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
 
 
-def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split, progress: Progress, name: str) -> None:
-    """Retrieval built on the training view, its ranker fitted on the adjust queries, then built again on the test view."""
+def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split, progress: Progress, name: str) -> dict[str, Calibration]:
+    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries; built again on the test view."""
     model = chain.model
     progress(f"retrieval ({name})", 0, 0)
     model.refresh(views["train"].graph)
     build_on(views["train"].graph, model.tasks, chain)
+    calibrations = {}
     for task in model.tasks:
-        retrieval, queries = chain.retrievals[task.name], views["adjust"].queries[task.name]
-        if hasattr(retrieval, "fit") and len(queries.nodes):
-            retrieval.fit(queries, model.vectors(task, queries.nodes))
+        queries = views["adjust"].queries[task.name]
+        hits = fitted_hits(model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
+        if hits is not None and (found := calibrated(hits, queries.targets)):
+            calibrations[task.name] = found
     if how.rebuild:
         model.refresh(views["test"].graph)
         build_on(views["test"].graph, model.tasks, chain)
+    return calibrations
+
+
+def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries) -> Hits:
+    """What is found for the adjust queries by something that has not learned from them."""
+    if hasattr(retrieval, "fit"):
+        return retrieval.fit(queries, model.vectors(task, queries.nodes))
+    return ranked.chain_hits(model, retrieval, task, variants.whole(queries, task))
 
 
 def build_on(graph: Graph, tasks: tuple[Task, ...], chain: Chain) -> None:
@@ -145,64 +157,6 @@ def without_knowledge(view: View, dataset: Dataset) -> View:
     gone = set(knowledge(dataset))
     graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
     return View(graph, {name: queries.on(graph) for name, queries in view.queries.items()})
-
-
-class Results:
-    """All systems' figures for one task on the test view, and on parts of it."""
-
-    CASES = ("whole", "new_only", "repeat_only", "cold")
-
-    def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
-        self.task, self.views, self.hits = task, views, {}
-        make: dict[str, Any] = {"whole": variants.whole, "cold": partial(variants.cold, known=views["train"].graph)}
-        if task.repeats:
-            make |= {"new_only": variants.new_only, "repeat_only": variants.repeat_only}
-        asked = views["test"].queries[task.name]
-        self.make = {name: f for name, f in make.items() if name == "whole" or len(f(asked, task).queries.targets.rows)}
-        self.values: dict[str, dict[str, ranked.Values]] = {name: {} for name in self.make}
-        self.floors = {
-            name: floor.rank_floor(views["select"], views["test"], task, case=f, rebuild=how.rebuild, seed=how.seed)
-            for name, f in self.make.items()
-            if name != "repeat_only" and (name != "cold" or how.cold)
-        }
-
-    def add(self, system: str, chain: Chain, view: View, model_too: bool = True) -> None:
-        """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""
-        found: dict[bool, Hits] = {}  # cases with the same rows out of the ranking share one search
-        for name, make in self.make.items():
-            case = make(view.queries[self.task.name], self.task)
-            hits = found.get(case.exclude is None)
-            if hits is None:
-                hits = found[case.exclude is None] = ranked.chain_hits(chain.model, chain.retrievals[self.task.name], self.task, case)
-            self.values[name][system] = ranked.chain_values(hits, case)
-            if name == "whole":
-                self.hits[system] = hits
-            if model_too:
-                self.values[name][f"encoder_{system}"] = ranked.model_values(chain.model, view.graph, self.task, case)
-        if model_too:
-            self.vectors = chain.model.vectors(self.task, candidates(view.graph, self.task))
-
-    def table(self, seed: int) -> dict[str, Any]:
-        """What metrics.json holds for the task: the whole ranking, beyond accuracy, and the variants."""
-        tables = {}
-        for name, values in self.values.items():
-            floors = self.floors.get(name)
-            tables[name] = ranked.table(values, floors.values if floors else {}, "ndcg@10", seed)
-            if floors:
-                tables[name]["floor_settings"] = floors.settings
-        beyond_accuracy = {system: self._beyond(hits) for system, hits in self.hits.items()}
-        return {**tables.pop("whole"), "beyond": beyond_accuracy, "variants": tables}
-
-    def _beyond(self, hits: Hits, k: int = 10) -> dict[str, Any]:
-        graph = self.views["test"].graph
-        rows = candidates(graph, self.task).rows
-        popularity = graph.degree(self.task.relation, rows, inverse=True)
-        each = {
-            f"novelty@{k}": beyond.novelty(hits, rows, popularity, k),
-            f"popularity_bias@{k}": beyond.popularity_bias(hits, rows, popularity, k),
-            f"intra_list_diversity@{k}": beyond.intra_list_diversity(hits, rows, self.vectors, k),
-        }
-        return {f"coverage@{k}": beyond.coverage(hits, rows, k), **ranked.intervals(each)}
 
 
 def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]) -> Path:
@@ -242,12 +196,6 @@ def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, options: Train,
         "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
         "python": platform.python_version(),
     }
-
-
-def _select(model: Model, view: View, task: Task, options: Train) -> float:
-    metric = options.metric or model.heads[task.name].metric
-    case = variants.whole(view.queries[task.name], task)
-    return float(np.nanmean(ranked.model_values(model, view.graph, task, case, (metric,))[metric]))
 
 
 def _version(distribution: str) -> str | None:

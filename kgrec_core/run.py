@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from kgrec_core import folder as run_folder
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.evaluation import confidence, ranked, variants
+from kgrec_core.evaluation.calibration import Calibration
 from kgrec_core.graph import Graph, Nodes, Relation, Task, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.live import Live
@@ -37,6 +39,13 @@ class Answer(NamedTuple):
     score: float
     attributes: dict[str, Any]
     columns: dict[str, float]
+
+
+class Judged(NamedTuple):
+    """A query's answers, and how probable it is that the first of them is right; None where the run was not calibrated."""
+
+    answers: list[Answer]
+    probability: float | None
 
 
 class Snapshot(NamedTuple):
@@ -84,6 +93,8 @@ class Run:
         self.folder, self.recipe, self.manifest, self.tasks = folder, recipe, manifest, model.tasks
         self._model, self._snapshot, self._writing = model, snapshot, Lock()
         self._live = Live(folder, run_folder.checksum(folder / run_folder.MANIFEST))
+        renewed = {name: Calibration.from_json(state) for name, state in self._live.calibrations().items()}
+        self._calibrations = {**confidence.load_calibrations(folder / "calibration"), **renewed}
         self._catch_up()
 
     @property
@@ -124,6 +135,12 @@ class Run:
         shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out.
         Already known targets are left out unless the task allows repeats. Raises KgrecError for unknown ids and bad conditions.
         """
+        return [judged.answers for judged in self.judged(queries, task, k, where, exclude)]
+
+    def judged(
+        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+    ) -> list[Judged]:
+        """`answer`, with the calibrated probability that the first answer is right: what "answer or hand over" is decided by."""
         of, snapshot = self.task(task), self._catch_up()
         _check_k(k)
         if not len(queries):
@@ -132,10 +149,37 @@ class Run:
         nodes = Nodes(graph, of.relation.source, rows, "query")
         allowed = self._allowed(snapshot.graph, of, where, exclude)
         known = None if of.repeats else nodes.read(of.relation)
+        calibration = self.calibration(of.name)
+        depth = max(k, confidence.DEPTH) if calibration else k
         hits = snapshot.retrievals[of.name].search(
-            nodes, self._model.vectors(of, nodes), min(k, max(1, int(allowed.sum()))), allowed, known
+            nodes, self._model.vectors(of, nodes), min(depth, max(1, int(allowed.sum()))), allowed, known
         )
-        return [_answers(snapshot.graph, of, *row) for row in zip(hits.rows, hits.scores, _by_query(hits.columns, len(rows)), strict=True)]
+        sure = [None] * len(rows) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
+        found = zip(hits.rows[:, :k], hits.scores[:, :k], _by_query(hits.columns, len(rows)), sure, strict=True)
+        return [Judged(_answers(snapshot.graph, of, *row), probability) for *row, probability in found]
+
+    def calibration(self, task: str | None = None) -> Calibration | None:
+        """P(correct) of a task's first answers; its `threshold(budget)` says from which P on to answer. None: too few queries to say."""
+        return self._calibrations.get(self.task(task).name)
+
+    def recalibrate(self, task: str | None = None) -> Calibration:
+        """Learn P(correct) again from the adjust queries, by what the run finds now: after edits. Durable; nothing is trained.
+
+        Raises KgrecError where the run has no calibration to renew.
+        """
+        of, snapshot = self.task(task), self._catch_up()
+        if of.name not in self._calibrations:
+            raise KgrecError(
+                f"task {of.name} of {self.folder} has no calibration: too few validation queries; widen split.validation and fit again"
+            )
+        queries = confidence.asked_again(self.folder / "calibration" / f"{of.name}.parquet", snapshot.graph, of)
+        hits = ranked.chain_hits(self._model, snapshot.retrievals[of.name], of, variants.whole(queries, of))
+        found = confidence.calibrated(hits, queries.targets)
+        if found is None:
+            raise KgrecError(f"task {of.name}: too few of its {len(queries.nodes):,} adjust queries find an answer now; fit again")
+        self._live.calibrate(of.name, found.to_json())
+        self._calibrations = {**self._calibrations, of.name: found}
+        return found
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out."""

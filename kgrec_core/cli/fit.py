@@ -75,11 +75,12 @@ def evaluate(folder: Path, data: Path | None, allow: tuple[str, ...], as_json: b
     echo_json(found) if as_json else click.echo(figures(found))
 
 
-def figures(metrics: dict[str, Any], names: tuple[str, ...] = ("ndcg@10", "recall@20", "mrr", "hit_rate@10")) -> str:
+def figures(metrics: dict[str, Any]) -> str:
     """The test figures as a table for people."""
     blocks = []
     for task, of in metrics["tasks"].items():
         for case, found in {"": of["test"], **of["test"].get("variants", {})}.items():
+            names = ("accuracy", "macro_f1") if "accuracy" in found["after"] else ("ndcg@10", "recall@20", "mrr", "hit_rate@10")
             head = ", ".join(filter(None, (task, case.replace("_", " "))))
             rows = [[head, *names]]
             systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]

@@ -28,6 +28,7 @@ def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> s
         test = task["test"]
         rows = [(f"floor: {method}", values) for method, values in test["floor"].items()]
         rows += [(system, test[system]) for system in ("before", "after", "without_knowledge") if system in test]
-        lines += ["", f"## Test: {name}", "", "| system | NDCG@10 | 95 % interval | queries |", "|---|---|---|---|"]
-        lines += [f"| {s} | {m['mean']:.4f} | {m['low']:.4f} to {m['high']:.4f} | {m['n']} |" for s, v in rows if (m := v.get("ndcg@10"))]
+        metric = "accuracy" if "accuracy" in test["after"] else "ndcg@10"
+        lines += ["", f"## Test: {name}", "", f"| system | {metric} | 95 % interval | queries |", "|---|---|---|---|"]
+        lines += [f"| {s} | {m['mean']:.4f} | {m['low']:.4f} to {m['high']:.4f} | {m['n']} |" for s, v in rows if (m := v.get(metric))]
     return "\n".join(lines) + "\n"

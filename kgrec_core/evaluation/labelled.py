@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import ranked, variants
+from kgrec_core.evaluation import classes, classified, ranked, variants
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranking import dense_ranks
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
@@ -23,7 +23,8 @@ def evaluate_file(run: Run, file: Path) -> dict[str, Any]:
     """Figures in the shape of metrics.json, of the rows of a file with the columns of the tasks' own events.
 
     One query per source; its targets are all that the file gives it. Of a dated relation it knows what the run knows before its
-    first row in the file. "after" is the run's whole chain, "encoder_after" its model alone, the floor popularity before the file.
+    first row in the file. "after" is the run's whole chain, "encoder_after" its model alone, the floor popularity before the file (of
+    a classification the most frequent class).
     "skipped" counts, by task, rows that cannot be scored: sources and targets the run does not know, and rows it knows already;
     a task whose columns the file lacks has the reason instead. Raises KgrecError when nothing can be scored.
     """
@@ -62,8 +63,13 @@ def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dic
         return np.tile(popularity, (part.stop - part.start, 1))
 
     floors = {"popularity": measure(dense_ranks(popular, case.queries.targets, nodes.rows, case.exclude), case.queries.targets)}
+    hits = ranked.chain_hits(model, retrieval, task, case)
+    if not model.heads[task.name].encodes_candidates:
+        answered = {"after": classes.predicted(hits), "encoder_after": classified.model_classes(model, graph, task, case)}
+        most = np.full(len(queries.nodes), nodes.rows[popularity.argmax()])
+        return classified.table(answered, {"majority": most}, case.queries.targets, graph, task), skipped
     systems = {
-        "after": ranked.chain_values(ranked.chain_hits(model, retrieval, task, case), case),
+        "after": ranked.chain_values(hits, case),
         "encoder_after": ranked.model_values(model, graph, task, case),
     }
     return ranked.table(systems, floors, "ndcg@10", 0), skipped

