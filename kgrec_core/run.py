@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core import folder as run_folder
+from kgrec_core.asked import Query, known, with_queries
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.evaluation import confidence, ranked, variants
 from kgrec_core.evaluation.calibration import Calibration
@@ -27,8 +28,6 @@ from kgrec_core.live import Live
 from kgrec_core.model import Model
 from kgrec_core.recipe import Recipe, resolve
 from kgrec_core.registry import Registry
-
-Query = str | Mapping[str, Any]
 
 
 class Answer(NamedTuple):
@@ -145,14 +144,14 @@ class Run:
         _check_k(k)
         if not len(queries):
             return []
-        graph, rows = _with_queries(snapshot.graph, of, queries)
+        graph, rows = with_queries(snapshot.graph, of, queries)
         nodes = Nodes(graph, of.relation.source, rows, "query")
         allowed = self._allowed(snapshot.graph, of, where, exclude)
-        known = None if of.repeats else nodes.read(of.relation)
+        met = None if of.repeats else nodes.read(of.relation)
         calibration = self.calibration(of.name)
         depth = max(k, confidence.DEPTH) if calibration else k
         hits = snapshot.retrievals[of.name].search(
-            nodes, self._model.vectors(of, nodes), min(depth, max(1, int(allowed.sum()))), allowed, known
+            nodes, self._model.vectors(of, nodes), min(depth, max(1, int(allowed.sum()))), allowed, met
         )
         sure = [None] * len(rows) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
         found = zip(hits.rows[:, :k], hits.scores[:, :k], _by_query(hits.columns, len(rows)), sure, strict=True)
@@ -185,7 +184,7 @@ class Run:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out."""
         of, snapshot = self.task(task), self._catch_up()
         _check_k(k)
-        rows = _known(snapshot.graph, of.relation.target, ids)
+        rows = known(snapshot.graph, of.relation.target, ids)
         nodes = candidates(snapshot.graph, of)
         scores = self._model.vectors(of, Nodes(snapshot.graph, of.relation.target, rows, "candidate")) @ self._model.vectors(of, nodes).T
         scores[:, ~self._allowed(snapshot.graph, of, where, ())[nodes.rows]] = -np.inf
@@ -204,7 +203,7 @@ class Run:
 
     def remove(self, kind: str, ids: Sequence[str]) -> None:
         """Entities are never found again from now on; their rows and edges stay, and adding them again brings them back."""
-        _known(self.graph, kind, ids)
+        known(self.graph, kind, ids)
         now = int(time.time() * 1e6)
         self.add(Graph({kind: pl.DataFrame({"id": list(ids), "until": [now] * len(ids)}, schema={"id": pl.String, "until": pl.Int64})}))
 
@@ -236,7 +235,7 @@ class Run:
         kind = task.relation.target
         allowed = graph.alive(kind)
         if exclude:
-            allowed[_known(graph, kind, exclude)] = False
+            allowed[known(graph, kind, exclude)] = False
         if where:
             table = graph.entities[kind]
             try:
@@ -259,55 +258,6 @@ class Run:
 def _check_k(k: int) -> None:
     if k < 1:
         raise KgrecError(f"k = {k} must be at least 1")
-
-
-def _known(graph: Graph, kind: str, ids: Sequence[str]) -> NDArray[np.int64]:
-    rows = graph.rows(kind, ids)
-    if (rows < 0).any():
-        given = ids[int(np.argmax(rows < 0))]
-        raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, _near(graph, kind, given))
-    return rows
-
-
-def _near(graph: Graph, kind: str, given: str) -> list[str]:
-    """A few ids that resemble the given one; a catalogue is too long to list."""
-    from rapidfuzz.process import extract
-
-    return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
-
-
-def _with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:
-    """The graph joined with the queries that are described instead of known, and the row of every query."""
-    kind, target = task.relation.source, task.relation.target
-    described = [q for q in queries if not isinstance(q, str)]
-    for query in described:
-        if stray := set(query) - {"id", "text", "history"}:
-            raise choices("key of a query", sorted(stray)[0], ("id", "text", "history"))
-        if not query:
-            raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
-    ids = [q if isinstance(q, str) else q.get("id") or f"\x00query {i}" for i, q in enumerate(queries)]
-    if described:
-        known = [q.get("id") for q in described if q.get("id")]
-        _known(graph, kind, known)
-        texts = [q.get("text") for q in queries if not isinstance(q, str)]
-        own = [i for i, q in zip(ids, queries, strict=True) if not isinstance(q, str)]
-        source = {"id": own, **({"text": texts} if any(texts) else {})}
-        pairs = [(place, str(item)) for place, q in enumerate(described) for item in q.get("history", ())]
-        _known(graph, target, [item for _, item in pairs])
-        items = list(dict.fromkeys(item for _, item in pairs))
-        number = {item: i for i, item in enumerate(items)}
-        kinds = {kind: pl.DataFrame(source, schema={c: pl.String for c in source})}
-        if kind != target:
-            kinds[target] = pl.DataFrame({"id": items}, schema={"id": pl.String})
-        edges = {
-            "source": pl.Series([s for s, _ in pairs], dtype=pl.UInt32),
-            "target": pl.Series([number[t] for _, t in pairs], dtype=pl.UInt32),
-        }
-        if graph.dated(task.relation):
-            now = int(time.time() * 1e6) - len(pairs)
-            edges["time"] = pl.Series([now + i for i in range(len(pairs))], dtype=pl.Int64)
-        graph = graph.join(Graph(kinds, {task.relation: pl.DataFrame(edges)} if pairs else {}))
-    return graph, _known(graph, kind, ids)
 
 
 def _by_query(columns: Mapping[str, NDArray], n: int) -> list[dict[str, NDArray]]:

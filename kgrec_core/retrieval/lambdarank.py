@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
+from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
 from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
 from kgrec_core.retrieval.rehearsal import earlier, unsold
-
-if TYPE_CHECKING:
-    from lightgbm import Booster
 
 log = logging.getLogger("kgrec")
 BLOCK = 256  # queries whose pairs and columns are in memory at once
@@ -33,14 +31,6 @@ class _Stage(NamedTuple):
 
     channels: Mapping[str, Retrieval | None]
     features: Features
-
-
-class _Rows(NamedTuple):
-    """Learning examples: a matrix of columns, labels, and rows per query."""
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int8]
-    counts: NDArray[np.int64]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,9 +74,7 @@ class Lambdarank(Around):
 
     strangers_ = False
     _windows = None
-    models_ = ()
-    scales_ = ()
-    names_ = ()
+    trees_ = Trees()
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         super().build(graph, task, candidates, encode)
@@ -112,33 +100,31 @@ class Lambdarank(Around):
         order = np.random.default_rng(self.seed).permutation(len(fold))
         order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
         fold[order] = np.arange(len(order)) % max(1, folds)
-        self.names_, self.strangers_ = names, bool(self._strange(queries.nodes).any())
+        self.strangers_ = bool(self._strange(queries.nodes).any())
         k = min(100, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
-            models, scales = self._train([_only(examples, fold != number), *past])
+            trees = self._train([examples.only(fold != number), *past], names)
             mine = np.flatnonzero(fold == number)
-            found = self._search(
-                queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), models, scales
-            )
+            found = self._search(queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), trees)
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
-        self.models_, self.scales_ = self._train([examples, *past])
+        self.trees_ = self._train([examples, *past], names)
         return held_out
 
     def search(
         self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
     ) -> Hits:
         """See Retrieval; `columns` holds every channel's score."""
-        return self._search(queries, vectors, k, allowed, exclude, self.models_, self.scales_)
+        return self._search(queries, vectors, k, allowed, exclude, self.trees_)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        for number, model in enumerate(self.models_):
+        for number, model in enumerate(self.trees_.models):
             (folder / f"model-{number}.txt").write_text(model.model_to_string())
         (folder / "ranker.json").write_text(
-            json.dumps({"scales": list(self.scales_), "names": list(self.names_), "strangers": self.strangers_}, indent=1)
+            json.dumps({"scales": list(self.trees_.scales), "names": list(self.trees_.names), "strangers": self.strangers_}, indent=1)
         )
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
@@ -148,7 +134,7 @@ class Lambdarank(Around):
         try:
             kept = json.loads((folder / "ranker.json").read_text())
             texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(kept["scales"]))]
-            self.models_, self.scales_, self.names_ = [lightgbm.Booster(model_str=text) for text in texts], kept["scales"], kept["names"]
+            self.trees_ = Trees([lightgbm.Booster(model_str=text) for text in texts], kept["scales"], kept["names"])
             self.strangers_ = kept["strangers"]
         except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
@@ -164,20 +150,18 @@ class Lambdarank(Around):
         k: int,
         allowed: NDArray | None,
         exclude: Ragged | None,
-        models: Sequence[Booster],
-        scales: Sequence[float],
+        trees: Trees,
     ) -> Hits:
         parts = []
         for block in _blocks(len(queries)):
             nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
             pool, scores, found = self._pool(self._stage, nodes, v, max(self.pool, k), allowed, gone)
-            if models:
-                x = _stack(self._columns(self._stage, nodes, pool, scores), self.names_, len(pool.rows))
-                ranked = sum(_predict(model, x, self.threads) / scale for model, scale in zip(models, scales, strict=True))
+            if trees.models:
+                ranked = trees(self._columns(self._stage, nodes, pool, scores), len(pool.rows), self.threads)
             else:
                 ranked = fuse(pool, found, scores, "rank", {})
             ranked = ranked.astype(np.float32)
-            strange = self._strange(nodes) & (bool(models) and not self.strangers_)
+            strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
             if strange.any():
                 blind = {name: 1e-3 for name, channel in self.channels.items() if getattr(channel, "looks_at_no_query", False)}
                 ranked = np.where(strange[pool.owner], fuse(pool, found, scores, "rank", blind), ranked)
@@ -213,7 +197,7 @@ class Lambdarank(Around):
 
     def _learn_from(
         self, stage: _Stage, queries: Queries, vectors: Vectors | None, names: Sequence[str] | None = None
-    ) -> tuple[_Rows, Sequence[str]]:
+    ) -> tuple[Rows, Sequence[str]]:
         """The queries' examples; a query without a right candidate in its pool has none."""
         rng, parts = np.random.default_rng(self.seed), []
         for block in _blocks(len(queries.nodes)):
@@ -225,8 +209,8 @@ class Lambdarank(Around):
             keep = np.bincount(pool.owner, y, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
-            parts.append(_Rows(_stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
-        return _Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
+            parts.append(Rows(stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
+        return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
 
     def _earlier(self, number: int) -> tuple[_Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
@@ -243,7 +227,19 @@ class Lambdarank(Around):
         queries = queries.on(then)
         return self._stage_on(then), queries, self._encode(queries.nodes)
 
-    def _rehearsed(self, names: Sequence[str]) -> list[_Rows]:
+    def _train(self, examples: Sequence[Rows], names: Sequence[str]) -> Trees:
+        settings = {
+            "num_leaves": self.leaves,
+            "learning_rate": self.rate,
+            "lambdarank_truncation_level": self.truncation,
+            "min_data_in_leaf": self.smallest,
+            "feature_fraction": self.columns,
+            "num_threads": self.threads,
+        }
+        objectives = ("lambdarank", "rank_xendcg") if self.objective == "both" else (self.objective,)
+        return learn(examples, names, objectives, self.bags, self.seed, self.trees, settings)
+
+    def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
         """The windows' examples. They know nothing of vectors: a later fit on the same graph takes them again."""
         if self._windows is None or self._windows[0] is not self.graph_ or self._windows[1] != names:
             found = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(self.windows)]
@@ -266,33 +262,6 @@ class Lambdarank(Around):
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)
 
-    def _train(self, examples: Sequence[_Rows]) -> tuple[list[Booster], list[float]]:
-        """Models, and what their scores are divided by before they are added: n times their spread over the examples."""
-        import lightgbm
-
-        x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
-        settings = {
-            "metric": "none",
-            "num_leaves": self.leaves,
-            "learning_rate": self.rate,
-            "lambdarank_truncation_level": self.truncation,
-            "label_gain": [0, 1],
-            "min_data_in_leaf": min(self.smallest, max(1, len(y) // (4 * self.leaves))),
-            "feature_fraction": self.columns,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-            "max_bin": 127,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.threads,
-            "verbose": -1,
-        }
-        data = lightgbm.Dataset(x, y, group=counts[counts > 0], params=settings)
-        objectives = ("lambdarank", "rank_xendcg") if self.objective == "both" else (self.objective,)
-        kinds = [{"objective": objective, "seed": self.seed + bag} for objective in objectives for bag in range(self.bags)]
-        models = [lightgbm.train(settings | kind, data, self.trees) for kind in kinds]
-        return models, [len(models) * max(float(_predict(model, x[::10], self.threads).std()), 1e-9) for model in models]
-
 
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
     return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
@@ -300,21 +269,3 @@ def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
 
 def _take(vectors: Vectors | None, index: NDArray[np.int64]) -> Vectors | None:
     return None if vectors is None else vectors[index]
-
-
-def _stack(columns: Columns, names: Sequence[str], height: int) -> NDArray[np.float32]:
-    """(height, names) in the order the models know; NaN where a column is not there."""
-    x = np.full((height, len(names)), np.nan, np.float32)
-    for number, name in enumerate(names):
-        if name in columns:
-            x[:, number] = columns[name]
-    return x
-
-
-def _only(examples: _Rows, queries: NDArray[np.bool_]) -> _Rows:
-    rows = np.repeat(queries, examples.counts)
-    return _Rows(examples.x[rows], examples.y[rows], examples.counts[queries])
-
-
-def _predict(model: Booster, x: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
-    return model.predict(x, num_threads=threads) if len(x) else np.zeros(0)

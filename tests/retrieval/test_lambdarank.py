@@ -73,7 +73,7 @@ def test_a_fit_replaces_the_one_before(board):
 def test_every_query_is_ranked_by_a_model_that_has_not_seen_it(board, monkeypatch):
     seen, asked = [], []
     part, train, search = ranker(board, folds=4), Lambdarank._train, Lambdarank._search
-    monkeypatch.setattr(part, "_train", lambda examples: seen.append(examples[0].counts.copy()) or train(part, examples))
+    monkeypatch.setattr(part, "_train", lambda examples, names: seen.append(examples[0].counts.copy()) or train(part, examples, names))
     monkeypatch.setattr(part, "_search", lambda q, *rest: asked.append(q.rows) or search(part, q, *rest))
     hits = part.fit(board.queries(), board.encode(board.nodes))
     assert [len(counts) for counts in seen] == [30, 30, 30, 30, 40]
@@ -173,5 +173,5 @@ def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
 def test_columns_that_are_left_out_are_not_learned_from(board):
     part = ranker(board, leave_out=["events", "popular: "])
     part.fit(board.queries(), board.encode(board.nodes))
-    assert "alike: score" in part.names_ and "age" in part.names_
-    assert not [name for name in part.names_ if name.startswith(("events", "popular: "))]
+    assert "alike: score" in part.trees_.names and "age" in part.trees_.names
+    assert not [name for name in part.trees_.names if name.startswith(("events", "popular: "))]

@@ -1,0 +1,65 @@
+"""From what a caller asks to rows of the graph: known ids, and queries that are described instead of known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import Graph, Task
+
+Query = str | Mapping[str, Any]
+
+
+def known(graph: Graph, kind: str, ids: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) rows of ids. Raises KgrecError with a few that resemble the first unknown one."""
+    rows = graph.rows(kind, ids)
+    if (rows < 0).any():
+        given = ids[int(np.argmax(rows < 0))]
+        raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, _near(graph, kind, given))
+    return rows
+
+
+def _near(graph: Graph, kind: str, given: str) -> list[str]:
+    """A few ids that resemble the given one; a catalogue is too long to list."""
+    from rapidfuzz.process import extract
+
+    return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
+
+
+def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:
+    """The graph joined with the queries that are described instead of known, and the row of every query."""
+    kind, target = task.relation.source, task.relation.target
+    described = [q for q in queries if not isinstance(q, str)]
+    for query in described:
+        if stray := set(query) - {"id", "text", "history"}:
+            raise choices("key of a query", sorted(stray)[0], ("id", "text", "history"))
+        if not query:
+            raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
+    ids = [q if isinstance(q, str) else q.get("id") or f"\x00query {i}" for i, q in enumerate(queries)]
+    if described:
+        known(graph, kind, [q["id"] for q in described if q.get("id")])
+        texts = [q.get("text") for q in queries if not isinstance(q, str)]
+        own = [i for i, q in zip(ids, queries, strict=True) if not isinstance(q, str)]
+        source = {"id": own, **({"text": texts} if any(texts) else {})}
+        pairs = [(place, str(item)) for place, q in enumerate(described) for item in q.get("history", ())]
+        known(graph, target, [item for _, item in pairs])
+        items = list(dict.fromkeys(item for _, item in pairs))
+        number = {item: i for i, item in enumerate(items)}
+        kinds = {kind: pl.DataFrame(source, schema={c: pl.String for c in source})}
+        if kind != target:
+            kinds[target] = pl.DataFrame({"id": items}, schema={"id": pl.String})
+        edges = {
+            "source": pl.Series([s for s, _ in pairs], dtype=pl.UInt32),
+            "target": pl.Series([number[t] for _, t in pairs], dtype=pl.UInt32),
+        }
+        if graph.dated(task.relation):
+            now = int(time.time() * 1e6) - len(pairs)
+            edges["time"] = pl.Series([now + i for i in range(len(pairs))], dtype=pl.Int64)
+        graph = graph.join(Graph(kinds, {task.relation: pl.DataFrame(edges)} if pairs else {}))
+    return graph, known(graph, kind, ids)
