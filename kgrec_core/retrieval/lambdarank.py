@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,10 +27,14 @@ BLOCK = 256  # queries whose pairs and columns are in memory at once
 
 
 class _Stage(NamedTuple):
-    """The channels and the features as of one graph; a channel that is None is not asked, its columns are NaN."""
+    """The channels and the features as of one graph; a channel that is None is not asked, its columns are NaN.
+
+    whole: the graph before a past was taken from some candidates.
+    """
 
     channels: Mapping[str, Retrieval | None]
     features: Features
+    whole: Graph
 
 
 @dataclass(kw_only=True, eq=False)
@@ -141,7 +145,7 @@ class Lambdarank(Around):
 
     def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
         super()._place(graph, task, rows)
-        self._stage = _Stage(self.channels, Features(graph, task))
+        self._stage = _Stage(self.channels, Features(graph, task), graph)
 
     def _search(
         self,
@@ -205,27 +209,30 @@ class Lambdarank(Around):
             pool, scores, _ = self._pool(stage, nodes, v, self.pool, None, self._excluded(nodes))
             columns = self._columns(stage, nodes, pool, scores)
             names = list(columns) if names is None else names
-            y = pool.among(targets)
-            keep = np.bincount(pool.owner, y, minlength=len(nodes))[pool.owner] > 0
+            y, keep = pool.among(targets), ~pool.among(self._lost(stage, nodes))
+            keep &= np.bincount(pool.owner, y & keep, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
             parts.append(Rows(stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
         return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
 
+    def _lost(self, stage: _Stage, nodes: Nodes) -> Ragged:
+        """What the queries had met before its past was taken: for them it is not new, and they would say that new is what comes back."""
+        met = replace(nodes, graph=stage.whole).read(self.task_.relation)
+        return met.keep(~met.among(nodes.read(self.task_.relation)))
+
     def _earlier(self, number: int) -> tuple[_Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
-        then, queries = earlier(self.graph_, self.task_, number, self.days)
-        if self.cold:
-            then = unsold(then, self.task_, self.cold, self.seed + number)
-            queries = queries.on(then)
+        whole, queries = earlier(self.graph_, self.task_, number, self.days)
+        then = unsold(whole, self.task_, self.cold, self.seed + number) if self.cold else whole
         log.info("lambdarank learns from %d more queries, %d x %g days ago", len(queries.nodes), number, self.days)
-        return self._stage_on(then, blind=True), queries
+        return self._stage_on(then, whole, blind=True), queries.on(then)
 
     def _without(self, queries: Queries) -> tuple[_Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
         then = unsold(self.graph_, self.task_, self.cold, self.seed)
         queries = queries.on(then)
-        return self._stage_on(then), queries, self._encode(queries.nodes)
+        return self._stage_on(then, self.graph_), queries, self._encode(queries.nodes)
 
     def _train(self, examples: Sequence[Rows], names: Sequence[str]) -> Trees:
         settings = {
@@ -246,14 +253,14 @@ class Lambdarank(Around):
             self._windows = self.graph_, names, found
         return list(self._windows[2])
 
-    def _stage_on(self, graph: Graph, blind: bool = False) -> _Stage:
+    def _stage_on(self, graph: Graph, whole: Graph, blind: bool = False) -> _Stage:
         """Channels and features built again on another graph; blind: those that look at vectors stay silent."""
         channels: dict[str, Retrieval | None] = {}
         for name, channel in self.channels.items():
             channels[name] = None if blind and getattr(channel, "looks_at_vectors", True) else copy.copy(channel)
             if channels[name] is not None:
                 channels[name].build(graph, self.task_, candidates(graph, self.task_), self._encode)
-        return _Stage(channels, Features(graph, self.task_))
+        return _Stage(channels, Features(graph, self.task_), whole)
 
     def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
         """(n,) which queries have no history."""

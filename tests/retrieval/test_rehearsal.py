@@ -52,3 +52,26 @@ def test_a_candidate_that_nobody_chose_yet_is_placed_by_what_it_says(board):
         places[cold] = np.argmax(part.search(asked, encode(asked), 20).rows == 4, axis=1).mean()
     assert places[0.3] <= 9
     assert places[0.0] > places[0.3] + 2
+
+
+def test_what_a_query_had_met_is_no_example_of_something_new(board):
+    """With repeats: the past of some items is taken; users who had bought one must not teach that an unsold item comes back."""
+    task = board.task._replace(repeats=True)
+    part = Lambdarank(channels={"alike": Cooccurrence(), "semantic": Exact(device="cpu")}, pool=20, trees=2, smallest=1, threads=1, cold=0.3)
+    part.build(board.graph, task, candidates(board.graph, task), board.encode)
+    stage, queries, vectors = part._without(board.queries())
+    taken = np.flatnonzero(stage.features.graph.degree(task.relation, np.arange(20), inverse=True) == 0)
+    pool = part._pool(stage, queries.nodes, vectors, 20, None, None)[0]
+    assert np.isin(pool.rows, taken).any()
+    rows, names = part._learn_from(stage, queries, vectors)
+    events = rows.x[:, list(names).index("events")]
+    owner = np.repeat(np.arange(len(rows.counts)), rows.counts)
+    right = np.isin(board.lacks, taken)
+    assert (events == 0).sum() <= 40 * len(taken)
+    for user in np.flatnonzero(right):
+        assert rows.y[(owner == user) & (events == 0)].sum() == 1
+    lost = part._lost(stage, queries.nodes)
+    assert set(lost.rows.tolist()) <= set(taken.tolist()) and len(lost.rows)
+    kept = np.bincount(owner, events == 0, minlength=40)
+    everything = np.bincount(pool.owner, np.isin(pool.rows, taken), minlength=40)
+    np.testing.assert_array_equal(kept[rows.counts > 0], (everything - lost.counts)[rows.counts > 0])
