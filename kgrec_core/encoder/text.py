@@ -61,6 +61,8 @@ class Text(Encoder):
         self.max_length, self.query_prefix, self.candidate_prefix = max_length, query_prefix, candidate_prefix
         self.train_layers, self.dropout, self.cache = train_layers, dropout, cache
         self.table_: tuple[dict[str, int], torch.Tensor] = ({}, torch.zeros(0, 0))
+        self.version_ = ""  # of the weights that the table and the memory were made with
+        self.memory_: dict[str, torch.Tensor] | None = None  # other texts met while fitting; a served run keeps none
 
     # --- the contract -----------------------------------------------------------------------------------------------
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
@@ -70,6 +72,7 @@ class Text(Encoder):
         self._assemble(load(self.source, self.max_length), read, [kind for kind in shown if "text" in graph.columns(kind)])
         if not any("text" in graph.columns(kind) for kind in kinds):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
+        self.memory_ = {}
         self.own_.requires_grad_(any(read[kind] and "text" in graph.columns(kind) for kind in kinds))
         for kind in kinds:
             if "text" in graph.columns(kind):
@@ -92,6 +95,10 @@ class Text(Encoder):
 
     @torch.no_grad()
     def refresh(self, graph: Graph, only_new: bool = False) -> None:
+        if not only_new:  # the graph may have changed, or the weights
+            before, self.version_ = self.version_, fingerprint(self.tower_.model)
+            only_new = before == self.version_
+            self.memory_ = self.memory_ if only_new or self.memory_ is None else {}
         known, vectors = self.table_
         texts = [t for kind in self.shown_ for t in self._texts(graph, kind, None, "candidate") if t]
         texts = [t for t in dict.fromkeys(texts) if not (only_new and t in known)]
@@ -137,13 +144,13 @@ class Text(Encoder):
     # --- how ----------------------------------------------------------------------------------------------------------
     def _cached(self, texts: list[str]) -> torch.Tensor:
         """(n, dim) unit vectors without gradients; on disk only for weights as they were loaded, which come again."""
-        if fingerprint(self.tower_.model) != self.tower_.pristine:
-            return nn.functional.normalize(self.tower_(texts), dim=1)
+        if self.version_ != self.tower_.pristine:
+            return self._fresh(texts)
         cache = VectorCache(self.cache or default_folder(), self.tower_.pristine)
         vectors, known = cache.get(texts, self.dim)
         missing = [t for t, k in zip(texts, known, strict=True) if not k]
         if missing:
-            fresh = nn.functional.normalize(self.tower_(missing), dim=1).cpu().numpy()
+            fresh = self._fresh(missing).cpu().numpy()
             vectors[~known] = fresh
             cache.put(missing, fresh)
         return torch.from_numpy(vectors).to(self.tower_.device)
@@ -181,9 +188,19 @@ class Text(Encoder):
             found = np.flatnonzero(places >= 0)
             out[torch.from_numpy(found)] = self.table_[1].to(out.device)[torch.from_numpy(places[found])]
         if len(todo):
-            fresh = nn.functional.normalize(self.tower_([texts[i] for i in todo]), dim=1)
+            encode = self._remembered if frozen and self.memory_ is not None else self._fresh
+            fresh = encode([texts[i] for i in todo])
             out = out.index_copy(0, torch.from_numpy(todo).to(out.device), fresh)
         return out
+
+    def _remembered(self, texts: list[str]) -> torch.Tensor:
+        """(n, dim) without gradients; while fitting, a text is encoded once per weights, however many graphs it is asked on."""
+        new = [t for t in dict.fromkeys(texts) if t not in self.memory_]
+        self.memory_.update(zip(new, self._cached(new).unbind(), strict=True))
+        return torch.stack([self.memory_[t] for t in texts])
+
+    def _fresh(self, texts: list[str]) -> torch.Tensor:
+        return nn.functional.normalize(self.tower_(texts), dim=1)
 
     def _met(self, nodes: Nodes, relations: list[Relation]) -> Ragged:
         """The latest `last` ends over all relations, oldest first; `edges` numbers the relation each comes through."""

@@ -29,7 +29,7 @@ def features(hits: Hits) -> NDArray[np.float64]:
     n, k = hits.rows.shape
     top = hits.scores[:, 0].astype(np.float64) if k else np.full(n, -np.inf)
     second = hits.scores[:, 1] if k > 1 else np.full(n, -np.inf)
-    found = [top, np.where(np.isfinite(second), top - second, np.abs(top))]
+    found = [top, np.subtract(top, second, out=np.abs(top), where=np.isfinite(second))]
     for name in sorted(hits.columns):
         column = np.nan_to_num(hits.columns[name].astype(np.float64), nan=0.0, neginf=0.0, posinf=0.0)
         others = column[:, 1:].max(1, initial=0.0)

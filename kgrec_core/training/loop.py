@@ -45,7 +45,7 @@ def finetune(
     examples = {
         t.name: Examples(train.graph, t, tasks, train.queries[t.name], options, not heads[t.name].encodes_candidates) for t in tasks
     }
-    examples = {name: e for name, e in examples.items() if len(e)}
+    examples = {name: e for name, e in examples.items() if len(e) and options.weights.get(name, 1.0) > 0}
     warming = {f"alike: {name}": Alike(e) for name, e in examples.items() if e.every} if options.contrastive else {}
     cold = math.ceil(options.contrastive * _epoch(warming))
     total = cold + _total(examples, options)

@@ -19,7 +19,7 @@ class Train:
         contrastive learning, Khosla et al. 2020; few-shot: SetFit, Tunstall et al. 2022); class vectors then start from their means.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; head_lr: of the heads' own weights; warmup: share of the updates; schedule after it; clip: gradient norm.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
-    metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others.
+    metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
     precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
     """
 

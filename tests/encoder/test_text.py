@@ -243,7 +243,6 @@ def test_only_the_last_layers_learn(layers, learning):
     model = encoder.tower_.model[0].auto_model
     assert [all(p.requires_grad for p in layer.parameters()) for layer in model.encoder.layer] == [n >= 6 - learning for n in range(6)]
     assert all(p.requires_grad == (layers is None) for p in model.embeddings.parameters())
-    assert encoder.own_.requires_grad
 
 
 def test_without_any_text_it_says_what_to_name():
