@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,13 +23,16 @@ class Live:
     def __init__(self, run: Path, data: str) -> None:
         self.file, self.data = run.with_name(f"{run.name}.live.sqlite"), data
 
-    def append(self, delta: Graph) -> int:
-        """Make a delta durable; returns its number."""
+    def append(self, delta: Graph, undoes: int | None = None) -> int:
+        """Make a delta durable; returns its number. undoes: the number of the delta that it takes back."""
         relations = list(delta.relations)
         index = {
             "entities": list(delta.entities),
             "relations": [list(r) for r in relations],
             "timeless": [r in delta.timeless for r in relations],
+            "sizes": [len(t) for t in delta.entities.values()],
+            "time": int(time.time() * 1e6),
+            "undoes": undoes,
         }
         tables = [ipc(t.rechunk()) for t in (*delta.entities.values(), *delta.relations.values())]
         try:
@@ -50,17 +54,47 @@ class Live:
 
     def after(self, number: int) -> Iterator[tuple[int, Graph]]:
         """Deltas later than `number`, oldest first."""
+        yield from self.between(number, 2**62)
+
+    def between(self, after: int, before: int) -> Iterator[tuple[int, Graph]]:
+        """Deltas with after < number < before, oldest first."""
         if not self.file.exists():
             return
         with closing(self._open()) as db:
-            for found, head in db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (number,)).fetchall():
+            found = db.execute("SELECT number, head FROM delta WHERE number > ? AND number < ? ORDER BY number", (after, before)).fetchall()
+            for number, head in found:
                 index = json.loads(head)
-                parts = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (found,)).fetchall()
+                parts = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (number,)).fetchall()
                 frames = [pl.read_ipc(body) for (body,) in parts]
                 kinds = dict(zip(index["entities"], frames, strict=False))
                 relations = {Relation(*r): f for r, f in zip(index["relations"], frames[len(kinds) :], strict=True)}
                 timeless = frozenset(r for r, t in zip(relations, index["timeless"], strict=True) if t)
-                yield found, Graph(kinds, relations, timeless)
+                yield number, Graph(kinds, relations, timeless)
+
+    def log(self) -> list[dict[str, Any]]:
+        """number, time (us UTC), entities by kind and what it undoes, of every delta, oldest first."""
+        if not self.file.exists():
+            return []
+        with closing(self._open()) as db:
+            heads = [(number, json.loads(head)) for number, head in db.execute("SELECT number, head FROM delta ORDER BY number")]
+        return [
+            {
+                "number": n,
+                "time": h.get("time"),
+                "entities": dict(zip(h["entities"], h.get("sizes", []), strict=False)),
+                "undoes": h.get("undoes"),
+            }
+            for n, h in heads
+        ]
+
+    def undoable(self) -> tuple[int, Graph | None]:
+        """The last delta that neither takes another back nor was taken back."""
+        log = self.log()
+        gone = {entry["undoes"] for entry in log} - {None}
+        left = [e["number"] for e in log if e["undoes"] is None and e["number"] not in gone]
+        if not left:
+            return 0, None
+        return next(self.between(left[-1] - 1, left[-1] + 1))
 
     def calibrate(self, task: str, state: dict[str, Any]) -> None:
         """Keep a calibration that was learned again; it replaces the published one."""

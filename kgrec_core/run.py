@@ -195,10 +195,13 @@ class Run:
         return [_answers(snapshot.graph, of, r, s, {}) for r, s in zip(found, best, strict=True)]
 
     # --- editing ----------------------------------------------------------------------------------------------------
-    def add(self, delta: Graph) -> None:
-        """Add or change entities and edges: durable when it returns, visible to every process, nothing is trained again."""
+    def add(self, delta: Graph, undoes: int | None = None) -> None:
+        """Add or change entities and edges: durable when it returns, visible to every process, nothing is trained again.
+
+        undoes: the number of the edit that this one takes back.
+        """
         self._snapshot.graph.join(delta)  # refuses what does not fit before anything is written
-        self._live.append(delta)
+        self._live.append(delta, undoes)
         self._catch_up()
 
     def remove(self, kind: str, ids: Sequence[str]) -> None:
@@ -206,6 +209,25 @@ class Run:
         known(self.graph, kind, ids)
         now = int(time.time() * 1e6)
         self.add(Graph({kind: pl.DataFrame({"id": list(ids), "until": [now] * len(ids)}, schema={"id": pl.String, "until": pl.Int64})}))
+
+    def undo(self) -> int:
+        """Take the last edit back, by another edit, so that history is kept; returns the number of the edit that is undone.
+
+        Changed entities get their earlier columns again, new ones are no longer found; edges that came with it stay. Undone again, the
+        edit before it is taken back. Raises KgrecError where there is no edit left.
+        """
+        number, delta = self._live.undoable()
+        if delta is None:
+            raise KgrecError(f"{self.folder} has no edit to undo")
+        graph = run_folder.load_graph(self.folder / "knowledge")
+        for _, earlier in self._live.between(0, number):
+            graph = graph.join(earlier)
+        self.add(_inverse(delta, graph), undoes=number)
+        return number
+
+    def edits(self) -> list[dict[str, Any]]:
+        """Every edit since the run was published, oldest first: number, time, entities by kind, and which edit it took back."""
+        return self._live.log()
 
     def _catch_up(self) -> Snapshot:
         """The latest snapshot, with every edit that is committed, this process's and others'."""
@@ -258,6 +280,19 @@ class Run:
 def _check_k(k: int) -> None:
     if k < 1:
         raise KgrecError(f"k = {k} must be at least 1")
+
+
+def _inverse(delta: Graph, before: Graph) -> Graph:
+    """What gives the delta's entities their columns of before again; those that were not there end now."""
+    kinds, now = {}, int(time.time() * 1e6)
+    for kind, table in delta.entities.items():
+        rows = before.rows(kind, table["id"].to_list()) if kind in before.entities else np.full(len(table), -1)
+        new = table.filter(pl.Series(rows < 0)).select("id", until=pl.lit(now, pl.Int64))
+        old = before.gather(kind, rows[rows >= 0]) if (rows >= 0).any() else None
+        if old is not None and "until" not in old.columns:
+            old = old.with_columns(until=pl.lit(None, pl.Int64))
+        kinds[kind] = new if old is None else pl.concat([old, new], how="diagonal") if len(new) else old
+    return Graph(kinds)
 
 
 def _by_query(columns: Mapping[str, NDArray], n: int) -> list[dict[str, NDArray]]:

@@ -236,3 +236,23 @@ def test_rows_the_run_knows_are_not_scored(run, shop, tmp_path):
     (tmp_path / "wrong.csv").write_text("customer,skuu,date\nruser0,r1,2024-04-01\n")
     with pytest.raises(KgrecError, match="did you mean 'skuu'"):
         evaluate_file(run, tmp_path / "wrong.csv")
+
+
+def test_the_last_edit_is_taken_back_and_history_is_kept(copy):
+    run = open_run(copy)
+    known = run.graph.entities["item"]["id"][0]
+    text = run.graph.gather("item", run.graph.rows("item", [known]))["text"][0]
+    run.add(item(known, text="a green ladder"))
+    run.add(item("brand new", text="a red chair that folds"))
+    assert "brand new" in ids(run.answer([{"text": "a red chair that folds"}], k=30))[0]
+    assert run.undo() == 2
+    assert "brand new" not in ids(run.answer([{"text": "a red chair that folds"}], k=30))[0]
+    assert run.graph.gather("item", run.graph.rows("item", [known]))["text"][0] == "a green ladder"
+    assert run.undo() == 1
+    again = open_run(copy)
+    assert again.graph.gather("item", again.graph.rows("item", [known]))["text"][0] == text
+    assert [(e["number"], e["undoes"]) for e in again.edits()] == [(1, None), (2, None), (3, 2), (4, 1)]
+    with pytest.raises(KgrecError, match="no edit to undo"):
+        again.undo()
+    assert again.add(item("brand new", text="a red chair that folds", until=None)) is None
+    assert "brand new" in ids(again.answer([{"text": "a red chair that folds"}], k=30))[0]

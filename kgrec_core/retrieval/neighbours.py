@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Nodes
+from kgrec_core.graph import Graph, Nodes
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
@@ -43,6 +43,35 @@ class Neighbours(Blockwise):
             self.index_ = _unit(encode(Nodes(self.graph_, self.task_.relation.source, self.sources_, "query")))
         else:
             self.index_ = unit_rows((self.followed_ @ sp.diags(self.rarity_)).tocsr())
+
+    def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
+        """Also follows the edges that came since: a source that is new, or known with what it leads to now."""
+        other = super().extended(graph, new, encode)
+        relation = self.task_.relation
+        came = graph.relations[relation][len(self.graph_.relations[relation]) :].drop_nulls(["source", "target"])
+        fresh = came["source"].unique().sort().to_numpy().astype(np.int64)
+        if not len(fresh):
+            return other
+        width, whole = graph.size(relation.target), graph.adjacent(relation, fresh)
+        edges = sp.csr_matrix((np.ones(len(whole.rows), np.float32), whole.rows, whole.indptr), shape=(len(fresh), width))
+        edges.sum_duplicates()
+        edges.data[:] = 1
+        kept = ~np.isin(self.sources_, fresh)
+        known = self.followed_[np.flatnonzero(kept)]
+        known.resize(known.shape[0], width)
+        if self.by == "vectors":
+            mine = _unit(encode(Nodes(graph, relation.source, fresh, "query")))
+            index = np.concatenate([self.index_[kept], mine])
+        else:
+            other.rarity_ = np.concatenate([self.rarity_, np.full(width - len(self.rarity_), self.rarity_.max(initial=1), np.float32)])
+            base = self.index_[np.flatnonzero(kept)]
+            base.resize(base.shape[0], width)
+            index = sp.vstack([base, unit_rows((edges @ sp.diags(other.rarity_)).tocsr())]).tocsr()
+        sources = np.concatenate([self.sources_[kept], fresh])
+        order = np.argsort(sources)
+        other.sources_, other.index_ = sources[order], index[order]
+        other.followed_ = sp.vstack([known, edges]).tocsr()[order]
+        return other
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         if self.by == "vectors":

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.retrieval import profile
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.ease import Ease
 from kgrec_core.retrieval.neighbours import Neighbours
@@ -275,3 +277,36 @@ def test_without_queries_or_edges_nothing_is_found(board):
         nodes = replace(board.nodes, graph=empty)
         assert (channel.search(nodes, board.encode(nodes), 3).rows == -1).all(), name
         assert channel.search(nodes.take(slice(0)), board.encode(nodes)[:0], 3).rows.shape == (0, 3), name
+
+
+@pytest.mark.parametrize("by", ["vectors", "history"])
+def test_neighbours_follow_what_came_later_as_if_built_anew(board, by):
+    """A new item, a new user who took it and an old one, and an old user who took the new item too."""
+    task, relation = board.task, board.task.relation
+    delta = Graph(
+        {"user": pl.DataFrame({"id": ["u new", "u0"]}), "item": pl.DataFrame({"id": ["i new", "i2"]})},
+        {
+            relation: pl.DataFrame(
+                {"source": [0, 0, 1], "target": [0, 1, 0], "time": [board.now - 1] * 3},
+                schema_overrides={"source": pl.UInt32, "target": pl.UInt32},
+            )
+        },
+    )
+    later = board.graph.join(delta)
+
+    def encode(nodes):
+        return board.encode(nodes)
+
+    first, anew = Neighbours(by=by, neighbours=6), Neighbours(by=by, neighbours=6)
+    first.build(board.graph, task, candidates(board.graph, task), encode)
+    extended = first.extended(later, Nodes(later, "item", later.rows("item", ["i new", "i2"]), "candidate"), encode)
+    anew.build(later, task, candidates(later, task), encode)
+    if by == "history":  # how rare a target is stays as it was counted
+        anew.rarity_ = extended.rarity_
+        met = profile.matrix(later, relation, anew.now_)
+        anew.index_ = profile.unit_rows((met[anew.sources_] @ sp.diags(anew.rarity_)).tocsr())
+    nodes = replace(board.nodes, graph=later)
+    mine, other = (part.search(nodes, encode(nodes), 21) for part in (extended, anew))
+    np.testing.assert_allclose(np.sort(mine.scores), np.sort(other.scores), rtol=1e-5)
+    assert (mine.rows == later.rows("item", ["i new"])[0]).any()
+    assert not (first.search(board.nodes, encode(board.nodes), 21).rows == 20).any()

@@ -57,7 +57,9 @@ def test_a_candidate_that_nobody_chose_yet_is_placed_by_what_it_says(board):
 def test_what_a_query_had_met_is_no_example_of_something_new(board):
     """With repeats: the past of some items is taken; users who had bought one must not teach that an unsold item comes back."""
     task = board.task._replace(repeats=True)
-    part = Lambdarank(channels={"alike": Cooccurrence(), "semantic": Exact(device="cpu")}, pool=20, trees=2, smallest=1, threads=1, cold=0.3)
+    part = Lambdarank(
+        channels={"alike": Cooccurrence(), "semantic": Exact(device="cpu")}, pool=20, trees=2, smallest=1, threads=1, cold=0.3
+    )
     part.build(board.graph, task, candidates(board.graph, task), board.encode)
     stage, queries, vectors = part._without(board.queries())
     taken = np.flatnonzero(stage.features.graph.degree(task.relation, np.arange(20), inverse=True) == 0)
