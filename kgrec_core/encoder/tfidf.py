@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kgrec_core import words
@@ -24,8 +25,8 @@ from kgrec_core.interfaces import Encoder
 class Tfidf(Encoder):
     """TF-IDF of the words, turned to a few hundred dimensions (latent semantic analysis, Deerwester et al. 1990).
 
-    A candidate is its text; a query its own text, else the mean of its earlier targets; of length one (zero where there is nothing
-    to read). Words are those of the target kinds' texts; what comes later is read by the same words. No gradients.
+    A candidate is its text; a query its own text and the mean of its earlier targets, of length one together (zero where there is
+    nothing to read). Words are those of the target kinds' texts; what comes later is read by the same words. No gradients.
 
     width: dimensions. decay: weight of each step back in a history. last: how many earlier targets are read.
     tokenizer: how a text becomes words, as in `lexical`.
@@ -86,7 +87,7 @@ class Tfidf(Encoder):
             kept, state = json.loads((folder / "words.json").read_text()), load_file(folder / "tfidf.safetensors")
             read = {kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}
             self._assemble(kept["kinds"], kept["cut"], kept["words"], state["axes"], state["idf"], read)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise KgrecError(f"{folder} is no saved tfidf encoder or is damaged ({error}); fit again or restore the folder") from error
 
     def _assemble(
@@ -105,9 +106,9 @@ class Tfidf(Encoder):
             return torch.zeros(len(rows), self.dim)
         different, place = np.unique(rows, return_inverse=True)
         texts = graph.gather(kind, different, "text")["text"].fill_null("").to_list()
-        fresh = [t for t in texts if t not in self.table_]
-        table = {**self.table_, **dict(zip(fresh, self._counted(fresh), strict=True))} if fresh else self.table_
-        found = np.stack([table[t] for t in texts]) if texts else np.zeros((0, self.dim), np.float32)
+        new = [t for t in texts if t not in self.table_]
+        fresh = dict(zip(new, self._counted(new), strict=True))
+        found = np.stack([fresh[t] if t in fresh else self.table_[t] for t in texts]) if texts else np.zeros((0, self.dim), np.float32)
         return torch.from_numpy(found)[torch.from_numpy(place)]
 
     def _counted(self, texts: list[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> s
     lines = [
         "# A kgrec run",
         "",
-        "Opened with `kgrec_core.open_run(folder)`; the text tower in `encoder/` loads with `SentenceTransformer`.",
+        "Opened with `kgrec_core.open_run(folder)`; the text tower in `encoder/` (or a folder in it) loads with `SentenceTransformer`.",
         "",
     ]
     lines += ["| part | use |", "|---|---|", f"| data | {recipe['data'].get('use')} |", f"| encoder | {recipe['encoder'].get('use')} |"]
