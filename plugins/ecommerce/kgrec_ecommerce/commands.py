@@ -59,6 +59,7 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
 @click.option("--history", metavar="ID,ID", help="Products chosen so far, oldest first; after those of --user.")
 @click.option("--text", metavar="WORDS", help="What is looked for, in words.")
 @click.option("--exclude", metavar="ID,ID", help="Products left out.")
+@click.option("--new", is_flag=True, help="Only products that nobody has bought yet.")
 def recommend(
     folder: Path,
     allow: tuple[str, ...],
@@ -69,12 +70,13 @@ def recommend(
     history: str | None,
     text: str | None,
     exclude: str | None,
+    new: bool,
 ) -> None:
     """Recommend products for a customer, a history, words, or any of these together."""
     from kgrec_core.run import open_run
     from kgrec_ecommerce import shop
 
-    _show(shop.recommend(open_run(folder, allow), user, _listed(history), text, k, where, _listed(exclude)), as_json)
+    _show(shop.recommend(open_run(folder, allow), user, _listed(history), text, k, where, _listed(exclude), new), as_json)
 
 
 @click.command(epilog="Example: kgrec ecommerce similar 22423 -k 5")

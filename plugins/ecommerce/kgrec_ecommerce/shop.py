@@ -30,17 +30,29 @@ def recommend(
     k: int = 10,
     where: str | None = None,
     exclude: Sequence[str] = (),
+    new: bool = False,
 ) -> list[Answer]:
     """The k best products for a known customer, for what a visitor chose so far, for words, or any of these together.
 
     history: product ids, oldest first; they come after what is known of `user`. where: an SQL condition on the products' columns,
-    e.g. "price < 5". exclude: product ids left out. Raises KgrecError for unknown ids, a bad condition, k < 1 or nothing to go by.
+    e.g. "price < 5". exclude: product ids left out. new: only products that nobody has bought yet; among all others they come late,
+    since what a shopper knows is more probable. Raises KgrecError for unknown ids, a bad condition, k < 1 or nothing to go by.
     """
     query: dict[str, Any] = {"id": user, "history": list(history), "text": text}
     query = {key: value for key, value in query.items() if value}
     if not query:
         raise KgrecError("recommend needs something to go by: a customer (--user), products chosen so far (--history) or words (--text)")
-    return run.answer([query], k=k, where=where, exclude=exclude)[0]
+    return run.answer([query], k=k, where=where, exclude=[*exclude, *(_sold(run) if new else ())])[0]
+
+
+def _sold(run: Run) -> list[str]:
+    import numpy as np
+
+    graph, relation = run.graph, run.tasks[0].relation
+    sold = graph.degree(relation, np.arange(graph.size(relation.target)), inverse=True) > 0
+    if not (graph.alive(relation.target) & ~sold).any():
+        raise KgrecError("recommend: every product has been bought by somebody; leave --new out, or add products with add-items")
+    return graph.gather(relation.target, np.flatnonzero(sold), "id")["id"].to_list()
 
 
 def similar(run: Run, item: str, k: int = 10, where: str | None = None) -> list[Answer]:

@@ -99,6 +99,10 @@ def test_added_items_are_recommendable_at_once(shop):
     assert json.loads(shop.ask("recommend", "--user", shop.user, "--where", "price < 0.12", "--json").out)[0]["id"] == "NEW1"
     assert [a.id for a in kgrec_ecommerce.recommend(run, user=shop.user, where="price < 0.12")] == ["NEW1"]
     assert [a.attributes["price"] for a in kgrec_ecommerce.recommend(run, user=shop.user, where="price > 99")] == [99.5]
+    fresh = json.loads(shop.ask("recommend", "--user", shop.user, "--new", "-k", "300", "--json").out)
+    assert "NEW1" in {row["id"] for row in fresh}
+    sold = run.graph.degree(run.tasks[0].relation, run.graph.rows("item", [row["id"] for row in fresh]), inverse=True)
+    assert not sold.any()
     near = kgrec_ecommerce.similar(run, "NEW1", k=3)
     assert any("JUMBO" in (a.text or "") for a in near), near
     words = run.graph.entities["keyword"]["id"].to_list()
