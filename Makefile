@@ -10,8 +10,8 @@ export TOKENIZERS_PARALLELISM ?= false
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(BIN)/python pyproject.toml plugins/ecommerce/pyproject.toml plugins/support/pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,test]" -e ./plugins/ecommerce -e ./plugins/support
+$(VENV)/installed: $(BIN)/python pyproject.toml plugins/ecommerce/pyproject.toml plugins/support/pyproject.toml plugins/finance/pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,test]" -e ./plugins/ecommerce -e ./plugins/support -e "./plugins/finance[rss]"
 	touch $@
 
 install: $(VENV)/installed
