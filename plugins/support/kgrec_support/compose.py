@@ -125,6 +125,8 @@ def compose(
             return extracted._replace(reason=f"it cites entry {max(numbers)} of {len(entries)}: {sentence[:80]}")
         cited = [entries[n - 1] for n in numbers] or entries
         passed, id, share = supported(sentence, cited, threshold=threshold, encode=encode, similarity=similarity)
+        if fill(sentence, {}).missing:
+            return extracted._replace(reason=f"it has an open slot: {sentence[:80]}")
         if not passed or id is None:
             return extracted._replace(reason=f"no cited entry says so (best {share:.0%} of its words): {sentence[:80]}")
         found.append((sentence, id))

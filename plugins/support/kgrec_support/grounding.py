@@ -60,7 +60,7 @@ class Cited(Protocol):
     def text(self) -> str | None: ...
 
 
-class _Facts(NamedTuple):
+class Facts(NamedTuple):
     """Of a stretch of text. words: stem -> whether it stands negated (both where it stands twice); spelled: every token, case-folded;
     exact: numbers, addresses, names and turning words, of which each must be found; after: number -> the next content words, wherever it
     stands; conditions: the words that bind what is said to a case."""
@@ -98,7 +98,7 @@ def supported(
     pairs of neighbours in Chinese); what is negated in one must be so in the other, and no "if", "once", "only" of it may be lost. encode: then also a cosine with that stretch of
     at least `similarity`. A sentence without a content word says nothing that could be supported.
     """
-    said = _facts(sentence)
+    said = facts(sentence)
     best: tuple[bool, str | None, float] = (False, None, 0.0)
     if not said.words and not said.exact:
         return best
@@ -106,7 +106,7 @@ def supported(
         parts = split(entry.text or "")
         pairs = [] if said.after else [f"{a} {b}" for a, b in pairwise(parts)]
         for stretch in [*parts, *pairs]:
-            share, sound = _compare(said, _facts(stretch))
+            share, sound = _compare(said, facts(stretch))
             passed = sound and share >= threshold
             if passed and encode is not None:
                 one, two = encode([sentence, stretch])
@@ -118,8 +118,8 @@ def supported(
 
 def content(text: str) -> list[str]:
     """Stems of the content words and the exact tokens, in order, each once."""
-    facts = _facts(text)
-    return list(dict.fromkeys([*facts.words, *(t for t in facts.exact if stem(t) not in facts.words)]))
+    said = facts(text)
+    return list(dict.fromkeys([*said.words, *(t for t in said.exact if stem(t) not in said.words)]))
 
 
 def stem(word: str) -> str:
@@ -133,7 +133,7 @@ def stem(word: str) -> str:
     return f"{word[:-1]}i" if len(word) > 2 and word[-1] == "y" else word
 
 
-def _compare(said: _Facts, known: _Facts) -> tuple[float, bool]:
+def _compare(said: Facts, known: Facts) -> tuple[float, bool]:
     """The share of words found, and whether all that must be exact is."""
     found = [word for word in said.words if word in known.words]
     share = len(found) / len(said.words) if said.words else 1.0
@@ -153,7 +153,7 @@ def _agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 @lru_cache(4096)
-def _facts(text: str) -> _Facts:
+def facts(text: str) -> Facts:
     words: dict[str, set[bool]] = {}
     spelled, exact, counted = set(), set(), []
     since_negation, since_number, han, first = 99, 99, "", True
@@ -194,4 +194,4 @@ def _facts(text: str) -> _Facts:
     for number, *following in counted:
         after.setdefault(number, set()).add(tuple(following))
     conditions = (spelled & _CONDITIONS) | {word for word in _CONDITIONS_ZH if word in text}
-    return _Facts(words, frozenset(spelled), frozenset(exact), after, conditions)
+    return Facts(words, frozenset(spelled), frozenset(exact), after, conditions)
