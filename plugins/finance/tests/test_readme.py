@@ -1,0 +1,13 @@
+"""What the README shows runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def test_the_readme_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) > 5_000 and any(" WMT " in row and row.endswith("$WMT") for row in shown)
