@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Any, ClassVar, Self
 
+from kgrec_core.errors import KgrecError, choices
 from kgrec_finance.baseline import WATCHED, Mean, Volume, tail
 from kgrec_finance.windows import Window
-
-from kgrec_core.errors import KgrecError, choices
 
 
 @dataclass(kw_only=True)
