@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, identity, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
 from kgrec_support.faq import ANSWER, ASKED, entries
+from kgrec_support.feedback import examples, read
 
 log = logging.getLogger("kgrec")
 
@@ -40,6 +42,7 @@ class Support:
     columns: our column -> the file's, where its name is not a common one: question = "Frage", or for one file only
         dialogues_text = "Nachricht".
     roles: a word of the role column -> "user", "agent" or "none" (left out), where it is not a common one.
+    feedback: JSON lines of thumbs and corrections, see `kgrec_support.feedback`: what was right is learned, in the training part.
     locale: only rows of this locale, and those without one.
     mask: replace personal data in dialogues by placeholders such as <PHONE>; what was found is logged.
     context: turns before the user's last that become part of a question, at most.
@@ -59,6 +62,7 @@ class Support:
         faq: Path | None = None,
         intents: Path | None = None,
         dialogues: Path | None = None,
+        feedback: Path | None = None,
         columns: Mapping[str, str] | None = None,
         roles: Mapping[str, str] | None = None,
         locale: str | None = None,
@@ -70,13 +74,25 @@ class Support:
         time_zone: str | None = None,
         time_format: str | None = None,
     ) -> None:
-        self.faq, self.intents, self.dialogues = faq, intents, dialogues
+        self.faq, self.intents, self.dialogues, self.feedback = faq, intents, dialogues, feedback
         self.columns, self.roles, self.locale, self.mask, self.context = columns or {}, roles or {}, locale, mask, context
         self.duplicates, self.mentions, self.empty, self.time_zone, self.time_format = duplicates, mentions, empty, time_zone, time_format
 
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, column and remedy."""
-        return assemble(self._source(), self.duplicates, self.mentions)
+        dataset = assemble(self._source(), self.duplicates, self.mentions)
+        if self.feedback is None:
+            return dataset
+        if not self.feedback.is_file():
+            raise KgrecError(f"data.feedback: there is no file {self.feedback}; correct it or leave it out")
+        if ANSWERED_BY not in dataset.graph.relations:
+            raise KgrecError("data.feedback speaks of answers, and there are none; set data.faq or data.dialogues too")
+        learned = examples(read(self.feedback).records, dataset.graph)
+        log.info("%s: %s lead to an answer, %s left out", self.feedback, *map(len, (learned.delta.entities["question"], learned.skipped)))
+        new = learned.delta.entities["question"].with_columns(group="id", split=pl.lit("train"))
+        kept = new if "split" in dataset.graph.columns("question") else new.drop("split")
+        graph = dataset.graph.join(replace(learned.delta, entities={**learned.delta.entities, "question": kept}))
+        return dataset._replace(graph=graph)
 
     def labelled(self, relation: str, file: Path) -> pl.DataFrame:
         """The questions of another file: ids `source` and `target` (null = none), and their `text`.

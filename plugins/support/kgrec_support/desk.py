@@ -1,0 +1,205 @@
+"""What a support desk asks of a run: one question in, one reply out, with the reason for it. The command `ask` parses and calls this.
+
+reply = ask(run, "my card has not arrived", budget=0.03)
+reply.outcome, reply.text, reply.reason
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kgrec_core.asked import with_queries
+from kgrec_core.errors import KgrecError
+from kgrec_core.evaluation.calibration import Calibration
+from kgrec_core.graph import Nodes, Task
+from kgrec_core.run import Answer, Run
+from kgrec_support.columns import identity
+from kgrec_support.compose import Composed, Generate, compose
+from kgrec_support.decide import Outcome, Thresholds, decide
+from kgrec_support.dialogues import BETWEEN, CONTEXT
+from kgrec_support.grounding import Encode
+from kgrec_support.plain import plain
+from kgrec_support.slots import READ, fill, linked, recognise
+from kgrec_support.slots import values as known_values
+
+LONGEST = 2_000  # characters of a question that are searched with
+ALIKE = 0.8  # without a calibration: cosine with a question of the entry from which on it is the answer
+VARIANTS = 50  # questions of an entry that are compared then, the latest
+
+
+class Intent(NamedTuple):
+    """The most probable intent; probability: None where the run has no calibration of it."""
+
+    id: str
+    probability: float | None
+
+
+class Reply(NamedTuple):
+    """outcome: "answer", "clarify", "hand over" or "refuse"; text: for the customer; reason: for the operator.
+
+    answers: the entry cited, or the alternatives shown; probability: that the first one found is right, None without a calibration.
+    missing: slots that `text` asks for; values: what filled the others. intent: where the run knows intents. found: everything that
+    was considered, best first. composed: what the entries say together, where it was asked for; no budget speaks for it.
+    """
+
+    outcome: Outcome
+    text: str
+    reason: str
+    answers: list[Answer]
+    probability: float | None
+    missing: list[str]
+    values: dict[str, str]
+    intent: Intent | None
+    found: list[Answer]
+    composed: Composed | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; of the entries id, text and score."""
+        entries = {name: [{"id": a.id, "text": a.text, "score": a.score} for a in getattr(self, name)] for name in ("answers", "found")}
+        beside = {"intent": self.intent and self.intent._asdict(), "composed": self.composed and self.composed._asdict()}
+        return {**self._asdict(), **entries, **beside}
+
+
+def ask(
+    run: Run,
+    question: str,
+    context: Sequence[str] = (),
+    budget: float = 0.03,
+    where: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    k: int = 10,
+) -> Reply:
+    """Answer a question, ask back, hand over or refuse.
+
+    context: the turns before it, oldest first, both sides'. budget: share of the answers that may be wrong. where: an SQL condition on
+    the entries, e.g. "locale = 'en'". values: what is known of the customer, for slots such as {order_id}. k: entries considered.
+    A question that is, word for word, one of a single entry's gets that entry: whoever wrote it there has decided.
+    Without a calibration (too few validation questions) no budget can be kept: then an entry answers where one of its own questions is
+    alike by ALIKE, all else is handed over, and the reason says so. Raises KgrecError for a bad budget or condition.
+    """
+    task = answering(run)
+    if not 0 < budget < 1:
+        raise KgrecError(f"budget = {budget} is no share of wrong answers; give one between 0 and 1, e.g. 0.03")
+    asked, turns = cut(question), [*context, question]
+    if not asked or decide([], 0.0, Thresholds(1.0), question=asked).outcome == "refuse":
+        return Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])
+    query = {"text": _with_context(asked, context)}
+    found, probability = run.judged([query], task.name, k, where)[0]
+    calibration = run.calibration(task.name)
+    if calibration is None:
+        alike = likeness(run, task, query["text"], found)
+        decision = decide(found, alike, Thresholds(ALIKE, clarify=2 * ALIKE), question=asked)
+        reason = f"No calibration, so no budget: {ALIKE} alike a question of the entry is asked, the best is {max(alike, default=0):.2f}."
+    else:
+        decision = decide(found, probability, _thresholds(_Same(calibration), budget), question=asked)
+        reason = decision.reason
+    outcome, text, _, answers, _ = decision
+    known = None if context else next((a for a in found if a.id in _word_for_word(run, task, asked)), None)
+    if known is not None and known.text:
+        outcome, answers, reason = "answer", [known], f"Word for word a question of entry {known.id}."
+    reply = Reply(outcome, text, reason, answers, probability, [], {}, _intent(run, task, query), found)
+    return filled(run, reply, answers[0], turns, values) if outcome == "answer" else reply
+
+
+def filled(run: Run, reply: Reply, answer: Answer, turns: Sequence[str], values: Mapping[str, Any] | None = None) -> Reply:
+    """The reply that gives this entry, its slots filled by entry, `values`, graph and turns; a missing one makes it a question back."""
+    said = {name: value for turn in turns for name, value in recognise(turn[:READ]).items()}
+    links = linked(run.graph, answering(run).relation.target, answer.id, " ".join(turns)[:READ])
+    have = known_values("", answer.attributes, {**said, **links, **(values or {})})
+    text, missing, asks = fill(answer.text or "", have)
+    if missing:
+        why = f"{reply.reason} Entry {answer.id} needs {', '.join(missing)}."
+        return reply._replace(outcome="clarify", text=asks, reason=why, answers=[answer], missing=missing, values=have)
+    return reply._replace(outcome="answer", text=text, answers=[answer], missing=[], values=have)
+
+
+def composed(run: Run, question: str, reply: Reply, generate: Generate | None = None, entries: int = 5) -> Reply:
+    """The reply with what the entries found say about the question: extracted, or by `generate`, every sentence supported by an entry.
+
+    Only where the reply is neither an answer nor refused. The outcome stays: the budget does not speak for composed sentences.
+    """
+    if reply.outcome in ("answer", "refuse") or reply.missing:
+        return reply
+    return reply._replace(composed=compose(cut(question), reply.found[:entries], generate, encode=encoding(run, answering(run))))
+
+
+def answering(run: Run) -> Task:
+    """The task that finds answers: `answer`, else the run's first (an intent is then the answer)."""
+    return next((task for task in run.tasks if task.name == "answer"), run.tasks[0])
+
+
+def cut(question: str) -> str:
+    """The question in plain text, at most LONGEST characters, cut at a word."""
+    text = plain(question.encode("utf-8", "replace").decode())
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition(" ")[0] or text[:LONGEST]
+
+
+def encoding(run: Run, task: Task) -> Encode:
+    """encode(texts) -> (n, d) rows of length one, as the run reads questions."""
+    graph, model, _ = run.chain(task)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        joined, rows = with_queries(graph, task, [{"text": text or " "} for text in texts])
+        vectors = model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    return encode
+
+
+def likeness(run: Run, task: Task, question: str, found: Sequence[Answer], first: int = 3) -> list[float]:
+    """Of each entry found, the highest cosine of its own questions with this one; 0 from the `first` ones on."""
+    graph, source, target = run.graph, task.relation.source, task.relation.target
+    mine = graph.adjacent(task.relation, graph.rows(target, [a.id for a in found[:first]]), inverse=True, last=VARIANTS)
+    texts = graph.gather(source, mine.rows, "text")["text"].to_list()
+    vectors = encoding(run, task)([question, *texts])
+    best = np.zeros(len(found))
+    np.maximum.at(best, mine.owner, vectors[1:] @ vectors[0])
+    return np.clip(best, 0, 1).tolist()
+
+
+def _word_for_word(run: Run, task: Task, question: str) -> list[str]:
+    """The id of the entry that this very question leads to; none where there are several."""
+    graph, source, target = run.graph, task.relation.source, task.relation.target
+    row = graph.rows(source, [identity("q", question)])
+    if row[0] < 0 or not graph.alive(source)[row[0]]:
+        return []
+    ends = np.unique(graph.adjacent(task.relation, row).rows)
+    ends = ends[graph.alive(target)[ends]]
+    return graph.gather(target, ends, "id")["id"].to_list() if len(ends) == 1 else []
+
+
+def _with_context(question: str, context: Iterable[str]) -> str:
+    """As `Support` joins a dialogue's turns."""
+    told = BETWEEN.join(filter(None, map(plain, context)))[-CONTEXT:].strip()
+    return f"{told}{BETWEEN}{question}".replace("\n", " ") if told else question
+
+
+def _intent(run: Run, task: Task, query: Mapping[str, str]) -> Intent | None:
+    if task.name == "intent" or all(other.name != "intent" for other in run.tasks):
+        return None
+    answers, probability = run.judged([query], "intent", 1)[0]
+    return Intent(answers[0].id, probability) if answers else None
+
+
+class _Same:
+    """A calibration as a key: equal to itself only."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.calibration is self.calibration
+
+    def __hash__(self) -> int:
+        return id(self.calibration)
+
+
+@lru_cache(64)
+def _thresholds(of: _Same, budget: float) -> Thresholds:
+    return Thresholds.of(of.calibration, budget)
