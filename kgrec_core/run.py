@@ -171,7 +171,7 @@ class Run:
             raise KgrecError(
                 f"task {of.name} of {self.folder} has no calibration: too few validation queries; widen split.validation and fit again"
             )
-        queries = confidence.asked_again(self.folder / "calibration" / f"{of.name}.parquet", snapshot.graph, of)
+        queries = confidence.asked_again(self.folder / "calibration" / f"{of.name}.parquet", snapshot.graph, of, self.tasks)
         hits = ranked.chain_hits(self._model, snapshot.retrievals[of.name], of, variants.whole(queries, of))
         found = confidence.calibrated(hits, queries.targets)
         if found is None:

@@ -129,7 +129,7 @@ def test_the_answers_of_the_adjust_queries_are_hidden_from_them(run):
     from kgrec_core.evaluation.confidence import asked_again
 
     task = run.task("intent")
-    queries = asked_again(run.folder / "calibration" / "intent.parquet", run.graph, task)
+    queries = asked_again(run.folder / "calibration" / "intent.parquet", run.graph, task, run.tasks)
     assert (run.graph.degree(task.relation, queries.nodes.rows) == queries.targets.counts).all() and 0 < queries.targets.counts.mean() < 1
     assert queries.nodes.read(task.relation).counts.sum() == 0
     assert queries.targets.counts.max() == 1 and len(np.unique(queries.nodes.rows)) == len(queries.nodes)

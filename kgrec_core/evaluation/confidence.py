@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.calibration import SMALLEST, Calibration, calibrate
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, histories
 from kgrec_core.interfaces import Hits
 
 log = logging.getLogger("kgrec")
@@ -77,13 +78,17 @@ def load_calibrations(folder: Path) -> dict[str, Calibration]:
         raise KgrecError(f"{folder}: a calibration cannot be read ({error}); fit again") from None
 
 
-def asked_again(file: Path, graph: Graph, task: Task) -> Queries:
-    """The queries that `save_calibration` kept, on another graph, which may know their answers: those are hidden from them."""
+def asked_again(file: Path, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:
+    """The queries that `save_calibration` kept, on another graph, which may know their answers: those are hidden from them.
+
+    Without times, so is all that other tasks say of them: a question's intent would tell its answer.
+    """
     table = pl.read_parquet(file)
     rows, counts = table["source"].to_numpy().astype(np.int64), table["targets"].list.len().to_numpy()
     targets = Ragged.of(
         np.repeat(np.arange(len(rows)), counts), table["targets"].explode().drop_nulls().to_numpy().astype(np.int64), len(rows)
     )
     before = None if table["before"].null_count() else table["before"].to_numpy()
-    hide = {task.relation: targets} if before is None else None
+    others = {r: graph.adjacent(r, rows) for r in histories(tasks, task.relation.source)}
+    hide = {**others, task.relation: targets} if before is None else None
     return Queries(Nodes(graph, task.relation.source, rows, "query", before=before, hide=hide), targets)

@@ -45,18 +45,19 @@ class Neighbours(Blockwise):
             self.index_ = unit_rows((self.followed_ @ sp.diags(self.rarity_)).tocsr())
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
-        """Also follows the edges that came since: a source that is new, or known with what it leads to now."""
+        """Also follows the edges that came since: a source that is new, or known with what it leads to now. One that has ended no more."""
         other = super().extended(graph, new, encode)
         relation = self.task_.relation
         came = graph.relations[relation][len(self.graph_.relations[relation]) :].drop_nulls(["source", "target"])
+        alive = graph.alive(relation.source)
         fresh = came["source"].unique().sort().to_numpy().astype(np.int64)
-        if not len(fresh):
+        fresh, kept = fresh[alive[fresh]], alive[self.sources_] & ~np.isin(self.sources_, fresh)
+        if not len(fresh) and kept.all():
             return other
         width, whole = graph.size(relation.target), graph.adjacent(relation, fresh)
         edges = sp.csr_matrix((np.ones(len(whole.rows), np.float32), whole.rows, whole.indptr), shape=(len(fresh), width))
         edges.sum_duplicates()
         edges.data[:] = 1
-        kept = ~np.isin(self.sources_, fresh)
         known = self.followed_[np.flatnonzero(kept)]
         known.resize(known.shape[0], width)
         if self.by == "vectors":
