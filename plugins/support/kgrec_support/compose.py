@@ -99,7 +99,7 @@ def compose(
     generate: Generate | None = None,
     *,
     sentences: int = 2,
-    threshold: float = 0.8,
+    threshold: float = 1.0,
     encode: Encode | None = None,
     similarity: float = 0.6,
 ) -> Composed:
@@ -107,6 +107,7 @@ def compose(
     nothing can be extracted or the generator writes NONE.
 
     generate: prompt -> text, see `generators`; where it fails with a KgrecError the extracted answer is given and says so.
+    Supported sentences of entries that the extracted answer does not cite are left out: true, but of something else.
     A citation [n] in the generated text binds the sentence to that entry; without one any of the entries may support it.
     threshold, encode, similarity: see `grounding.supported`.
     """
@@ -132,7 +133,9 @@ def compose(
         found.append((sentence, id))
     if not found:
         return extracted._replace(reason="the generator wrote nothing")
-    if not {id for _, id in extracted.sentences} & {id for _, id in found}:
+    about = {id for _, id in extracted.sentences}
+    found = [one for one in found if one[1] in about]
+    if not found:
         return extracted._replace(reason="it speaks of other entries than the question")
     return Composed(_joined(found), found, "generated")
 

@@ -24,8 +24,9 @@ DELIVERY = Entry(
 CANCEL = Entry(
     "cancel", "You cannot cancel a transfer once it is completed. Refunds by Blue Bank are unavailable abroad, see https://a.example/x."
 )
+SWALLOWED = Entry("swallowed", "If the machine is in a shop, ask the staff to return your card.")
 LOST = Entry("lost", "如果您的卡丢失，请立即在手机银行挂失。挂失后不可恢复，补卡需要5个工作日。")
-ENTRIES = [DELIVERY, CANCEL, LOST]
+ENTRIES = [DELIVERY, CANCEL, LOST, SWALLOWED]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ def test_what_an_entry_says_is_supported(sentence, id):
         "Refunds by Green Bank are unavailable abroad.",
         "Refunds by Blue Bank are unavailable abroad, see https://evil.example/x.",
         "Standard delivery always takes 3 to 5 working days within the country.",
+        "If the machine is in a shop, ask the merchant to return your card.",
         "Express and transfer are free of charge.",  # of two entries
         "挂失后可恢复。",
         "补卡需要3个工作日。",
@@ -151,13 +153,25 @@ def test_a_supported_answer_is_given_with_its_citations():
     assert [id for _, id in found.sentences] == ["delivery", "delivery"]
 
 
+def test_what_is_true_of_something_else_is_left_out():
+    found = compose(
+        QUESTION, ENTRIES, lambda _: "Standard delivery takes 3 to 5 working days. You cannot cancel a transfer once it is completed."
+    )
+    assert found.method == "generated" and found.sentences == [("Standard delivery takes 3 to 5 working days.", "delivery")]
+
+
+def test_a_share_of_the_words_may_be_enough_by_name():
+    sentence = "If the machine is in a shop, ask the merchant to return your card."
+    assert supported(sentence, ENTRIES, threshold=0.8) == (True, "swallowed", pytest.approx(5 / 6))
+
+
 @pytest.mark.parametrize(
     ("written", "why"),
     [
         ("Standard delivery takes 3 to 5 working days [1]. We deliver on Mondays [1].", "no cited entry"),
         ("Standard delivery takes 3 to 5 working days [2].", "no cited entry"),
-        ("Standard delivery takes 3 to 5 working days [4].", "cites entry 4 of 3"),
-        ("Standard delivery takes 3 to 5 working days [0].", "cites entry 0 of 3"),
+        ("Standard delivery takes 3 to 5 working days [5].", "cites entry 5 of 4"),
+        ("Standard delivery takes 3 to 5 working days [0].", "cites entry 0 of 4"),
         ("You cannot cancel a transfer once it is completed [2].", "other entries"),
         ("", "wrote nothing"),
     ],
