@@ -123,19 +123,17 @@ def calibrate(
     top = np.nanmax(levels)
     grid = np.linspace(0.0, top, 200)
     found = [opened(levels, h, gap) for h in grid]
-    # The peaks that the tail is fitted to: about three times what is asked for, 30 at least, as far as history has them.
-    wanted = max(30.0, 3 * rate * weeks)
+    # Where history has the stated number of episodes, their count decides and the tail only smooths it (real tails are no exact Pareto
+    # ones: fitted to three times as many peaks, 1.37 episodes a week were counted for a stated 1); the tail is needed beyond.
+    wanted = max(ENOUGH, rate * weeks)
     at = max((i for i, (starts, _) in enumerate(found) if len(starts) >= wanted), default=int(np.argmax([len(s) for s, _ in found])))
     base, (starts, peaks) = float(grid[at]), found[at]
-
-    def threshold_of(excess: NDArray[np.float64]) -> tuple[float, float]:
-        return fit_pareto(excess, 1.0)
 
     def rate_at(height: float, excess: NDArray[np.float64], fit: tuple[float, float]) -> float:
         return len(excess) / weeks * 10 ** -float(pareto(np.array(max(height - base, 0.0)), *fit))
 
     excess = peaks - base
-    fit = threshold_of(excess)
+    fit = fit_pareto(excess, 1.0)
     low, high = base, base + 1.0
     while rate_at(high, excess, fit) > rate:
         high += 1.0
@@ -150,7 +148,7 @@ def calibrate(
     rates = []
     for _ in range(RESAMPLES):
         drawn = np.concatenate([inside[b] for b in draw.integers(0, blocks, blocks)])
-        rates.append(rate_at(threshold, drawn, threshold_of(drawn)) if len(drawn) else 0.0)
+        rates.append(rate_at(threshold, drawn, fit_pareto(drawn, 1.0)) if len(drawn) else 0.0)
     least, most = np.quantile(rates, [0.025, 0.975])
     count = len(opened(levels, threshold, gap)[0])
     enough = weeks * rate >= ENOUGH
