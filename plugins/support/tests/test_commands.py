@@ -9,7 +9,6 @@ import sys
 import kgrec_support
 import pytest
 from click.testing import CliRunner
-from conftest import Bank
 from kgrec_support.__main__ import main
 from kgrec_support.assembly import ANSWERED_BY
 from kgrec_support.data import Support
@@ -45,20 +44,22 @@ def test_help_names_every_word_and_each_has_an_example(kgrec, tmp_path):
         assert "Example: kgrec " in shown and ("--json" in shown or word == "report"), word
 
 
-def test_an_own_faq_from_file_to_edited_table(kgrec, tmp_path):
+def test_an_own_faq_from_file_to_edited_table(kgrec, place, tmp_path):
     """fit --faq and chat as processes; ask, add and list --out; and what was written and judged is read by the next fit."""
     (tmp_path / "faq.csv").write_text(FAQ)
     quick = ["encoder.train_layers=1", "train.steps=1", "train.contrastive=0", "train.validations=1"]
     done = kgrec("fit", "--run", "shop", "--faq", "faq.csv", *quick, cwd=tmp_path)
     assert done.code == 0, done.err
     assert "no calibration: too few validation questions" in done.out
-    shop = Bank(tmp_path, tmp_path / "shop")
+    shop = place(tmp_path, tmp_path / "shop")
     reply = json.loads(shop.ask("ask", "Do you deliver on Sundays", "--json").out)
     assert reply["outcome"] == "answer" and reply["answers"][0]["id"] == "sunday" and "No calibration" in reply["reason"]
     assert shop.ask("ask", "What is the capital of Peru?").out.startswith("hand over: ")
     chat = shop.process("chat", "--json", text="Where is my parcel?\n\nAB-77\nhow can i pay\n")
     first, second, third = map(json.loads, chat.out.splitlines())
-    assert first["missing"] == ["order_id"] and second["text"] == "Your order AB-77 is on its way." and third["text"] == "By card or invoice."
+    assert (
+        first["missing"] == ["order_id"] and second["text"] == "Your order AB-77 is on its way." and third["text"] == "By card or invoice."
+    )
     assert shop.ask("add", "Where is my invoice?", "In your account.", "--id", "invoice").code == 0
     assert "In your account." in shop.ask("ask", "Where is my invoice?").out
     assert "7 entries written" in shop.ask("list", "--out", "new.csv").out
@@ -73,7 +74,9 @@ def test_every_editing_word_as_a_process(bank):
     said = bank.process("ask", "Please activate my new card", "--budget", "0.2", "--context", "hello", "--compose")
     assert said.code == 0 and "why: " in said.out and "intent: activate_my_card" in said.out, said.err
     reader = open_run(bank.run)  # open all the while: it sees what other processes write
-    assert bank.process("add", "Do you sell pizza?", "No.", "--variant", "pizza?", "--id", "pizza").out.startswith("pizza: 2 questions added")
+    assert bank.process("add", "Do you sell pizza?", "No.", "--variant", "pizza?", "--id", "pizza").out.startswith(
+        "pizza: 2 questions added"
+    )
     assert kgrec_support.ask(reader, "pizza?").text == "No."
     assert bank.process("edit", "pizza", "--answer", "Not yet.", "--question", "pasta?").out.startswith("pizza: 1 question added")
     assert kgrec_support.ask(reader, "pasta?").text == "Not yet."
