@@ -52,7 +52,7 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
         items = list(dict.fromkeys(item for _, item in pairs))
         number = {item: i for i, item in enumerate(items)}
         kinds = {kind: pl.DataFrame(source, schema={c: pl.String for c in source})}
-        if kind != target:
+        if kind != target and items:
             kinds[target] = pl.DataFrame({"id": items}, schema={"id": pl.String})
         edges = {
             "source": pl.Series([s for s, _ in pairs], dtype=pl.UInt32),

@@ -85,8 +85,8 @@ class Graph:
         table, mask = self._kind(kind), np.ones(self.size(kind), bool)
         now = int(_clock.time() * 1e6) if self.as_of is None else self.as_of
         for column, ok in (("since", lambda c: c < now), ("until", lambda c: c > now)):
-            if column in table.base.columns:
-                mask &= table.frame.select(ok(pl.col(column)).fill_null(True)).to_series().to_numpy()
+            if column in table.base.columns and table.frame[column].null_count() < len(mask):
+                mask &= ok(table.frame[column]).fill_null(True).to_numpy()
         return mask
 
     def _kind(self, kind: str) -> Kind:

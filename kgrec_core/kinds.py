@@ -47,7 +47,7 @@ class Kind:
         return self.gather(np.arange(len(self.base)), self.base.columns) if self.patches else self.base
 
     def gather(self, rows: NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
-        table = self.base.select(columns)[rows]
+        table = self.base[columns][rows]
         stale = [i for i, row in enumerate(rows.tolist()) if row in self.patches] if self.patches else []
         if not stale:
             return table
@@ -120,9 +120,8 @@ def check_entities(kind: str, table: pl.DataFrame) -> None:
         raise KgrecError(f"entities {kind}: the table needs a column 'id' of strings; it has {dict(table.schema)}")
     if table["id"].null_count():
         raise KgrecError(f"entities {kind} row {table['id'].is_null().arg_max() + 1}: the id is null; give every entity an id")
-    twice = table["id"].is_duplicated()
-    if twice.any():
-        where = twice.arg_true()[:2].to_list()
+    if table["id"].n_unique() < len(table):
+        where = table["id"].is_duplicated().arg_true()[:2].to_list()
         raise KgrecError(
             f"entities {kind}: id {table['id'][where[0]]!r} stands in rows {where[0] + 1} and {where[1] + 1}; ids must be unique"
         )

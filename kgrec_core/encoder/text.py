@@ -88,6 +88,8 @@ class Text(Encoder):
         if not relations:
             return vectors
         met = self._met(nodes, relations)
+        if not len(met.rows) and "text" in nodes.graph.columns(nodes.kind):
+            return vectors
         pooled = self.history_(self._history_vectors(nodes.graph, met, relations), torch.from_numpy(met.counts).to(self.tower_.device))
         if "text" not in nodes.graph.columns(nodes.kind):
             return pooled

@@ -21,6 +21,7 @@ from kgrec_core.interfaces import Encode, Hits, Vectors
 from kgrec_core.retrieval.profile import horizon
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
+KEPT = 2**18  # of scores that stay after a call
 
 
 class Blockwise:
@@ -31,6 +32,7 @@ class Blockwise:
 
     state: ClassVar[tuple[str, ...]] = ()
     looks_at_vectors: bool = False
+    latest_: tuple[Nodes, Vectors | None, NDArray[np.float32]] | None = None  # who ranks asks for pairs right after a search
 
     def learn(self, encode: Encode) -> None:
         """Set the attributes named in `state` from `self.graph_`, `self.task_`, `self.mask_` and `self.now_`."""
@@ -60,6 +62,7 @@ class Blockwise:
         """See Retrieval; fewer than k where fewer candidates have a score above 0."""
         rows, best = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         for block, s in self._blocks(queries, vectors):
+            s = s.copy()
             s[:, ~within(self.mask_, allowed)[: s.shape[1]]] = 0
             if exclude is not None:
                 gone = exclude.take(np.arange(block.start, block.stop))
@@ -92,7 +95,7 @@ class Blockwise:
         self.attach()
 
     def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
-        self.graph_, self.task_, self.now_ = graph, task, horizon(graph, task.relation)
+        self.graph_, self.task_, self.now_, self.latest_ = graph, task, horizon(graph, task.relation), None
         self.mask_ = np.zeros(graph.size(task.relation.target), bool)
         self.mask_[rows] = True
 
@@ -101,10 +104,18 @@ class Blockwise:
         return len(self.mask_)
 
     def _blocks(self, queries: Nodes, vectors: Vectors | None):
+        """Blocks of queries and their scores, not to be written to; those of a few queries are kept for the next call about them."""
+        latest = self.latest_
+        if latest is not None and latest[0] is queries and latest[1] is vectors:
+            yield slice(0, len(queries)), latest[2]
+            return
         step = int(np.clip(CELLS // max(self._cells(), 1), 1, 512))
         for start in range(0, len(queries), step):
             block = slice(start, min(start + step, len(queries)))
-            yield block, self.scores(queries.take(block), None if vectors is None else vectors[block])
+            s = self.scores(queries.take(block), None if vectors is None else vectors[block])
+            if len(s) == len(queries) and s.size <= KEPT:
+                self.latest_ = queries, vectors, s
+            yield block, s
 
 
 def within(mask: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

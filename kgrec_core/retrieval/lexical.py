@@ -126,7 +126,7 @@ class Lexical(Blockwise):
             raise KgrecError(
                 f"lexical: {kind} has no column 'text' (it has {', '.join(graph.columns(kind))}); name its text, or leave lexical out"
             )
-        return graph.gather(kind, rows, "text")["text"].cast(pl.String).fill_null("").to_list()
+        return [text or "" for text in graph.gather(kind, rows, "text")["text"].cast(pl.String).to_list()]
 
     @staticmethod
     def _counts(texts: list[list[str]], known: Mapping[str, int]) -> sp.csr_matrix:

@@ -88,9 +88,12 @@ class Neighbours(Blockwise):
             self.sources_[np.minimum(place, len(self.sources_) - 1)] == queries.rows if len(self.sources_) else np.zeros(len(near), bool)
         )
         near[np.flatnonzero(itself), place[itself]] = 0
+        least = np.zeros((len(near), 1), near.dtype)
         if self.neighbours < near.shape[1]:
-            near[near < -np.partition(-near, self.neighbours - 1, axis=1)[:, self.neighbours - 1 : self.neighbours]] = 0
-        return (sp.csr_matrix(np.maximum(near, 0)) @ self.followed_).toarray()
+            least = -np.partition(-near, self.neighbours - 1, axis=1)[:, self.neighbours - 1 : self.neighbours]
+        owner, source = np.nonzero((near >= least) & (near > 0))
+        followed = sp.csr_matrix((near[owner, source], (owner, source)), shape=near.shape)
+        return (followed @ self.followed_).toarray()
 
     def _cells(self) -> int:
         return max(len(self.mask_), len(self.sources_))

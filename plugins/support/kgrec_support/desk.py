@@ -15,11 +15,11 @@ import numpy as np
 from kgrec_core.asked import with_queries
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.calibration import Calibration
-from kgrec_core.graph import Nodes, Task
+from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.run import Answer, Run
 from kgrec_support.columns import identity
 from kgrec_support.compose import Composed, Generate, compose
-from kgrec_support.decide import Outcome, Thresholds, decide
+from kgrec_support.decide import Outcome, Thresholds, decide, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
 from kgrec_support.grounding import Encode
 from kgrec_support.plain import plain
@@ -85,7 +85,7 @@ def ask(
     if not 0 < budget < 1:
         raise KgrecError(f"budget = {budget} is no share of wrong answers; give one between 0 and 1, e.g. 0.03")
     asked, turns = cut(question), [*context, question]
-    if not asked or decide([], 0.0, Thresholds(1.0), question=asked).outcome == "refuse":
+    if not readable(asked):
         return Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])
     query = {"text": _with_context(asked, context)}
     found, probability = run.judged([query], task.name, k, where)[0]
@@ -98,7 +98,8 @@ def ask(
         decision = decide(found, probability, _thresholds(_Same(calibration), budget), question=asked)
         reason = decision.reason
     outcome, text, _, answers, _ = decision
-    known = None if context else next((a for a in found if a.id in _word_for_word(run, task, asked)), None)
+    exact = [] if context else _word_for_word(run.graph, task, asked)
+    known = next((a for a in found if a.id in exact), None)
     if known is not None and known.text:
         outcome, answers, reason = "answer", [known], f"Word for word a question of entry {known.id}."
     reply = Reply(outcome, text, reason, answers, probability, [], {}, _intent(run, task, query), found)
@@ -163,9 +164,9 @@ def likeness(run: Run, task: Task, question: str, found: Sequence[Answer], first
     return np.clip(best, 0, 1).tolist()
 
 
-def _word_for_word(run: Run, task: Task, question: str) -> list[str]:
+def _word_for_word(graph: Graph, task: Task, question: str) -> list[str]:
     """The id of the entry that this very question leads to; none where there are several."""
-    graph, source, target = run.graph, task.relation.source, task.relation.target
+    source, target = task.relation.source, task.relation.target
     row = graph.rows(source, [identity("q", question)])
     if row[0] < 0 or not graph.alive(source)[row[0]]:
         return []
