@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
+from kgrec_core.data.columns import lacking
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation
-from kgrec_finance.columns import lacking, open_columns
+from kgrec_finance.columns import open_columns
 
 IN_SECTOR = Relation("company", "in", "sector")
 SUPPLIED_BY = Relation("company", "supplied_by", "company")
@@ -33,7 +34,7 @@ def open_companies(path: Path, columns: Mapping[str, str] | None = None) -> pl.D
     file = open_columns(path, "companies", columns or {})
     if not {"id", "name", "ticker"} & file.names.keys():
         raise lacking(path, "name", file.table.frame.columns)
-    words = pl.DataFrame([file.words(name) for name in ("id", "name", "ticker", "sector")])
+    words = pl.DataFrame([file.line(name) for name in ("id", "name", "ticker", "sector")])
     rows = words.with_columns(file.listed("aliases"), file.listed("suppliers"), id=pl.coalesce("id", "ticker", "name"))
     rows = rows.with_columns(name=pl.coalesce("name", "id")).select(*COMPANY).cast(COMPANY)
     file.table.refuse_empty(rows["id"], "id or name", None)

@@ -18,10 +18,11 @@ from typing import Literal
 
 import polars as pl
 
+from kgrec_core.data.columns import Columns, identity, lacking
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Dataset, Graph
 from kgrec_finance.assembly import ARTICLE, LABELLED, MENTION, TASKS, Source, assemble
-from kgrec_finance.columns import Columns, identity, lacking, open_columns
+from kgrec_finance.columns import open_columns
 from kgrec_finance.companies import COMPANY, open_companies
 from kgrec_finance.linking import Linker
 from kgrec_finance.mentions import delta, mentions
@@ -119,18 +120,18 @@ class News:
         )
 
     def _rows(self, file: Columns) -> pl.DataFrame:
-        title, text = file.words("title"), file.words("text")
+        title, text = file.line("title"), file.line("text")
         whole = pl.select(pl.concat_str([pl.lit(title), pl.lit(text)], separator=". ", ignore_nulls=True).alias("text")).to_series()
         whole = whole.set(whole == "", None)
         file.table.refuse_empty(whole, "text", None)
-        given = file.words("id")
+        given = file.line("id")
         ids = pl.Series("id", [identity("a", t) if i is None else i for i, t in zip(given, whole, strict=True)], pl.String)
-        times = file.times()
+        times = file.times("time")
         if 0 < times.null_count() < len(times):
             file.table.refuse_empty(times, file.names["time"], None)
         rows = pl.DataFrame([ids, whole, times, file.parts(), file.listed("company")])
         rows = rows.with_columns(
-            file.words("sentiment").str.to_lowercase(), file.words("topic"), file.words("entity_sentiment").str.to_lowercase()
+            file.line("sentiment").str.to_lowercase(), file.line("topic"), file.line("entity_sentiment").str.to_lowercase()
         )
         odd = rows.select(pl.col("text") != pl.col("text").first().over("id")).to_series()
         if odd.any():
@@ -149,7 +150,7 @@ class News:
             return {}
         file = open_columns(self.labels, "labels", self.columns)
         texts: dict[str, dict[str, str]] = {}
-        for at, (task, label, text) in enumerate(zip(*(file.words(name) for name in ("task", "label", "text")), strict=True)):
+        for at, (task, label, text) in enumerate(zip(*(file.line(name) for name in ("task", "label", "text")), strict=True)):
             if task not in TASKS:
                 raise choices("task", str(task), TASKS, f"correct {file.table.place(at)}")
             if label is None or text is None:

@@ -57,6 +57,25 @@ class Detector:
         """What is usual: the window's volume, one story's mean sentiment or the negative share."""
         return self._baseline.expect(window)[0]
 
+    def alone(self, window: Window) -> Self:
+        """A copy that knows the window's series and what all series share at its start: it scores this window as the whole would."""
+        new, name = type(self).of(self.state()), window.series
+        new._score(window)  # renews what is shared
+        for found, mine in ((new._series, self._series), (new._held, self._held), (new._baseline.sums, self._baseline.sums)):
+            found.clear()
+            found.update({name: json.loads(json.dumps(mine[name]))} if name in mine else {})
+        return new
+
+    def moved(self, series: str, other: Self) -> None:
+        """Take the past of one series over from another detector."""
+        for mine, theirs in (
+            (self._series, other._series),
+            (self._held, other._held),
+            (self._baseline.sums, other._baseline.sums),
+        ):
+            mine.pop(series, None)
+            mine.update({series: json.loads(json.dumps(theirs[series]))} if series in theirs else {})
+
     def _score(self, window: Window) -> float:
         raise NotImplementedError
 

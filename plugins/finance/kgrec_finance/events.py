@@ -12,8 +12,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
+from kgrec_core.data.columns import identity, plain_name
 from kgrec_core.errors import KgrecError, choices
-from kgrec_finance.columns import KNOWN, identity
+from kgrec_finance.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
 FIELDS = ("id", "time", "title", "text", "company")
@@ -100,7 +101,7 @@ class Reader:
     def event(self, fields: Mapping[str, Any]) -> Event:
         """Raises Refused."""
         fields = {_whole(name): _whole(value) for name, value in fields.items()}
-        free = {re.sub(r"[\W_]+", "", name.casefold()): name for name in reversed(list(fields))}
+        free = {plain_name(name): name for name in reversed(list(fields))}
         found = {}
         for name in FIELDS:
             theirs = self.columns.get(name) or next((free[key] for key in KNOWN["articles"][name].split() if key in free), None)

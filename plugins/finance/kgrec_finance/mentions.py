@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from kgrec_core.data.columns import Columns
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_finance.assembly import IN_ARTICLE, LABELLED, MENTION, OF_COMPANY
-from kgrec_finance.columns import Columns
 from kgrec_finance.companies import COMPANY
 from kgrec_finance.linking import Linker, Span
 from kgrec_finance.marking import marked, occurrences

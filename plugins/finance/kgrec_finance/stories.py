@@ -38,6 +38,13 @@ class Stories:
         self._sweep(time)
         return Story(story, known[0])
 
+    def known(self, id: str, text: str, time: int, story: Story) -> None:
+        """An article whose story was found before; articles in the order in which they were added."""
+        self._recent.add(id, text, time)
+        self._story[id] = story.id
+        size, latest = self._known.get(story.id, (0, time))
+        self._known[story.id] = [max(size, story.size), max(latest, time)]
+
     def state(self) -> dict[str, Any]:
         return {"recent": self._recent.state(), "story": self._story, "known": self._known, "swept": self._swept}
 

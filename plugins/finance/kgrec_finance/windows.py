@@ -99,6 +99,10 @@ class Windows:
             sums[name] = [a + b for a, b in zip(sums.get(name, (0, 0, 0, 0, 0)), new, strict=True)]
         return self.advance(time)
 
+    def late(self, time: int) -> bool:
+        """Whether the window of this time has closed."""
+        return self._closing(time - (time - self.origin) % self.length)
+
     def advance(self, time: int) -> list[Window]:
         """What closes when the newest event time is `time` (or already was later): also for a source's own heartbeat."""
         self.latest = time if self.latest is None else max(time, self.latest)

@@ -20,11 +20,12 @@ from typing import Literal
 
 import polars as pl
 
+from kgrec_core.data.columns import identity
 from kgrec_core.data.reading import column_names
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Dataset
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
-from kgrec_support.columns import NEEDED, Columns, identity, in_locale, match, open_columns, tag
+from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
 from kgrec_support.faq import ANSWER, ASKED, entries
 from kgrec_support.feedback import examples, read

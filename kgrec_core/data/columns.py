@@ -1,0 +1,130 @@
+"""Which column of a user's file is which of ours: by the user's mapping, else by the names such columns commonly have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from kgrec_core.data.reading import column_names, read
+from kgrec_core.data.table import Table, written
+from kgrec_core.data.times import micros
+from kgrec_core.errors import KgrecError, choices
+
+# Kind of file -> our column -> how it may be called, in any case and with any blanks, bars and dashes between the words.
+Known = Mapping[str, Mapping[str, str]]
+PARTS = {"train": "train training", "validation": "validation valid val dev development", "test": "test testing eval evaluation"}
+
+
+class Columns(NamedTuple):
+    """A file's rows, which of its columns is which of ours, and the time zone and format of its times (see `kgrec_core.data.times`)."""
+
+    table: Table
+    names: Mapping[str, str]
+    zone: str | None = None
+    form: str | None = None
+
+    def get(self, name: str) -> pl.Series | None:
+        """The column as it was read; None where the file lacks it."""
+        return self.table.frame[self.names[name]].alias(name) if name in self.names else None
+
+    def words(self, name: str) -> pl.Series:
+        """String as written, stripped; null where empty or where there is no such column."""
+        values = self.get(name)
+        if values is None:
+            return pl.Series(name, [None] * len(self.table.frame), pl.String)
+        values = written(values).str.strip_chars()
+        return values.set(values == "", None)
+
+    def line(self, name: str) -> pl.Series:
+        """As `words`, on one line: white space and control characters are one blank."""
+        values = self.words(name).str.replace_all(r"[\s\x00-\x1f]+", " ").str.strip_chars()
+        return values.set(values == "", None)
+
+    def listed(self, name: str) -> pl.Series:
+        """List of String: "a|b" split by the bar, in order, none empty; null where there is nothing."""
+        values = self.get(name)
+        values = values.cast(pl.List(pl.String)) if values is not None and values.dtype == pl.List else self.line(name).str.split("|")
+        values = values.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != "")).list.drop_nulls()
+        return values.list.unique(maintain_order=True)
+
+    def times(self, name: str) -> pl.Series:
+        """Int64 microseconds UTC; null where empty or where there is no such column."""
+        values = self.get(name)
+        if values is None:
+            return pl.Series(name, [None] * len(self.table.frame), pl.Int64)
+        return micros(values.alias(self.names[name]), self.table.place, "data", self.zone, self.form).alias(name)
+
+    def parts(self) -> pl.Series:
+        """train, validation, test or null. Raises KgrecError for another word."""
+        words = self.words("split")
+        meant = {word: part for part, known in PARTS.items() for word in known.split()}
+        parts = words.str.to_lowercase().replace_strict(meant, default=None, return_dtype=pl.String)
+        odd = parts.is_null() & words.is_not_null()
+        if odd.any():
+            raise KgrecError(
+                f'{self.table.place(odd.arg_max())}: {self.names["split"]} "{words[odd.arg_max()]}" is no part; '
+                "write train, validation or test, or nothing to leave a row out"
+            )
+        return parts.alias("split")
+
+    def keep(self, mask: pl.Series) -> Columns:
+        return self._replace(table=Table(self.table.path, self.table.frame.filter(mask), self.table.rows.filter(mask)))
+
+
+def open_columns(path: Path, file: str, given: Mapping[str, str], known: Known, needed: Iterable[str]) -> Columns:
+    """The columns of a file of the kind `file`, a key of `known`. Raises KgrecError where a needed one is not found.
+
+    given: our column -> the file's; FILE_NAME before NAME, both before recognition.
+    """
+    check_names(given, known)
+    found = column_names(path, f"data.{file}")
+    names = match(known[file], file, found, given)
+    for name in needed:
+        if name not in names:
+            raise lacking(path, name, found)
+    return Columns(read(path, names or {"": found[0]}, "data.columns"), names)
+
+
+def match(known: Mapping[str, str], file: str, found: list[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Our names -> columns, of those that are given or recognised."""
+    free = {plain_name(column): column for column in reversed(found) if column not in given.values()}
+    names = {}
+    for name, spellings in known.items():
+        mine = given.get(f"{file}_{name}", given.get(name))
+        column = mine if mine is not None else next((free.pop(key) for key in spellings.split() if key in free), None)
+        if column is not None:
+            names[name] = column
+    return names
+
+
+def check_names(given: Mapping[str, str], known: Known) -> None:
+    """Raises KgrecError for a name that is a column of no file."""
+    names = {name for columns in known.values() for name in columns} | {f"{f}_{n}" for f, columns in known.items() for n in columns}
+    for name in given:
+        if name not in names:
+            raise choices("column", name, names, "correct data.columns")
+
+
+def lacking(path: Path, name: str, found: list[str]) -> KgrecError:
+    return KgrecError(
+        f'{Path(path).name}: no column is recognised as {name}; name it: data.columns.{name} = "..."; columns: {", ".join(found)}'
+    )
+
+
+def plain_name(column: str) -> str:
+    """A column's name as `Known` spells it.
+
+    >>> plain_name("Published-At")
+    'publishedat'
+    """
+    return re.sub(r"[\W_]+", "", column.casefold())
+
+
+def identity(prefix: str, content: str) -> str:
+    """An id that depends on the content alone, so that it is the same in every file and after every edit elsewhere."""
+    return f"{prefix}-{blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
