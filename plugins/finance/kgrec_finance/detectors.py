@@ -66,6 +66,9 @@ class Detector:
             found.update({name: json.loads(json.dumps(mine[name]))} if name in mine else {})
         return new
 
+    def knows(self, series: str) -> bool:
+        return series in self._series or series in self._baseline.sums
+
     def moved(self, series: str, other: Self) -> None:
         """Take the past of one series over from another detector."""
         for mine, theirs in (

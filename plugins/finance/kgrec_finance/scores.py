@@ -40,12 +40,15 @@ class Unscored:
         return [Scored(NEUTRAL, dict.fromkeys(named(event, self.linker), NEUTRAL)) for event in events]
 
 
-def scored(events: Sequence[Event], score: Score) -> list[Scored | Refused]:
-    """Stored scores where an event has them, else the model's; what is stored wrongly is refused."""
+def scored(events: Sequence[Event], score: Score, linker: Linker | None) -> list[Scored | Refused]:
+    """Stored scores where an event has them, else the model's; what is stored wrongly is refused.
+
+    linker: finds the companies of an article whose stored scores are of the article alone; None = those that the feed names.
+    """
     found: list[Scored | Refused | None] = []
     for event in events:
         try:
-            found.append(stored(event))
+            found.append(stored(event, linker))
         except Refused as reason:
             found.append(reason)
     asked = [event for event, of in zip(events, found, strict=True) if of is None]
@@ -53,7 +56,7 @@ def scored(events: Sequence[Event], score: Score) -> list[Scored | Refused]:
     return [next(new) if of is None else of for of in found]
 
 
-def stored(event: Event) -> Scored | None:
+def stored(event: Event, linker: Linker | None) -> Scored | None:
     """Raises Refused for a field `scores` that has none."""
     given = event.raw.get("scores")
     if given in (None, ""):
@@ -69,7 +72,7 @@ def stored(event: Event) -> Scored | None:
         raise Refused("the probability of a topic lies between 0 and 1")
     if article is None:
         article = tuple(sum(of[i] for of in companies.values()) / len(companies) for i in range(3)) if companies else NEUTRAL
-    return Scored(article, companies or dict.fromkeys(event.companies or (), article), topics)
+    return Scored(article, companies if "companies" in given else dict.fromkeys(named(event, linker), article), topics)
 
 
 def moods(given: Any) -> Moods:

@@ -71,7 +71,11 @@ class Settings:
         for name in self.detectors:
             if name.partition(":")[0] not in DETECTORS:
                 raise choices("detector", name.partition(":")[0], DETECTORS, 'write name:watched, e.g. "cusum:volume"')
-        if not self.detectors or min(self.window, self.leap, self.keep, self.story) < 1 or min(self.lateness, self.cooldown, self.warmup) < 0:
+        if (
+            not self.detectors
+            or min(self.window, self.leap, self.keep, self.story) < 1
+            or min(self.lateness, self.cooldown, self.warmup) < 0
+        ):
             raise KgrecError("a monitor needs a detector, and spans above 0: window, leap, keep, story")
         if self.history // self.window < 30:
             raise KgrecError(
@@ -86,6 +90,11 @@ class Settings:
     def windows_before(self) -> tuple[int, int]:
         """How many windows warm up, and how many then decide the threshold."""
         return self.warmup // self.window, self.history // self.window
+
+    @property
+    def looked_back(self) -> int:
+        """Windows that an alert's explanation reaches back: three days, but at least 7 and at most 36."""
+        return min(max(3 * DAY // self.window, 7), 36)
 
     def built(self) -> dict[str, Detector]:
         """New detectors of one kind of series. Memories are 28 days whatever the window is; settings of `cusum` from the benchmark
@@ -121,6 +130,4 @@ class Settings:
     def with_given(self, given: Mapping[str, Any]) -> Self:
         """With words of a command line: spans as text, None left out."""
         numbers = {"rate": float, "decay": float, "hops": int, "merge": float, "detectors": tuple}
-        return replace(
-            self, **{name: numbers[name](v) if name in numbers else span(v, name) for name, v in given.items() if v is not None}
-        )
+        return replace(self, **{name: numbers[name](v) if name in numbers else span(v, name) for name, v in given.items() if v is not None})

@@ -54,8 +54,13 @@ class Watch:
                 table[f"{kind} {name}"] = np.where(others, np.nan, scores[:, :, number])
         now = self.settings
         self.calibration = calibrate(table, length=now.window, cooldown=now.cooldown, rate=now.rate)
-        self.episodes = Episodes(threshold=self.calibration.threshold, cooldown=now.cooldown)
+        self.open_for()
         return self.calibration
+
+    def open_for(self) -> None:
+        """Episodes open from now on."""
+        assert self.calibration is not None
+        self.episodes = Episodes(threshold=self.calibration.threshold, cooldown=self.settings.cooldown)
 
     def levels(self, window: Window, scores: Sequence[float]) -> dict[str, float]:
         """Detector -> level; none of a kind of series that history did not have."""
