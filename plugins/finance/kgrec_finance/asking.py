@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kgrec_core.cli.parts import as_json, columns, echo_json
+from kgrec_core.errors import KgrecError
 from kgrec_finance.watching import state_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,49 @@ def alerts(folder: Path | None, state: Path | None, still: bool, series: str | N
         until = shown(last["last"]) if last["what"] == "close" else "open"
         rows.append((first["episode"], shown(first["opened"]), until, last["severity"], first["sentence"]))
     click.echo(columns(rows) if found else "no alerts")
+
+
+@click.command(epilog="Example: kgrec finance explain 17c012d2 --run runs/news")
+@click.argument("alert")
+@state_arguments
+@as_json
+def explain(folder: Path | None, state: Path | None, alert: str, as_json: bool) -> None:
+    """Say why there was an alert: the fewest stories without which it would not have been, and the ways they came.
+
+    ALERT: its id, or the beginning of it.
+    """
+    from kgrec_finance import explain as explaining
+
+    with _opened(folder, state) as opened:
+        found = explaining.explain(opened, alert)
+    echo_json(found) if as_json else click.echo(explaining.told(found))
+
+
+@click.command(epilog="Example: kgrec finance report --run runs/news --out monitor.html")
+@state_arguments
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[report.html in the run, STATE.html]")
+@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+def report(folder: Path | None, state: Path | None, out: Path | None, allow: tuple[str, ...]) -> None:
+    """Write a self-contained HTML page: each company's windows over time, alerts marked, their articles on click.
+
+    Of a run without a monitor: its figures.
+    """
+    file = state_of(folder, state)
+    if state is None and folder is not None and not file.exists():
+        from kgrec_core.evaluation.report import render as figures
+        from kgrec_core.run import open_run
+
+        page, out = figures(open_run(folder, allow)), out or folder / "report.html"
+    else:
+        from kgrec_finance.page import render
+
+        with _opened(folder, state) as opened:
+            page, out = render(opened, time.time(), f"Monitor {file.stem}"), out or file.with_suffix(".html")
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise KgrecError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
+    click.echo(str(out))
 
 
 def _opened(folder: Path | None, state: Path | None) -> State:

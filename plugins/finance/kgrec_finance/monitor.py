@@ -194,8 +194,9 @@ class Monitor:
         body = alert(change, judged, self.names, self.watch.calibration.threshold, shown)
         self.state.alarm(body["key"], body)
 
-    def _evidence(self, window: Window) -> list[dict[str, Any]]:
-        """The series' last windows and, for each, what its detectors knew before it: what `explain` runs again."""
+    def _evidence(self, window: Window) -> dict[str, Any]:
+        """What `explain` runs again: the series' last windows and, for each, what its detectors knew before it; and the ways on which
+        articles of other companies came to the series, as the graph knew them then."""
         found, name = [], window.series
         rows = {w.start: w for w, *_ in self.state.windows(window.length, series=name, end=window.start)}
         before = self.state.checkpoints()[-self.settings.looked_back - 1 :]
@@ -206,7 +207,9 @@ class Monitor:
             alone = {key: detector.alone(of) for key, detector in own.items()}
             if at in rows or at == window.start or any(detector.knows(name) for detector in alone.values()):
                 found.append({"window": list(of), "detectors": {key: detector.state() for key, detector in alone.items()}})
-        return found
+        touching = self.state.articles(starts[0] if starts else window.start, window.end, name)
+        vias = {touch.via for article in touching for touch in article.touches if touch.series == name}
+        return {"windows": found, "paths": {via: self.reach.path(via, name, window.start) for via in sorted(vias)}}
 
     def _calibrate(self) -> None:
         rows = list(self.state.windows(self.settings.window))

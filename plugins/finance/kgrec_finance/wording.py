@@ -54,7 +54,7 @@ def changed(window: Window, usual: Mapping[str, float]) -> str:
     if (expected := usual.get("volume")) is not None:
         times = f" ({window.volume / expected:.1f} times)" if expected > 0 else ""
         said.append(f"volume {window.volume:.1f} in {spelled(window.length)} where {expected:.1f} is usual{times}")
-    unscored = window.neutral == window.volume and not usual.get("negative") and not usual.get("sentiment")
+    unscored = abs(window.neutral - window.volume) < 1e-6 and not usual.get("sentiment") and usual.get("negative", 0.0) <= 0.01
     if window.volume and not unscored and (expected := usual.get("negative")) is not None:
         said.append(f"negative share {window.negative_share:.0%} where {expected:.0%} is usual".replace("%", " %"))
     if window.volume and not unscored and (expected := usual.get("sentiment")) is not None:
