@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, histories
 from kgrec_core.heldout import TEST, TRAIN, VALIDATION, Parts, Split, check, columns, hold_out, limits, units
 
 __all__ = ["Split", "split"]
@@ -35,7 +35,7 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
     queries: dict[str, dict[str, Queries]] = {name: {} for name in ("train", "select", "adjust", "test")}
     for task in tasks:
         check(graph, task, parts[task.name], how)
-        queries["train"][task.name] = _train_queries(known[VALIDATION], task, parts[task.name], graph)
+        queries["train"][task.name] = _train_queries(known[VALIDATION], task, parts[task.name], graph, tasks)
         validation = _held_out(known[VALIDATION], graph, task, parts[task.name], how, VALIDATION)
         chosen = halves[task.relation.source][validation.nodes.rows]
         queries["select"][task.name], queries["adjust"][task.name] = validation.take(chosen), validation.take(~chosen)
@@ -97,13 +97,18 @@ def _earlier(relation: Relation, kind: str, limit: NDArray, source: NDArray, tar
     return ok
 
 
-def _train_queries(graph: Graph, task: Task, parts: Parts, whole: Graph) -> Queries:
-    """Dated: one query per source and time (a basket). Undated: one per edge, its target hidden from it."""
+def _train_queries(graph: Graph, task: Task, parts: Parts, whole: Graph, tasks: tuple[Task, ...]) -> Queries:
+    """Dated: one query per source and time (a basket). Undated: one per edge, its target hidden from it.
+
+    Undated, what other tasks say of the source is hidden too: a question's answer would tell its intent.
+    """
     source, target, time = columns(whole, task.relation)
     edges = np.flatnonzero((parts.part == TRAIN) & (source >= 0))
     if time is None:
         targets = _targets(np.arange(len(edges)), target[edges], len(edges))
-        return Queries(Nodes(graph, task.relation.source, source[edges], "query", hide={task.relation: targets}), targets)
+        told = {r for r in histories(tasks, task.relation.source) if r not in task.history}
+        hide = {**{r: graph.adjacent(r, source[edges]) for r in told}, task.relation: targets}
+        return Queries(Nodes(graph, task.relation.source, source[edges], "query", hide=hide), targets)
     edges = edges[np.lexsort((edges, time[edges], source[edges]))]
     first = np.flatnonzero((np.diff(source[edges], prepend=-2) != 0) | (np.diff(time[edges], prepend=-1) != 0))
     owner = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(edges))))

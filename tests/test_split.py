@@ -362,3 +362,17 @@ def test_real_orders_give_the_published_split():
     assert len(test.nodes) == 1460 and (test.targets.counts > 0).all()
     assert len(candidates(views["test"].graph, dataset.tasks[0])) == 4006
     assert views["train"].graph.relations[BUYS]["time"].max() < test.nodes.before[0] - 31 * 86_400_000_000
+
+
+def test_undated_tasks_of_one_source_tell_training_nothing_of_each_other():
+    data = world([(u, u % ITEMS) for u in range(USERS)], [(u, 0, 5) for u in range(USERS)], dated=False)
+    both = Dataset(
+        data.graph.with_edges({**data.graph.relations, LIKES: edges([(u, 1) for u in range(USERS)], ("source", "target"))}),
+        (TASK, Task("likes", LIKES)),
+    )
+    train = split(both, Split(by="column", column="part"))["train"]
+    for task, own in (("buys", BUYS), ("likes", LIKES)):
+        nodes = train.queries[task].nodes
+        assert len(nodes)
+        assert not len(nodes.read(BUYS).rows) and not len(nodes.read(LIKES).rows)
+    assert len(train.queries["buys"].nodes.read(VIEWS).rows)  # buys names views as its history

@@ -21,7 +21,7 @@ from kgrec_core.interfaces import Encode, Hits, Vectors
 from kgrec_core.retrieval.profile import horizon
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
-KEPT = 2**18  # of scores that stay after a call
+KEPT = 2**21  # of scores that stay after a call: a ranker asks for pairs of the block that it has just searched with
 
 
 class Blockwise:

@@ -40,7 +40,7 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
     from kgrec_core.recipe import resolve
 
     with progress_bar(quiet=as_json) as progress:
-        run = fit(resolve(domain.recipe, *recipes, settings), folder, progress=progress)
+        run = fit(resolve(domain.recipe, FEW, *recipes, settings), folder, progress=progress)
     user = _regular(run)
     if as_json:
         from kgrec_ecommerce.shop import recommend
