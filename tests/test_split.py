@@ -371,7 +371,7 @@ def test_undated_tasks_of_one_source_tell_training_nothing_of_each_other():
         (TASK, Task("likes", LIKES)),
     )
     train = split(both, Split(by="column", column="part"))["train"]
-    for task, own in (("buys", BUYS), ("likes", LIKES)):
+    for task in ("buys", "likes"):
         nodes = train.queries[task].nodes
         assert len(nodes)
         assert not len(nodes.read(BUYS).rows) and not len(nodes.read(LIKES).rows)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from kgrec_core.run import Answer, Run
 
 
+FEW = {"train": {"steps": 50}}  # of the demo: minutes, not the best figures
+
+
 def _listed(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
