@@ -59,11 +59,16 @@ class Detector:
 
     def alone(self, window: Window) -> Self:
         """A copy that knows the window's series and what all series share at its start: it scores this window as the whole would."""
-        new, name = type(self).of(self.state()), window.series
-        new._score(window)  # renews what is shared
-        for found, mine in ((new._series, self._series), (new._held, self._held), (new._baseline.sums, self._baseline.sums)):
-            found.clear()
-            found.update({name: json.loads(json.dumps(mine[name]))} if name in mine else {})
+        name, past = window.series, (self._series, self._held, self._baseline.sums)
+        before = [json.dumps(of[name]) if name in of else None for of in past]
+        self._score(window)  # renews what is shared, and moves this series
+        new = type(self)(**{key: value for key, value in vars(self).items() if not key.startswith("_")})
+        new._shared = json.loads(json.dumps(self._shared))
+        new._baseline.restore(json.loads(json.dumps(self._baseline.state() | {"sums": {}})))
+        for mine, theirs, kept in zip(past, (new._series, new._held, new._baseline.sums), before, strict=True):
+            mine.pop(name, None)
+            if kept is not None:
+                mine[name], theirs[name] = json.loads(kept), json.loads(kept)
         return new
 
     def knows(self, series: str) -> bool:

@@ -28,7 +28,7 @@ from kgrec_finance.settings import Settings, spelled
 from kgrec_finance.spread import Reach
 from kgrec_finance.state import Article, State, Touch
 from kgrec_finance.stories import Stories, Story
-from kgrec_finance.watch import Judged, Watch
+from kgrec_finance.watch import Judged, Watch, kind_of
 from kgrec_finance.windows import Window, Windows
 from kgrec_finance.wording import alert
 
@@ -77,6 +77,7 @@ class Monitor:
         if self.watch.calibration and self.watch.episodes is None:  # decided after the last window of a history
             self.watch.open_for()
         self.stories = self._stories()
+        self._past: dict[int, Watch] = {}  # after the windows of a start: what `_evidence` looks at
 
     def offset(self, source: str) -> str | None:
         """Where to go on in a source."""
@@ -200,9 +201,10 @@ class Monitor:
         found, name = [], window.series
         rows = {w.start: w for w, *_ in self.state.windows(window.length, series=name, end=window.start)}
         before = self.state.checkpoints()[-self.settings.looked_back - 1 :]
-        starts = [start for start, _ in before[1:]] + [window.start]
-        for at, (_, state) in zip(starts, before, strict=True):
-            own = Watch.of(self.settings, state, None).of_kind(name.partition(":")[0])
+        starts = [*before[1:], window.start]
+        self._past = {start: self._past.get(start) or Watch.of(self.settings, self.state.checkpointed(start), None) for start in before}
+        for at, watch in zip(starts, self._past.values(), strict=True):
+            own = watch.of_kind(kind_of(name))
             of = window if at == window.start else rows.get(at, Window(name, at, window.length))
             alone = {key: detector.alone(of) for key, detector in own.items()}
             if at in rows or at == window.start or any(detector.knows(name) for detector in alone.values()):

@@ -222,9 +222,12 @@ class State:
         oldest = "(SELECT start FROM checkpoint ORDER BY start DESC LIMIT 1 OFFSET ?)"
         self._db.execute(f"DELETE FROM checkpoint WHERE start <= {oldest}", (kept,))
 
-    def checkpoints(self) -> list[tuple[int, dict[str, Any]]]:
-        """The oldest first."""
-        return [(at, _unpacked(body)) for at, body in self._db.execute("SELECT start, watch FROM checkpoint ORDER BY start")]
+    def checkpoints(self) -> list[int]:
+        """Their starts, the oldest first."""
+        return [start for (start,) in self._db.execute("SELECT start FROM checkpoint ORDER BY start")]
+
+    def checkpointed(self, start: int) -> dict[str, Any]:
+        return _unpacked(self._db.execute("SELECT watch FROM checkpoint WHERE start = ?", (start,)).fetchone()[0])
 
     def last_checkpoint(self) -> dict[str, Any] | None:
         row = self._db.execute("SELECT watch FROM checkpoint ORDER BY start DESC LIMIT 1").fetchone()

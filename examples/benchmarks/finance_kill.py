@@ -1,0 +1,154 @@
+"""kill -9 at any moment of a replay into a webhook: no alert is lost, none is there twice by its key.
+
+    python examples/benchmarks/finance_kill.py [--kills 500] [--small]
+
+Stock tweets with stored scores go through `kgrec finance replay` into a webhook of this script, which answers after 5 ms, with 503 to
+one request in 50, and hangs up without an answer on another. Once undisturbed; then killed 500 times: somewhere in its start, or when it
+has read another random part of what is left, plus 0 to 30 ms; each time the same command goes on. The webhook keeps what comes first
+under a key. Lost: in the first run only. Doubled: under a key of the second run only, or the same key with another body. Sent again:
+what came once more under a known key, which the webhook need not take. One JSON line last; asked: 0 lost, 0 doubled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from hashlib import blake2b
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
+SETTINGS = ["--window", "12h", "--lateness", "2h", "--cooldown", "1d", "--warmup", "14d", "--learn", "28d", "--rate", "25", "--leap", "12h"]
+
+
+def write(path: Path, until: str) -> int:
+    """The tweets in the order of their ids, each with scores made of a hash of its text; how many."""
+    found: dict[str, dict] = {}
+    with gzip.open(FOLDER / "tweets.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["date"] <= until:
+                found.setdefault(row["id"], row | {"tickers": []})["tickers"].append(row["ticker"])
+    with path.open("w", encoding="utf-8") as file:
+        for row in sorted(found.values(), key=lambda row: (row["created_at"], row["id"])):
+            draw = random.Random(blake2b(row["text"].encode(), digest_size=8).digest())
+            negative = round(draw.random(), 3)
+            scores = [negative, round(1 - negative, 3), 0.0]
+            event = {"id": row["id"], "time": row["created_at"], "text": row["text"]}
+            file.write(json.dumps(event | {"scores": {"companies": dict.fromkeys(row["tickers"], scores)}}) + "\n")
+    return len(found)
+
+
+class Hook(ThreadingHTTPServer):
+    """A webhook that honours the key."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, dict] = {}
+        self.again, self.other, self.asked, self.lock = 0, 0, 0, threading.Lock()
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_) -> None:
+        """A killed client hangs up."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hook
+
+    def do_POST(self) -> None:
+        key, body = self.headers["Idempotency-Key"], json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked += 1
+            turn = self.server.asked % 50
+            if turn != 0:
+                self.server.again += key in self.server.got
+                self.server.other += self.server.got.setdefault(key, body) != body
+        time.sleep(0.005)
+        if turn == 25:
+            return
+        self.send_response(503 if turn == 0 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def started(feed: Path, state: Path, hook: Hook) -> subprocess.Popen:
+    words = [str(feed), "--state", str(state), "--sink", f"http://127.0.0.1:{hook.server_address[1]}/", "--batch", "64"]
+    command = [sys.executable, "-c", "from kgrec_finance.watching import replay; replay()", *words, *SETTINGS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def read(state: Path) -> int:
+    """Bytes of the feed that are counted."""
+    try:
+        with sqlite3.connect(f"file:{state}?mode=ro", uri=True, timeout=1) as db:
+            return json.loads(db.execute("SELECT after FROM source").fetchone()[0])["at"]
+    except (sqlite3.Error, TypeError):
+        return 0
+
+
+def ended(process: subprocess.Popen) -> None:
+    said = process.communicate()[1].decode()
+    if process.returncode != 0:
+        raise SystemExit(f"the replay ended with {process.returncode}: {said[-2000:]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help="6 kills, tweets until 2014-03-31")
+    asked = parser.parse_args()
+    kills, draw, began = 6 if asked.small else asked.kills, random.Random(asked.seed), time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        events = write(folder / "feed.jsonl", "2014-03-31" if asked.small else "2016-03-31")
+        size = (folder / "feed.jsonl").stat().st_size
+        calm = Hook()
+        start = time.perf_counter()
+        ended(started(folder / "feed.jsonl", folder / "calm.sqlite", calm))
+        seconds = time.perf_counter() - start
+        rough, done, early = Hook(), 0, 0
+        while done < kills:
+            process, at = started(folder / "feed.jsonl", folder / "rough.sqlite", rough), read(folder / "rough.sqlite")
+            if draw.random() < 0.1:
+                time.sleep(draw.random() * 1.5)
+                early += 1
+            else:
+                goal = at + draw.random() * 2 * (size - at) / (kills - done + 1)
+                while process.poll() is None and read(folder / "rough.sqlite") <= goal:
+                    time.sleep(0.003)
+                time.sleep(draw.random() * 0.03)
+            if process.poll() is not None:
+                ended(process)
+                print(f"the replay was over after {done} kills", flush=True)
+                break
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done += 1
+            if done % 50 == 0:
+                print(f"{done} kills, {read(folder / 'rough.sqlite') / size:.0%} read, {len(rough.got)} alerts", flush=True)
+        ended(started(folder / "feed.jsonl", folder / "rough.sqlite", rough))
+        lost, new = calm.got.keys() - rough.got.keys(), rough.got.keys() - calm.got.keys()
+        differ = sum(calm.got[key] != rough.got[key] for key in calm.got.keys() & rough.got.keys())
+        result = {"benchmark": "finance_kill", "events": events, "kills": done, "in_its_start": early, "alerts": len(calm.got)}
+        result |= {"lost": len(lost), "doubled": len(new) + differ + rough.other, "sent_again": rough.again}
+        result |= {"undisturbed_seconds": round(seconds, 1), "seconds": round(time.perf_counter() - began, 1)}
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
