@@ -110,12 +110,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="6 kills, tweets until 2014-03-31")
+    parser.add_argument("--small", action="store_true", help="4 kills, tweets until 2014-02-28")
     asked = parser.parse_args()
-    kills, draw, began = 6 if asked.small else asked.kills, random.Random(asked.seed), time.perf_counter()
+    kills, draw, began = 4 if asked.small else asked.kills, random.Random(asked.seed), time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        events = write(folder / "feed.jsonl", "2014-03-31" if asked.small else "2016-03-31")
+        events = write(folder / "feed.jsonl", "2014-02-28" if asked.small else "2016-03-31")
         size = (folder / "feed.jsonl").stat().st_size
         calm = Hook()
         start = time.perf_counter()
