@@ -28,6 +28,7 @@ class Lexical(Blockwise):
     tokenizer: how a text becomes words, see `kgrec_core.words`; what "auto" meant is kept with the index.
     k1, b: how soon repeated words stop counting, how much long texts are discounted.
     history: how many of the last targets speak for a query without a text.
+    asked: the texts of the sources that lead to a candidate are its words too: an FAQ entry is found by the questions known for it.
     Candidates that come later are weighted by word counts of base and newcomers together, so that their scores compare.
     (Robertson & Zaragoza 2009, in Lucene's form, by bm25s: Lù 2024, arXiv:2407.03618.)
     """
@@ -36,6 +37,7 @@ class Lexical(Blockwise):
     k1: float = 1.5
     b: float = 0.75
     history: int = 5
+    asked: bool = False
 
     state = ("rows_", "added_", "mean_", "cut_")
 
@@ -43,7 +45,7 @@ class Lexical(Blockwise):
         import bm25s
 
         self.rows_, self.added_ = np.flatnonzero(self.mask_), np.zeros(0, np.int64)
-        plain = self._texts(self.graph_, self.task_.relation.target, self.rows_)
+        plain = self._shown(self.rows_)
         self.cut_ = np.frombuffer(resolve(self.tokenizer, plain).encode(), np.uint8)
         self.cutter_ = cutter(self.cut_.tobytes().decode())
         texts = list(map(self.cutter_, plain))
@@ -62,11 +64,15 @@ class Lexical(Blockwise):
         self.words_, self.delta_ = self.bm25_.vocab_dict, None
         self.base_ = sp.csr_matrix((s["data"], s["indices"], s["indptr"]), shape=(len(self.words_), len(self.rows_)))
         if len(self.added_):
-            self._weigh(self._read(self.graph_, self.task_.relation.target, self.added_))
+            self._weigh(list(map(self.cutter_, self._shown(self.added_))))
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         other = super().extended(graph, new, encode)
         other.added_ = np.union1d(self.added_, new.rows)
+        if self.asked:  # a known candidate with a new question is weighed again, with all its words
+            relation = self.task_.relation
+            came = graph.relations[relation][len(self.graph_.relations[relation]) :]["target"].drop_nulls().unique().to_numpy()
+            other.added_ = np.union1d(other.added_, came[other.mask_[came]]).astype(np.int64)
         other.attach()
         return other
 
@@ -116,6 +122,18 @@ class Lexical(Blockwise):
             for query, text in zip(silent[met.owner].tolist(), where.tolist(), strict=True):
                 own[query] = own[query] + texts[text]
         return own
+
+    def _shown(self, rows: NDArray[np.int64]) -> list[str]:
+        """The candidates' texts, with `asked` those of their sources below."""
+        graph, relation = self.graph_, self.task_.relation
+        own = self._texts(graph, relation.target, rows)
+        if not self.asked:
+            return own
+        met = graph.adjacent(relation, rows, inverse=True)
+        lines = [[text] for text in own]
+        for candidate, text in zip(met.owner.tolist(), self._texts(graph, relation.source, met.rows), strict=True):
+            lines[candidate].append(text)
+        return list(map("\n".join, lines))
 
     def _read(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> list[list[str]]:
         return list(map(self.cutter_, self._texts(graph, kind, rows)))

@@ -91,6 +91,26 @@ def test_an_edited_text_replaces_the_old_one():
     assert found(ask(grown, edited))[0] == [1] and found(ask(grown, edited))[3] == [0]
 
 
+def test_asked_finds_an_entry_by_the_questions_that_led_to_it():
+    questions = ("how much", "when do you open", "what does it cost", "cost")
+    graph = shop(("two euros", "at nine", None), questions, [(0, 0, 1), (1, 1, 2), (2, 0, 3)])
+    assert found(ask(built(graph), graph)) == [[], [], [], []]
+    assert found(ask(built(graph, asked=True), graph)) == [[0], [1], [0], [0]]
+
+
+def test_asked_also_knows_the_questions_that_come_later(tmp_path):
+    whole = shop(("two euros", "at nine", "by train"), ("price", "hours", "fee", "route"), [(0, 0, 1), (1, 1, 2), (2, 0, 3), (3, 2, 4)])
+    early = whole.with_edges({ANSWER.relation: whole.relations[ANSWER.relation][:2]})
+    channel = built(early, rows=slice(0, 2), asked=True)
+    assert found(ask(channel, early)) == [[0], [1], [], []]
+    grown = channel.extended(whole, candidates(whole, ANSWER).take([2]), no_encode)
+    assert found(ask(grown, whole)) == [[0], [1], [0], [2]]
+    grown.save(tmp_path)
+    other = Lexical(asked=True)
+    other.load(tmp_path, whole, ANSWER)
+    assert found(ask(other, whole)) == [[0], [1], [0], [2]]
+
+
 def test_weights_are_those_of_bm25s():
     """All texts as newcomers over a base of the same: the counts double, so the weights are those of everything twice."""
     texts = ["a1 b1 b1", "b1 c1 d1 e1", "e1 a1"]
