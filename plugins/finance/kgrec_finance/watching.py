@@ -14,7 +14,11 @@ import click
 from kgrec_core.errors import KgrecError
 
 if TYPE_CHECKING:
+    from kgrec_core.run import Run
+    from kgrec_finance.linking import Linker
     from kgrec_finance.monitor import Monitor
+    from kgrec_finance.scores import Score
+    from kgrec_finance.settings import Settings
     from kgrec_finance.sinks import Delivery
     from kgrec_finance.state import State
 
@@ -127,6 +131,7 @@ def _built(
     given: Mapping[str, Any],
     wanted: Callable[[Mapping[str, Any]], bool] = lambda body: True,
 ) -> tuple[Monitor, Delivery]:
+    from kgrec_core.folder import MANIFEST, checksum
     from kgrec_finance.monitor import Monitor
     from kgrec_finance.roster import roster
     from kgrec_finance.sinks import Delivery, open_sink
@@ -134,15 +139,15 @@ def _built(
 
     state = stack.enter_context(State(file, write=True))
     sinks = [open_sink(name, given["secret"], given["as_json"]) for name in given["sinks"] or ("stdout",)]
-    run, score, model = _model(folder, given["allow"])
+    run = _opened(folder, given["allow"])
     known = roster(given["companies"], run)
     if run is None:
         click.echo("no --run: events without stored scores are watched for their volume alone", err=True)
     built = Monitor(
         state,
         _settings(state, like, given),
-        score=score,
-        model=model,
+        score=_score(run, known.linker),
+        model="" if run is None else f"run {checksum(run.folder / MANIFEST)[:12]}",
         linker=known.linker,
         graph=known.graph,
         dead_letters=given["dead_letters"] or file.with_name(f"{file.name}.refused.jsonl"),
@@ -151,7 +156,7 @@ def _built(
     return built, Delivery(state, sinks, wanted)
 
 
-def _settings(state: State, like: Path | None, given: Mapping[str, Any]):
+def _settings(state: State, like: Path | None, given: Mapping[str, Any]) -> Settings:
     from kgrec_finance.settings import Settings
     from kgrec_finance.state import State
 
@@ -164,15 +169,18 @@ def _settings(state: State, like: Path | None, given: Mapping[str, Any]):
     return (Settings.of(kept) if kept else Settings()).with_given(words)
 
 
-def _model(folder: Path | None, allow: tuple[str, ...]):
-    """The run, how it scores, and which it is."""
-    if folder is None:
-        return None, None, ""
+def _opened(folder: Path | None, allow: tuple[str, ...]) -> Run | None:
     from kgrec_core.run import open_run
+
+    return None if folder is None else open_run(folder, allow)
+
+
+def _score(run: Run | None, linker: Linker | None) -> Score | None:
+    if run is None:
+        return None
     from kgrec_finance.scoring import Scoring
 
-    run = open_run(folder, allow)
-    return run, Scoring(run), run.manifest["data"]
+    return Scoring(run, linker)
 
 
 def _let_through(

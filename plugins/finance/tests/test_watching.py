@@ -1,0 +1,163 @@
+"""The monitor's commands as a person starts them: processes of their own, on the tweets of the package and on broken feeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
+
+START = """
+from kgrec_core.cli.domain import LazyGroup
+places = {"watching": ("monitor", "replay"), "asking": ("alerts", "explain", "report", "status")}
+LazyGroup("finance", {word: (f"kgrec_finance.{file}:{word}", "") for file, words in places.items() for word in words})()
+"""
+FEED = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at"]
+QUICK = ["--window", "1h", "--warmup", "12h", "--learn", "40h", "--rate", "5", "--lateness", "10m", "--cooldown", "3h"]
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, "-c", START, *map(str, words)]
+
+
+def kgrec(*words, fails: str | None = None, cwd: Path | None = None, given: str | None = None) -> str:
+    done = subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, timeout=120, input=given)
+    if fails is None:
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+    assert done.returncode == 2 and fails in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+    return done.stderr
+
+
+def lines(hours: range, burst: int | None = None) -> list[str]:
+    """About a story an hour about A and B; in hour `burst` forty about A."""
+    rows = []
+    for hour in hours:
+        for company in "AB":
+            for n in range(40 if hour == burst and company == "A" else random.Random(f"{hour}{company}").choice((0, 0, 1, 1, 1, 2, 2, 3))):
+                at = f"2024-05-{1 + hour // 24:02d}T{hour % 24:02d}:{n:02d}:00Z"
+                scores = {"companies": {company: [0.2, 0.5, 0.3]}}
+                rows.append(
+                    json.dumps({"id": f"{hour}-{company}-{n}", "time": at, "text": f"{company} {hour} {n} says so", "scores": scores})
+                )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """A folder in which the tweets were watched: tweets.sqlite, tweets.jsonl."""
+    folder = tmp_path_factory.mktemp("watched")
+    kgrec("monitor", *FEED, "--state", "tweets.sqlite", "--sink", "tweets.jsonl", "--sink", "stdout", "--once", cwd=folder)
+    return folder
+
+
+def test_the_sample_has_its_warning_and_not_its_flood(watched):
+    told = [json.loads(row) for row in (watched / "tweets.jsonl").read_text("utf-8").splitlines()]
+    days = {(body["series"], body["time"][:10]) for body in told if body["what"] == "open"}
+    assert ("company:WMT", "2015-10-15") in days and not any(series == "company:KO" for series, _ in days)
+
+
+def test_a_replay_gives_what_the_monitor_gave(watched, tmp_path):
+    told = (watched / "tweets.jsonl").read_text("utf-8").splitlines()
+    words = ["replay", *FEED, "--like", watched / "tweets.sqlite", "--json", "--batch", "50", "--dead-letters", tmp_path / "dead.jsonl"]
+    assert kgrec(*words).splitlines() == told
+
+
+def test_status_alerts_explain_and_report(watched):
+    state = ["--state", watched / "tweets.sqlite"]
+    said = kgrec("status", *state)
+    assert "watching (10 episodes in 10.0 weeks" in said and "5,371 read" in said and "open episodes: none" in said
+    found = json.loads(kgrec("status", *state, "--json"))
+    assert found["phase"] == "watching" and found["behind_bytes"] == {} and found["lag_seconds"] > 0
+    assert all(sink["behind"] == 0 for sink in found["sinks"])
+    assert "Wal-Mart" in kgrec("alerts", *state) and kgrec("alerts", *state, "--open") == "no alerts\n"
+    episodes = json.loads(kgrec("alerts", *state, "--series", "company:WMT", "--json"))
+    assert [body["what"] for body in episodes[0]] == ["open", "close"]
+    alert = episodes[0][0]["episode"]
+    assert "stories carry it" in kgrec("explain", alert[:6], *state)
+    why = json.loads(kgrec("explain", alert, *state, "--json"))
+    assert why["level_without"] < why["alert"]["threshold"] <= why["level_again"] == why["alert"]["level"]
+    page = watched / "page.html"
+    assert kgrec("report", *state, "--out", page).strip() == str(page)
+    assert f'id="a-{alert}"' in page.read_text("utf-8")
+    kgrec("explain", "zz", *state, fails="begin with")
+    kgrec("status", fails="--state")
+    kgrec("status", "--state", watched / "none.sqlite", fails="there is no state file")
+
+
+def test_a_file_that_grows_broken_and_cut_lines_and_a_kill(tmp_path):
+    feed, state, out = tmp_path / "feed.jsonl", tmp_path / "s.sqlite", tmp_path / "a.jsonl"
+    rows, new = lines(range(60)), lines(range(60, 100), burst=70)
+    feed.write_text(
+        "\n".join([*rows[:40], '{"id": "x", "time": ', json.dumps({"id": "n", "text": "A", "time": "2024-05-01 10:00"}), *rows[40:]])
+    )
+    words = ["monitor", feed, "--state", state, "--sink", out, "--poll", "0.05", *QUICK]
+    process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: state.exists() and status(state)["events"].get("read", 0) >= len(rows) - 1)
+        kgrec(*words, fails=f"belongs to the monitor that runs as process {process.pid}")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with feed.open("a") as file:
+            file.write("\n" + "\n".join(new) + "\n")
+        process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+        until(lambda: status(state)["events"].get("read", 0) >= len(rows) + len(new))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    told = [json.loads(row) for row in out.read_text().splitlines()]
+    assert any(body["series"] == "company:A" and body["time"] == "2024-05-03 23:00 UTC" for body in told)
+    assert len({body["key"] for body in told}) == len(told)
+    reasons = [json.loads(row)["reason"] for row in (tmp_path / "s.sqlite.refused.jsonl").read_text().splitlines()]
+    assert {reason.split(":")[0] for reason in reasons} == {"broken JSON", 'time "2024-05-01 10'}
+    whole = kgrec("replay", feed, *QUICK, "--json", "--dead-letters", tmp_path / "d").splitlines()
+    assert [json.loads(row) for row in whole] == told
+    since, before = told[1]["time"][:16], told[-1]["time"][:16]
+    part = kgrec("replay", feed, *QUICK, "--json", "--dead-letters", tmp_path / "d", "--from", since, "--to", before).splitlines()
+    assert [json.loads(row) for row in part] == [body for body in told if since <= body["time"][:16] < before]
+
+
+def test_standard_input_and_a_history_of_its_own(tmp_path):
+    history = tmp_path / "history.jsonl"
+    history.write_text("\n".join(lines(range(60))) + "\n")
+    words = ["--state", tmp_path / "s.sqlite", "--history", history, *QUICK]
+    said = kgrec("monitor", "-", *words, "--once", given="\n".join(lines(range(60, 100), burst=70)) + "\n")
+    assert "company A" in said and "open" in said
+    kgrec("monitor", "-", "--state", tmp_path / "s.sqlite", "--rate", "2", "--once", given="", fails="was begun with rate = 5.0")
+    short = tmp_path / "short.jsonl"
+    short.write_text("\n".join(lines(range(20))) + "\n")
+    kgrec("monitor", "-", "--state", tmp_path / "t", "--history", short, *QUICK, given="", fails="a threshold needs 30")
+
+
+def test_wrong_words(tmp_path):
+    state = ["--state", tmp_path / "s.sqlite"]
+    kgrec("monitor", tmp_path / "none.jsonl", *state, "--once", fails="there is no file")
+    kgrec("monitor", "x.jsonl", fails="name its file with --state")
+    kgrec("monitor", "x.jsonl", *state, "--window", "soon", fails='window = "soon" is no span of time')
+    kgrec("monitor", "x.jsonl", *state, "--sink", "nowhere", fails='sink "nowhere" is none')
+    kgrec("monitor", "x.jsonl", *state, "--column", "time", fails="write OURS=THEIRS")
+    kgrec("monitor", "x.jsonl", *state, "--detector", "cusom:volume", fails="did you mean 'cusum'?")
+    kgrec("replay", "x.jsonl", "--from", "yesterday", fails="yesterday")
+
+
+def status(state: Path) -> dict:
+    done = subprocess.run(command("status", "--state", state, "--json"), capture_output=True, text=True)
+    return json.loads(done.stdout) if done.returncode == 0 else {"events": {}}
+
+
+def until(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
