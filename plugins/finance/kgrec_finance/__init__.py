@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from kgrec_core import Component, hookimpl
+from kgrec_core import Component, Domain, hookimpl
+
+DOMAIN = Domain(
+    "finance",
+    "kgrec_finance:recipe.toml",
+    "Sentiment of financial news, by article, topic and company; and when it turns.",
+    {
+        "demo": ("kgrec_finance.commands:demo", "Fit the embedded headlines, show figures, classify a few headlines."),
+        "fit": ("kgrec_finance.commands:fit", "Fine-tune on your labelled articles, test once and write a run."),
+        "classify": ("kgrec_finance.commands:classify", "Sentiment, topic and what is said of each company in a text."),
+    },
+)
 
 
 @hookimpl
@@ -11,3 +22,8 @@ def kgrec_data() -> list[Component]:
         Component("news", "kgrec_finance.data:News", "articles, the companies they mention and labels, from your own files and feeds"),
         Component("sentfin", "kgrec_finance.sample:Sentfin", "10,753 headlines with the sentiment towards each company, in the package"),
     ]
+
+
+@hookimpl
+def kgrec_domain() -> list[Domain]:
+    return [DOMAIN]

@@ -21,14 +21,14 @@ class Sentfin:
     """10,753 English headlines with 14,405 sentiments towards companies, sectors and commodities (SEntFiN 1.0, MIT).
 
     agreed: headlines that say the same of all their companies (9,520) also are examples of the task `sentiment`.
-    duplicates: similarity from which two headlines are one `group`.
+    duplicates: similarity from which two headlines are one `group`. headlines: only so many of them, drawn by `seed`.
 
     Tasks `entity_sentiment` and `sentiment`. A mention is a headline with a name as it is written there; the company is the one that
     the alias table of the source has for it, else one of that name. Undated; split.by = "random" with group = "group".
     """
 
-    def __init__(self, *, agreed: bool = True, duplicates: float = 0.8) -> None:
-        self.agreed, self.duplicates = agreed, duplicates
+    def __init__(self, *, agreed: bool = True, duplicates: float = 0.8, headlines: int | None = None, seed: int = 0) -> None:
+        self.agreed, self.duplicates, self.headlines, self.seed = agreed, duplicates, headlines, seed
 
     def load(self) -> Dataset:
         import polars as pl
@@ -39,6 +39,9 @@ class Sentfin:
         from kgrec_finance.marking import marked, occurrences
 
         rows, companies = pl.read_parquet(FOLDER / "headlines.parquet"), open_aliases()
+        if self.headlines is not None:
+            ids = rows["id"].unique(maintain_order=True)
+            rows = rows.filter(pl.col("id").is_in(ids.sample(min(self.headlines, len(ids)), seed=self.seed).implode()))
         linker, empty = Linker(companies), pl.lit(None)
         known = {name: linker.resolve(name) or name for name in rows["company"].unique(maintain_order=True)}
         new = [(id, id, None, [], None, []) for id in dict.fromkeys(known.values()) if linker.resolve(id) != id]
