@@ -23,7 +23,8 @@ class Data(Protocol):
 
     Two more methods are optional. `follow(offset) -> Iterator[(Graph, offset)]` gives live deltas with the next offset.
     `labelled(relation: str, file: Path) -> pl.DataFrame` reads the rows of a file that has the columns of the relation's own
-    events, as ids: `source`, `target` (String, null = none) and, where the relation is dated, `time` (Int64 microseconds UTC).
+    events, as ids: `source`, `target` (String, null = none) and, where the relation is dated, `time` (Int64 microseconds UTC);
+    with a column `text`, sources that a run does not know are asked by it.
     """
 
     def load(self) -> Dataset: ...

@@ -234,24 +234,27 @@ class Run:
         if self._live.latest() == self._snapshot.edit:
             return self._snapshot
         with self._writing:
-            snapshot = self._snapshot
-            for number, delta in self._live.after(snapshot.edit):
-                snapshot = self._joined(snapshot, delta, number)
-            self._snapshot = snapshot
-        return snapshot
+            if edits := list(self._live.after(self._snapshot.edit)):
+                self._snapshot = self._joined(self._snapshot, edits)
+        return self._snapshot
 
-    def _joined(self, snapshot: Snapshot, delta: Graph, number: int) -> Snapshot:
-        graph = snapshot.graph.join(delta)
+    def _joined(self, snapshot: Snapshot, edits: Sequence[tuple[int, Graph]]) -> Snapshot:
+        """With edits, oldest first; what they bring is encoded and indexed once, however many they are."""
+        graph, touched = snapshot.graph, {}
+        for _, delta in edits:
+            graph = graph.join(delta)
+            for kind, table in delta.entities.items():
+                touched.setdefault(kind, {}).update(dict.fromkeys(table["id"].to_list()))
         self._model.refresh(graph, only_new=True)
         retrievals = dict(snapshot.retrievals)
         for task in self.tasks:
             kind = task.relation.target
-            if kind in delta.entities and hasattr(retrievals[task.name], "extended"):
-                rows = graph.rows(kind, delta.entities[kind]["id"].to_list())
+            if kind in touched and hasattr(retrievals[task.name], "extended"):
+                rows = graph.rows(kind, touched[kind])
                 new = Nodes(graph, kind, rows[graph.alive(kind)[rows]], "candidate")
                 if len(new):
                     retrievals[task.name] = retrievals[task.name].extended(graph, new, self._model.encode(task))
-        return Snapshot(graph, retrievals, number)
+        return Snapshot(graph, retrievals, edits[-1][0])
 
     def _allowed(self, graph: Graph, task: Task, where: str | None, exclude: Sequence[str]) -> NDArray[np.bool_]:
         kind = task.relation.target

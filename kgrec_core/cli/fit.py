@@ -72,7 +72,16 @@ def evaluate(folder: Path, data: Path | None, allow: tuple[str, ...], as_json: b
         from kgrec_core.evaluation.labelled import evaluate_file
 
         found = evaluate_file(run, data)
-    echo_json(found) if as_json else click.echo(figures(found))
+    echo_json(found) if as_json else click.echo("\n\n".join(filter(None, (figures(found), _left_out(found.get("skipped", {}))))))
+
+
+def _left_out(skipped: dict[str, dict[str, Any]]) -> str:
+    """A line for every task of which rows could not be scored."""
+    lines = []
+    for task, why in skipped.items():
+        counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
+        lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
+    return "\n".join(lines)
 
 
 def figures(metrics: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ def evaluate_file(run: Run, file: Path) -> dict[str, Any]:
     """Figures in the shape of metrics.json, of the rows of a file with the columns of the tasks' own events.
 
     One query per source; its targets are all that the file gives it. Of a dated relation it knows what the run knows before its
-    first row in the file. "after" is the run's whole chain, "encoder_after" its model alone, the floor popularity before the file (of
+    first row in the file. A source that the run does not know is asked by its text, where the rows have one. "after" is the run's whole chain, "encoder_after" its model alone, the floor popularity before the file (of
     a classification the most frequent class).
     "skipped" counts, by task, rows that cannot be scored: sources and targets the run does not know, and rows it knows already;
     a task whose columns the file lacks has the reason instead. Raises KgrecError when nothing can be scored.
@@ -53,6 +53,7 @@ def evaluate_file(run: Run, file: Path) -> dict[str, Any]:
 
 def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     graph, model, retrieval = run.chain(task)
+    graph = _with_new(graph, task.relation.source, rows)
     queries, skipped = _queries(graph, task, rows, file)
     case = variants.whole(queries, task)
     nodes = candidates(graph, task)
@@ -73,6 +74,19 @@ def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dic
         "encoder_after": ranked.model_values(model, graph, task, case),
     }
     return ranked.table(systems, floors, "ndcg@10", 0), skipped
+
+
+def _with_new(graph: Graph, kind: str, rows: pl.DataFrame) -> Graph:
+    """The graph joined with the sources that it does not know and that have a text."""
+    if "text" not in rows.columns or "text" not in graph.columns(kind):
+        return graph
+    new = (
+        rows.select(id="source", text="text")
+        .filter(pl.col("id").is_not_null(), pl.col("text").fill_null("") != "")
+        .unique("id", maintain_order=True)
+    )
+    new = new.filter(pl.Series(graph.rows(kind, new["id"]) < 0))
+    return graph.join(Graph({kind: new})) if len(new) else graph
 
 
 def _queries(graph: Graph, task: Task, rows: pl.DataFrame, file: Path) -> tuple[Queries, dict[str, int]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kgrec_core.run import Answer, Run
 
 
-FEW = {"train": {"steps": 50}}  # of the demo: minutes, not the best figures
+FEW = {"train": {"steps": 40}, "retrieval": {"buys": {"windows": 1}}}  # of the demo: minutes, not the best figures
 
 
 def _listed(text: str | None) -> list[str]:

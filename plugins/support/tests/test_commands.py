@@ -112,6 +112,9 @@ def test_upkeep_as_a_process(bank):
     assert found[0]["id"] == "apple_pay_or_google_pay", "a correction is found at once"
     assert json.loads(bank.ask("feedback", "thumbs.jsonl", "--json").out)["taken"] == 0, "not taken twice"
     assert bank.ask("evaluate", "--run", bank.run).code == 0
+    (bank.folder / "new.csv").write_text("text,label\nHow many years old must my daughter be?,age_limit\nIs bread sold,nothing\n")
+    scored = bank.ask("evaluate", "--run", bank.run, "--data", "new.csv")
+    assert "encoder after" in scored.out and "intent, left out: 1 unknown targets" in scored.out, "new questions are asked by their text"
     assert bank.ask("report").code == 0 and (bank.run / "report.html").exists()
 
 
