@@ -12,15 +12,21 @@ from torch import nn
 
 from kgrec_core.encoder.pretrained import fingerprint
 
+STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
 
 
 class Tower(nn.Module):
-    """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given."""
+    """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given.
+
+    fixed: None, or the rows of every forward pass, whose width is then a multiple of STEP: a vector is the same to the bit whatever
+    texts come with it. Which texts share a pass otherwise decides its shape, and the shape the order in which a processor adds up.
+    """
 
     def __init__(self, model: SentenceTransformer, train_layers: int | None = None) -> None:
         super().__init__()
         self.model = model
+        self.fixed: int | None = None
         self.dim = int(model.get_embedding_dimension())
         self.pristine = fingerprint(model)
         self.tokens_: dict[str, NDArray[np.int32]] = {}
@@ -41,9 +47,10 @@ class Tower(nn.Module):
         fresh = dict(zip(unknown, self._tokenise(unknown), strict=True))
         tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
         order, outputs = [], []
-        for batch in _by_length(np.array([len(t) for t in tokens])):
+        lengths = np.array([len(t) for t in tokens])
+        for batch in _by_length(lengths) if self.fixed is None else _of_one_shape(lengths, self.fixed):
             order.append(batch)
-            outputs.append(self.model(self._features([tokens[i] for i in batch]))["sentence_embedding"])
+            outputs.append(self.model(self._features([tokens[i] for i in batch]))["sentence_embedding"][: len(batch)])
         back = np.argsort(np.concatenate(order))
         if len(place) < len(texts):
             back = back[[place[t] for t in texts]]
@@ -62,6 +69,8 @@ class Tower(nn.Module):
 
     def _features(self, tokens: list[NDArray[np.int32]]) -> dict[str, torch.Tensor]:
         width = max(map(len, tokens))
+        if self.fixed is not None:
+            tokens, width = tokens + tokens[:1] * (self.fixed - len(tokens)), -(-width // STEP) * STEP
         ids = np.full((len(tokens), width), self.model.tokenizer.pad_token_id or 0, np.int64)
         mask = np.zeros((len(tokens), width), np.int64)
         left = self.model.tokenizer.padding_side == "left"
@@ -79,6 +88,14 @@ def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         size = max(1, BATCH_TOKENS // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
+
+
+def _of_one_shape(lengths: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:
+    """Batches of at most `rows` texts of the same width, once rounded up."""
+    widths = -(-lengths // STEP)
+    for width in np.unique(widths):
+        of = np.flatnonzero(widths == width)
+        yield from (of[start : start + rows] for start in range(0, len(of), rows))
 
 
 def _freeze(model: SentenceTransformer, train_layers: int) -> None:
