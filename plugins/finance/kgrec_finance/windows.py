@@ -99,9 +99,10 @@ class Windows:
             sums[name] = [a + b for a, b in zip(sums.get(name, (0, 0, 0, 0, 0)), new, strict=True)]
         return self.advance(time)
 
-    def late(self, time: int) -> bool:
-        """Whether the window of this time has closed."""
-        return self._closing(time - (time - self.origin) % self.length)
+    def late(self, time: int, latest: int | None = None) -> bool:
+        """Whether the window of this time has closed, or will have once an event of the time `latest` was counted."""
+        now = max((t for t in (latest, self.latest) if t is not None), default=None)
+        return now is not None and time - (time - self.origin) % self.length + self.length <= now - self.lateness
 
     def advance(self, time: int) -> list[Window]:
         """What closes when the newest event time is `time` (or already was later): also for a source's own heartbeat."""

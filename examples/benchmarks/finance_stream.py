@@ -1,0 +1,159 @@
+"""What the monitor costs around the model, and whether it stays as large as it is.
+
+    python examples/benchmarks/finance_stream.py [--run runs/news] [--events 1000000] [--texts 3000] [--small]
+
+Speed: stock tweets go through the monitor with a run's model (fitted here on few headlines where --run is not given), end to end: read,
+parse, link, score article and mentions, merge stories, windows, detectors, commit. Bare: the same texts that were scored, through the
+run's encoder alone, all in one call, in batches of its own. Rounds alternate; the median of their ratios counts.
+Memory: generated events with stored scores, one a minute and a tenth of them copies, 60 companies; resident memory at every
+percent after the first tenth. One JSON line last; asked: ratio >= 0.8; memory within 5 % of its median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from kgrec_finance.batching import batches
+from kgrec_finance.events import Event
+from kgrec_finance.monitor import Monitor
+from kgrec_finance.roster import roster
+from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
+from kgrec_finance.scores import named
+from kgrec_finance.scoring import Scoring, lead, towards
+from kgrec_finance.settings import Settings
+from kgrec_finance.state import State
+
+import kgrec_core
+from kgrec_core.asked import with_queries
+from kgrec_core.graph import Nodes
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe import resolve
+from kgrec_core.run import Run
+
+MINUTE = 60_000_000
+BEGIN = 1_600_000_000_000_000
+WORDS = [
+    "profit",
+    "loss",
+    "order",
+    "plant",
+    "court",
+    "union",
+    "merger",
+    "bond",
+    "price",
+    "export",
+    "market",
+    "share",
+    "chief",
+    "strike",
+    "recall",
+    "growth",
+    "debt",
+    "yield",
+    "fire",
+    "deal",
+]
+
+
+def fitted(folder: Path) -> Run:
+    layer = {"data": {"headlines": 300}, "train": {"steps": 2, "contrastive": 0.0}}
+    fit(resolve("kgrec_finance:recipe.toml", layer), folder)
+    return kgrec_core.open_run(folder)
+
+
+def speed(run: Run, feed: Path, folder: Path, number: int) -> tuple[float, float, int]:
+    """Seconds end to end, seconds of the encoder alone, texts that were scored."""
+    known = roster(TWEETS_COMPANIES)
+    scoring = Scoring(run, known.linker)
+    with State(folder / f"{number}.sqlite", write=True) as state:
+        monitor = Monitor(state, Settings(), score=scoring, linker=known.linker, graph=known.graph)
+        start = time.perf_counter()
+        for batch in batches(feed, None, size=256, wait=False, columns={"time": "created_at"}):
+            monitor.take("feed", batch)
+        whole = time.perf_counter() - start
+    texts: dict[str, list[str]] = {"sentiment": [], "entity_sentiment": []}
+    for batch in batches(feed, None, size=256, wait=False, columns={"time": "created_at"}):
+        for event, _ in batch:
+            texts["sentiment"] += [text for text, _ in lead(event.text)]
+            texts["entity_sentiment"] += [t for of in towards(event.text, named(event, known.linker), known.linker) for t, _ in of]
+    bare = 0.0
+    for name, of in texts.items():
+        task = next((task for task in run.tasks if task.name == name), None)
+        if task is None:
+            continue
+        graph, model, _ = run.chain(task)
+        joined, rows = with_queries(graph, task, [{"text": f"{number} {text}"} for text in of])
+        start = time.perf_counter()
+        model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+        bare += time.perf_counter() - start
+    return whole, bare, sum(map(len, texts.values()))
+
+
+def generated(count: int) -> Iterator[Event]:
+    draw, text = random.Random(0), ""
+    for n in range(count):
+        company = f"C{draw.randrange(60)}"
+        text = text if n % 10 == 9 else f"{company} {' '.join(draw.choices(WORDS, k=9))} {n}"
+        negative = draw.random()
+        raw = {"scores": {"companies": {company: [negative, 1 - negative, 0.0]}}}
+        yield Event(str(n), BEGIN + n * MINUTE, text, None, raw)
+
+
+def memory(count: int, folder: Path) -> dict:
+    """Resident memory (MiB) and events a second."""
+    process, seen = psutil.Process(), []
+    with State(folder / "memory.sqlite", write=True) as state:
+        monitor = Monitor(state, Settings(warmup=14 * 1440 * MINUTE, history=35 * 1440 * MINUTE, keep=60 * 1440 * MINUTE))
+        start, batch = time.perf_counter(), []
+        for n, event in enumerate(generated(count), 1):
+            batch.append((event, json.dumps({"at": n})))
+            if len(batch) == 256 or n == count:
+                monitor.take("feed", batch)
+                batch = []
+            if n % max(count // 100, 1) == 0 and n > count // 10:
+                seen.append(process.memory_info().rss / 2**20)
+                if n % max(count // 10, 1) == 0:
+                    print(f"{n:,} events, {seen[-1]:.0f} MiB, {n / (time.perf_counter() - start):.0f}/s", flush=True)
+        rate, alerts = count / (time.perf_counter() - start), state.counted()["alert"]
+    middle = statistics.median(seen)
+    return {"mib": round(middle, 1), "lowest": round(min(seen) / middle - 1, 4), "highest": round(max(seen) / middle - 1, 4)} | {
+        "events_a_second": round(rate), "last_alerts": alerts
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--texts", type=int, default=1000, help="tweets in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="one round of 100 tweets; 3,000 events")
+    asked = parser.parse_args()
+    tweets, rounds, events = (100, 1, 3_000) if asked.small else (asked.texts, asked.rounds, asked.events)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = kgrec_core.open_run(asked.run) if asked.run else fitted(folder / "run")
+        feed = folder / "feed.jsonl"
+        with gzip.open(TWEETS, "rt", encoding="utf-8") as lines:
+            feed.write_text("".join(line for line, _ in zip(lines, range(tweets), strict=False)), encoding="utf-8")
+        each = [speed(run, feed, folder, number) for number in range(rounds)]
+        ratios = [bare / whole for whole, bare, _ in each]
+        result = {"benchmark": "finance_stream", "tweets": tweets, "texts": each[0][2], "ratio": round(statistics.median(ratios), 3)}
+        result |= {"texts_a_second": round(statistics.median(t / w for w, _, t in each), 1)}
+        result |= {"bare_texts_a_second": round(statistics.median(t / b for _, b, t in each), 1)}
+        print(json.dumps(result), flush=True)
+        print(json.dumps(result | {"events": events, "memory": memory(events, folder)}))
+
+
+if __name__ == "__main__":
+    main()
