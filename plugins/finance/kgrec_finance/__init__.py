@@ -12,6 +12,12 @@ DOMAIN = Domain(
         "demo": ("kgrec_finance.commands:demo", "Fit the embedded headlines, show figures, classify a few headlines."),
         "fit": ("kgrec_finance.commands:fit", "Fine-tune on your labelled articles, test once and write a run."),
         "classify": ("kgrec_finance.commands:classify", "Sentiment, topic and what is said of each company in a text."),
+        "monitor": ("kgrec_finance.watching:monitor", "Watch a feed and tell when it turns, each alert once, whatever crashes."),
+        "replay": ("kgrec_finance.watching:replay", "Give the alerts that a live monitor gives on the events of a file."),
+        "status": ("kgrec_finance.asking:status", "Show a monitor's lag, rates, open episodes and sinks."),
+        "alerts": ("kgrec_finance.asking:alerts", "List a monitor's episodes."),
+        "explain": ("kgrec_finance.asking:explain", "Say why there was an alert: the fewest stories that carry it."),
+        "report": ("kgrec_finance.asking:report", "Write a monitor's series and alerts, or a run's figures, as one HTML page."),
     },
 )
 

@@ -14,17 +14,12 @@ from pathlib import Path
 import pytest
 from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
 
-START = """
-from kgrec_core.cli.domain import LazyGroup
-places = {"watching": ("monitor", "replay"), "asking": ("alerts", "explain", "report", "status")}
-LazyGroup("finance", {word: (f"kgrec_finance.{file}:{word}", "") for file, words in places.items() for word in words})()
-"""
 FEED = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at"]
 QUICK = ["--window", "1h", "--warmup", "12h", "--learn", "40h", "--rate", "5", "--lateness", "10m", "--cooldown", "3h"]
 
 
 def command(*words) -> list[str]:
-    return [sys.executable, "-c", START, *map(str, words)]
+    return [sys.executable, "-m", "kgrec_finance", *map(str, words)]
 
 
 def kgrec(*words, fails: str | None = None, cwd: Path | None = None, given: str | None = None) -> str:
