@@ -36,7 +36,8 @@ class Text(Encoder):
     live: how many of the latest get gradients; older ones come from a table refreshed with the weights.
     own: weight of the query's own text beside its history, learned from there.
     max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
-    train_layers: only so many of the last layers learn; 0 = frozen, "none" = all. dropout: of the model, "none" = its own.
+    train_layers: only so many of the last layers learn; 0 = frozen (each text is then encoded once), "none" = all.
+    dropout: of the model, "none" = its own.
     cache: folder for vectors of unchanged weights; "none" = KGREC_CACHE or the user's cache folder.
     """
 
@@ -61,6 +62,7 @@ class Text(Encoder):
         self.max_length, self.query_prefix, self.candidate_prefix = max_length, query_prefix, candidate_prefix
         self.train_layers, self.dropout, self.cache = train_layers, dropout, cache
         self.table_: tuple[dict[str, int], torch.Tensor] = ({}, torch.zeros(0, 0))
+        self.frozen_ = False
         self.version_ = ""  # of the weights that the table and the memory were made with
         self.memory_: dict[str, torch.Tensor] | None = None  # other texts met while fitting; a served run keeps none
 
@@ -143,6 +145,13 @@ class Text(Encoder):
         self.table_ = {t: i for i, t in enumerate(texts)}, state["table"]
         self.eval()
 
+    def train(self, mode: bool = True) -> Text:
+        """As usual, but what is frozen has no dropout: its vectors are what they are."""
+        super().train(mode)
+        if mode and self.frozen_:
+            self.tower_.eval()
+        return self
+
     # --- how ----------------------------------------------------------------------------------------------------------
     def _cached(self, texts: list[str]) -> torch.Tensor:
         """(n, dim) unit vectors without gradients; on disk only for weights as they were loaded, which come again."""
@@ -163,6 +172,7 @@ class Text(Encoder):
                 if isinstance(module, nn.Dropout):
                     module.p = self.dropout
         self.tower_ = Tower(model, self.train_layers)
+        self.frozen_ = not any(p.requires_grad for p in model.parameters())
         self.dim = self.tower_.dim
         self.history_ = History(self.history, self.dim, self.decay, self.last)
         self.own_ = nn.Parameter(torch.tensor(self.own))
@@ -181,8 +191,8 @@ class Text(Encoder):
         return self._encoded(self._texts(nodes.graph, nodes.kind, nodes.rows, nodes.side))
 
     def _encoded(self, texts: list[str]) -> torch.Tensor:
-        """(n, dim); from the table where no gradient is asked for, else through the model; zero for no text."""
-        frozen = not self.training and not torch.is_grad_enabled()
+        """(n, dim); from the table where no gradient is asked for or can be, else through the model; zero for no text."""
+        frozen = self.frozen_ or (not self.training and not torch.is_grad_enabled())
         places = np.array([self.table_[0].get(t, -1) for t in texts], np.int64) if frozen else np.full(len(texts), -1)
         todo = np.flatnonzero((places < 0) & np.array([bool(t) for t in texts], bool))
         out = torch.zeros(len(texts), self.dim, device=self.tower_.device)
@@ -198,7 +208,8 @@ class Text(Encoder):
     def _remembered(self, texts: list[str]) -> torch.Tensor:
         """(n, dim) without gradients; while fitting, a text is encoded once per weights, however many graphs it is asked on."""
         new = [t for t in dict.fromkeys(texts) if t not in self.memory_]
-        self.memory_.update(zip(new, self._cached(new).unbind(), strict=True))
+        with torch.no_grad():
+            self.memory_.update(zip(new, self._cached(new).unbind(), strict=True))
         return torch.stack([self.memory_[t] for t in texts])
 
     def _fresh(self, texts: list[str]) -> torch.Tensor:

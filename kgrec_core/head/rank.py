@@ -4,6 +4,7 @@
 use = "rank"
 loss = "softmax"
 temperature = 0.05
+adapter = true         # with a frozen encoder: minutes on a CPU
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Batch, Head
 
@@ -27,14 +31,29 @@ class Rank(Head):
         "bce": binary cross-entropy of the target and the sampled negatives; for calibrated yes or no.
         "bpr": the target above each negative (Rendle et al. 2009). "mse": targets towards 1, negatives towards 0.
     logq: "softmax": correct for popularity; without it popular candidates are pushed down.
+    adapter: a linear map for each side, added to the vector, which starts as it was and gets unit length again (supervised semantic
+        indexing: Bai et al. 2009). What questions and answers have in common is learned at `train.head_lr`, whatever the encoder is:
+        worth it where that is frozen, as its vectors are then made once. dropout: share of the vector's numbers left out while it learns.
     """
 
-    def __init__(self, *, loss: Literal["softmax", "bce", "bpr", "mse"] = "softmax", temperature: float = 0.05, logq: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        loss: Literal["softmax", "bce", "bpr", "mse"] = "softmax",
+        temperature: float = 0.05,
+        logq: bool = True,
+        adapter: bool = False,
+        dropout: float = 0.3,
+    ) -> None:
         super().__init__()
-        self.kind, self.temperature, self.logq = loss, temperature, logq
+        self.kind, self.temperature, self.logq, self.adapter, self.dropout = loss, temperature, logq, adapter, dropout
+        self.maps_ = nn.ModuleDict()
 
     def project(self, x: torch.Tensor | None, nodes: Nodes) -> torch.Tensor:
-        return x
+        if not self.adapter:
+            return x
+        x = nn.functional.dropout(x, self.dropout, self.training)
+        return nn.functional.normalize(x + self.maps_[nodes.side](x), dim=1)
 
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
         scores = q @ c.T
@@ -56,13 +75,31 @@ class Rank(Head):
         return (each * batch.weight).sum() / batch.weight.sum()
 
     def prepare(self, graph: Graph, task: Task, dim: int) -> None:
-        """Nothing to size: the vectors are compared as they are."""
+        """Without an adapter there is nothing to size: the vectors are compared as they are."""
+        if self.adapter:
+            self._size(dim)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if self.adapter:
+            save_file(self.maps_.state_dict(), folder / "adapter.safetensors")
 
     def load(self, folder: Path) -> None:
-        """Nothing was learned."""
+        """Raises KgrecError where the adapter is missing or damaged."""
+        if not self.adapter:
+            return
+        try:
+            state = load_file(folder / "adapter.safetensors")
+            self._size(len(state["query.bias"]))
+            self.maps_.load_state_dict(state)
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise KgrecError(f"{folder}: the head's adapter is missing or damaged ({reason}); fit again or restore the folder") from None
+
+    def _size(self, dim: int) -> None:
+        self.maps_ = nn.ModuleDict({side: nn.Linear(dim, dim) for side in ("query", "candidate")})
+        for weight in self.maps_.parameters():
+            nn.init.zeros_(weight)
 
 
 def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -245,6 +245,17 @@ def test_only_the_last_layers_learn(layers, learning):
     assert all(p.requires_grad == (layers is None) for p in model.embeddings.parameters())
 
 
+def test_what_is_frozen_is_encoded_once_and_has_no_dropout(monkeypatch):
+    encoder, graph = prepared(train_layers=0, dropout=0.5)
+    before = encoded(encoder, items(graph))
+    users = Nodes(graph, "user", np.arange(6), "query")
+    first = encoder(users)
+    monkeypatch.setattr(encoder.tower_, "forward", lambda texts: pytest.fail("a frozen text is encoded again"))
+    encoder.train()
+    np.testing.assert_array_equal(encoder(items(graph)).detach().numpy(), before)
+    torch.testing.assert_close(encoder(users), first)
+
+
 def test_without_any_text_it_says_what_to_name():
     board, tasks = checkerboard(users=4, items=8)
     bare = Graph({k: t.drop("text") for k, t in board.entities.items()}, dict(board.relations), board.timeless)
