@@ -12,10 +12,12 @@ what came once more under a known key, which the webhook need not take. One JSON
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
 import random
+import select
 import signal
 import sqlite3
 import subprocess
@@ -29,6 +31,23 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
 SETTINGS = ["--window", "12h", "--lateness", "2h", "--cooldown", "1d", "--warmup", "14d", "--learn", "28d", "--rate", "25", "--leap", "12h"]
+
+PARENT = """
+import json, os, sys, traceback
+import kgrec_finance.batching, kgrec_finance.monitor, kgrec_finance.roster, kgrec_finance.sinks
+from kgrec_finance.watching import replay
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        try:
+            replay.main(json.loads(line), standalone_mode=False)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
 
 
 def write(path: Path, until: str) -> int:
@@ -84,11 +103,32 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def started(feed: Path, state: Path, hook: Hook) -> subprocess.Popen:
-    words = [str(feed), "--state", str(state), "--sink", f"http://127.0.0.1:{hook.server_address[1]}/", "--batch", "64"]
-    command = [sys.executable, "-c", "from kgrec_finance.watching import replay; replay()", *words, *SETTINGS]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+class Replays:
+    """Processes that replay, forked from one that has imported what they need: so many starts would cost an hour otherwise."""
+
+    def __init__(self, feed: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.feed, pipe = feed, subprocess.PIPE
+        self._parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+
+    def start(self, state: Path, hook: Hook) -> None:
+        words = [str(self.feed), "--state", str(state), "--sink", f"http://127.0.0.1:{hook.server_address[1]}/", "--batch", "64"]
+        self._parent.stdin.write(json.dumps([*words, *SETTINGS]) + "\n")
+        self.pid = int(self._parent.stdout.readline())
+
+    def over(self, wait: bool = False) -> bool:
+        """Whether it has ended. Raises SystemExit where it failed."""
+        if not wait and not select.select([self._parent.stdout], [], [], 0)[0]:
+            return False
+        code = int(self._parent.stdout.readline())
+        if code not in (0, -signal.SIGKILL):
+            raise SystemExit(f"the replay ended with {code}")
+        return True
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(self.pid, signal.SIGKILL)
+        self.over(wait=True)
 
 
 def read(state: Path) -> int:
@@ -98,12 +138,6 @@ def read(state: Path) -> int:
             return json.loads(db.execute("SELECT after FROM source").fetchone()[0])["at"]
     except (sqlite3.Error, TypeError):
         return 0
-
-
-def ended(process: subprocess.Popen) -> None:
-    said = process.communicate()[1].decode()
-    if process.returncode != 0:
-        raise SystemExit(f"the replay ended with {process.returncode}: {said[-2000:]}")
 
 
 def main() -> None:
@@ -116,32 +150,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         events = write(folder / "feed.jsonl", "2014-02-28" if asked.small else "2014-06-30")
-        size = (folder / "feed.jsonl").stat().st_size
-        calm = Hook()
+        size, replays = (folder / "feed.jsonl").stat().st_size, Replays(folder / "feed.jsonl")
+        calm, rough, done, early = Hook(), Hook(), 0, 0
         start = time.perf_counter()
-        ended(started(folder / "feed.jsonl", folder / "calm.sqlite", calm))
+        replays.start(folder / "calm.sqlite", calm)
+        replays.over(wait=True)
         seconds = time.perf_counter() - start
-        rough, done, early = Hook(), 0, 0
         while done < kills:
-            process, at = started(folder / "feed.jsonl", folder / "rough.sqlite", rough), read(folder / "rough.sqlite")
+            replays.start(folder / "rough.sqlite", rough)
             if draw.random() < 0.1:
-                time.sleep(draw.random() * 1.5)
+                time.sleep(draw.random() * 0.5)
                 early += 1
             else:
+                at = read(folder / "rough.sqlite")
                 goal = at + draw.random() * 2 * (size - at) / (kills - done + 1)
-                while process.poll() is None and read(folder / "rough.sqlite") <= goal:
+                while not (over := replays.over()) and read(folder / "rough.sqlite") <= goal:
                     time.sleep(0.02)
+                if over:
+                    print(f"the replay was over after {done} kills", flush=True)
+                    break
                 time.sleep(draw.random() * 0.05)
-            if process.poll() is not None:
-                ended(process)
-                print(f"the replay was over after {done} kills", flush=True)
-                break
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            replays.kill()
             done += 1
             if done % 50 == 0:
                 print(f"{done} kills, {read(folder / 'rough.sqlite') / size:.0%} read, {len(rough.got)} alerts", flush=True)
-        ended(started(folder / "feed.jsonl", folder / "rough.sqlite", rough))
+        replays.start(folder / "rough.sqlite", rough)
+        replays.over(wait=True)
         lost, new = calm.got.keys() - rough.got.keys(), rough.got.keys() - calm.got.keys()
         differ = sum(calm.got[key] != rough.got[key] for key in calm.got.keys() & rough.got.keys())
         result = {"benchmark": "finance_kill", "events": events, "kills": done, "in_its_start": early, "alerts": len(calm.got)}

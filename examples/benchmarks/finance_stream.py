@@ -3,8 +3,8 @@
     python examples/benchmarks/finance_stream.py [--run runs/news] [--events 1000000] [--texts 3000] [--small]
 
 Speed: stock tweets go through the monitor with a run's model (fitted here on few headlines where --run is not given), end to end: read,
-parse, link, score article and mentions, merge stories, windows, detectors, commit. Bare: the same texts that were scored, through the
-run's encoder alone, all in one call, in batches of its own. Rounds alternate; the median of their ratios counts.
+parse, link, merge stories, score article and mentions of what is new, windows, detectors, commit. Bare: the texts of all these articles
+and mentions through the run's encoder alone, in one call. Rounds alternate; the median of their ratios counts.
 Memory: generated events with stored scores, one a minute and a tenth of them copies, 60 companies; resident memory at every
 percent after the first tenth. One JSON line last; asked: ratio >= 0.8; memory within 5 % of its median.
 """

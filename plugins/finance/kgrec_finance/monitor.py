@@ -263,6 +263,7 @@ class Monitor:
     def _stories(self) -> Stories:
         found = Stories(self.settings.merge, self.settings.story)
         if self.windows.latest is not None:
-            for article in self.state.articles(self.windows.latest - 2 * self.settings.story, 2**62):
+            now = self.settings
+            for article in self.state.articles(self.windows.latest - now.story - now.lateness - now.window, 2**62):
                 found.known(article.id, article.text, article.time, Story(article.story, article.size))
         return found
