@@ -39,6 +39,8 @@ class Model:
     def refresh(self, graph: Graph, only_new: bool = False) -> Model:
         """After the weights or the graph changed: old vectors are forgotten."""
         self.encoder.eval()
+        for head in self.heads.values():
+            head.eval()
         self.encoder.refresh(graph, only_new)
         self._kept.clear()
         return self

@@ -69,3 +69,11 @@ def test_blocks_are_put_together_in_order_and_few_sets_are_kept():
     for n in range(1, KEPT + 4):
         encode(users.take(slice(0, n)))
     assert len(whole._kept) == KEPT
+
+
+def test_a_head_with_dropout_is_asked_without_it_before_anything_was_trained():
+    graph, tasks = checkerboard()
+    whole = Model(Counting(), {"buys": Rank(adapter=True, dropout=0.9)}, tasks).prepare(graph)
+    users = Nodes(graph, "user", np.arange(24), "query")
+    read = np.stack([np.full(24, 4), np.arange(24)], 1)
+    np.testing.assert_allclose(whole.vectors(tasks[0], users), read / np.linalg.norm(read, axis=1, keepdims=True), rtol=1e-6)
