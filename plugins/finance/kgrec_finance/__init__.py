@@ -9,7 +9,7 @@ DOMAIN = Domain(
     "kgrec_finance:recipe.toml",
     "Sentiment of financial news, by article, topic and company; and when it turns.",
     {
-        "demo": ("kgrec_finance.commands:demo", "Fit the embedded headlines, show figures, classify a few headlines."),
+        "demo": ("kgrec_finance.commands:demo", "Fit embedded headlines, show figures, then watch a stream of real tweets."),
         "fit": ("kgrec_finance.commands:fit", "Fine-tune on your labelled articles, test once and write a run."),
         "classify": ("kgrec_finance.commands:classify", "Sentiment, topic and what is said of each company in a text."),
         "monitor": ("kgrec_finance.watching:monitor", "Watch a feed and tell when it turns, each alert once, whatever crashes."),

@@ -6,7 +6,7 @@ found.tasks["sentiment"].label, found.companies["TCS"].probabilities
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,9 @@ from kgrec_core.graph import Nodes, Task
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.retrieval.neighbours import Neighbours
 from kgrec_core.run import Run
+from kgrec_finance.describing import described
 from kgrec_finance.linking import Linker
-from kgrec_finance.passages import Passage
+from kgrec_finance.passages import Passage, pooled
 from kgrec_finance.roster import roster
 from kgrec_finance.scoring import Judge, judges, lead, towards
 
@@ -71,9 +72,7 @@ def classify(run: Run, text: str, companies: Sequence[str] = (), linker: Linker 
 
     linker: who is looked for; None = the run's own companies. Raises KgrecError for a text without a word.
     """
-    text = text.strip()
-    if not any(c.isalnum() for c in text):
-        raise KgrecError("the text has no word to read; give a headline or an article")
+    text = _readable(text)
     linker, known = linker or roster(None, run).linker, judges(run)
     parts = lead(text)
     tasks = {name: _opinion(known[name], parts, shown) for name in ("sentiment", "topic") if name in known}
@@ -87,13 +86,34 @@ def classify(run: Run, text: str, companies: Sequence[str] = (), linker: Linker 
     return Classified(text, len(parts), tasks, of, {id: names.get(id, id) for id in ids})
 
 
+def by_description(text: str, meanings: Mapping[str, Mapping[str, str]], encoder: Mapping[str, Any]) -> Classified:
+    """By labels that are only described: task (sentiment, topic) -> label -> what it means. encoder: a recipe's, see `described`.
+
+    Raises KgrecError for a text without a word.
+    """
+    text = _readable(text)
+    parts, tasks = lead(text), {}
+    for name, of in meanings.items():
+        p = np.exp(pooled(np.log(described([part for part, _ in parts], list(of.values()), encoder)), [cut for _, cut in parts]))
+        tasks[name] = _ordered(list(of), p, False, {}, [])
+    return Classified(text, len(parts), tasks, {}, {})
+
+
+def _readable(text: str) -> str:
+    if not any(c.isalnum() for c in text):
+        raise KgrecError("the text has no word to read; give a headline or an article")
+    return text.strip()
+
+
 def _opinion(judge: Judge, parts: Sequence[tuple[str, Passage]], shown: int) -> Opinion:
     p = np.exp(judge.articles([parts])[0])
-    order = np.argsort(-p, kind="stable")
-    named = {judge.labels[i]: float(p[i]) for i in order}
-    second, like = _past(judge, parts[0][0], shown)
-    best = judge.labels[order[0]]
-    return Opinion(best, named[best], named, judge.run.calibration(judge.task.name) is not None, second, like)
+    return _ordered(judge.labels, p, judge.run.calibration(judge.task.name) is not None, *_past(judge, parts[0][0], shown))
+
+
+def _ordered(labels: Sequence[str], p: NDArray[np.float64], calibrated: bool, second: dict[str, float], like: list[Like]) -> Opinion:
+    named = {labels[i]: float(p[i]) for i in np.argsort(-p, kind="stable")}
+    best = next(iter(named))
+    return Opinion(best, named[best], named, calibrated, second, like)
 
 
 def _past(judge: Judge, text: str, shown: int) -> tuple[dict[str, float], list[Like]]:

@@ -46,15 +46,36 @@ def fit(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], fo
 @click.argument("text")
 @click.option("--company", "companies", multiple=True, metavar="NAME", help="Also towards this company; several times.")
 @click.option("--like", "shown", type=click.IntRange(0), default=3, show_default=True, metavar="N", help="Past articles that are shown.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="Labels that are only described: task, label, text.")
 @run_arguments
 @as_json
-def classify(folder: Path, allow: tuple[str, ...], text: str, companies: tuple[str, ...], shown: int, as_json: bool) -> None:
-    """Sentiment and topic of TEXT (- reads it from standard input), sentiment towards each company, and past articles like it."""
+@click.pass_obj
+def classify(
+    domain: Domain,
+    folder: Path,
+    allow: tuple[str, ...],
+    text: str,
+    companies: tuple[str, ...],
+    shown: int,
+    labels: Path | None,
+    as_json: bool,
+) -> None:
+    """Sentiment and topic of TEXT (- reads it from standard input), sentiment towards each company, and past articles like it.
+
+    With --labels also, or without a run only, which of these labels the text is nearest to by what they mean: no examples are needed.
+    """
+    from kgrec_core.recipe import resolve
     from kgrec_core.run import open_run
     from kgrec_finance import classifying
+    from kgrec_finance.data import open_labels
 
     text = click.get_text_stream("stdin").read() if text == "-" else text
-    found = classifying.classify(open_run(folder, allow), text, companies, shown=shown)
+    run = None if labels and not folder.exists() else open_run(folder, allow)
+    found = classifying.classify(run, text, companies, shown=shown) if run else None
+    if labels:
+        recipe = run.recipe if run else resolve(domain.recipe)
+        more = classifying.by_description(text, open_labels(labels), recipe.tables["encoder"])
+        found = found._replace(tasks={**found.tasks, **more.tasks}) if found else more
     echo_json(found.to_json()) if as_json else click.echo(told(found))
 
 
@@ -64,21 +85,43 @@ def classify(folder: Path, allow: tuple[str, ...], text: str, companies: tuple[s
 @as_json
 @click.pass_obj
 def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], folder: Path, as_json: bool) -> None:
-    """Fit some of the embedded headlines, show figures, and classify a few headlines."""
+    """Fit some of the embedded headlines, show figures, classify two headlines, and watch four months of tweets as they came."""
     from kgrec_core.cli.fit import figures
     from kgrec_finance import classifying
 
     run = _fitted(domain, (FEW, *recipes, settings), folder, as_json)
     found = [classifying.classify(run, text, shown=1) for text in SHOWN]
+    state = folder.with_name(f"{folder.name}.tweets.sqlite")
     if as_json:
-        echo_json({"run": str(run.folder), "metrics": run.metrics, "classified": [one.to_json() for one in found]})
+        classified = [one.to_json() for one in found]
+        echo_json({"run": str(run.folder), "metrics": run.metrics, "classified": classified, "alerts": _watched(folder, state)})
         return
     click.echo(figures(run.metrics))
     for one in found:
         click.echo(f"\n> {one.text}\n{told(one)}")
-    click.echo(f"\nrun folder: {run.folder}")
+    click.echo("\ntweets of July to October 2015 as the monitor meets them (a profit warning of Walmart on October 14, floods of spam):")
+    alerts = _watched(folder, state)
+    for alert in alerts:
+        click.echo(f"  {alert['sentence']}")
+    click.echo(f"\nrun folder: {run.folder}; alerts: {len(alerts)}, in {state}")
     click.echo(f'next: kgrec finance classify "{SHOWN[0]}" --run {run.folder}')
-    click.echo(f"      kgrec finance report --run {run.folder}")
+    click.echo(f"      kgrec finance explain {alerts[0]['episode'] if alerts else 'ALERT'} --state {state}")
+    click.echo(f"      kgrec finance report --state {state}")
+
+
+def _watched(run: Path, file: Path) -> list[dict[str, Any]]:
+    """The alerts of the embedded tweets by the run's model, as they opened."""
+    from kgrec_finance.reviewing import episodes
+    from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
+    from kgrec_finance.state import State
+    from kgrec_finance.watching import replay
+
+    for old in (file.with_suffix(".jsonl"), *file.parent.glob(f"{file.name}*")):  # of an earlier demo
+        old.unlink(missing_ok=True)
+    words = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at", "--run", str(run), "--state", str(file)]
+    replay.main([*words, "--sink", str(file.with_suffix(".jsonl"))], standalone_mode=False)
+    with State(file, write=False) as state:
+        return [changes[0] for changes in episodes(state)]
 
 
 def told(found: Classified) -> str:
@@ -93,7 +136,7 @@ def told(found: Classified) -> str:
 
 def _told(name: str, opinion: Opinion) -> list[str]:
     others = ", ".join(f"{label} {p:.2f}" for label, p in list(opinion.probabilities.items())[1:4])
-    note = "" if opinion.calibrated else "   not calibrated: too few validation articles"
+    note = "" if opinion.calibrated else "   (not calibrated)"
     lines = [f"{name}: {opinion.label} {opinion.probability:.2f}   ({others}){note}"]
     if opinion.second:
         votes = ", ".join(f"{label} {share:.0%}" for label, share in opinion.second.items())

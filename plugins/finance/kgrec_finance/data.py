@@ -115,8 +115,9 @@ class News:
                 labels[name] = rows.select("id", label=name).drop_nulls().unique(maintain_order=True).cast(LABELLED)
         if "entity_sentiment" in file.names:
             labels["entity_sentiment"] = found.labels
+        texts = open_labels(self.labels, self.columns) if self.labels else {}
         return Source(
-            articles.select(*ARTICLE).cast(ARTICLE), found.mentions.select(*MENTION).cast(MENTION), labels, found.companies, self._texts()
+            articles.select(*ARTICLE).cast(ARTICLE), found.mentions.select(*MENTION).cast(MENTION), labels, found.companies, texts
         )
 
     def _rows(self, file: Columns) -> pl.DataFrame:
@@ -144,19 +145,18 @@ class News:
     def _companies(self) -> pl.DataFrame:
         return open_companies(self.companies, self.columns) if self.companies else pl.DataFrame(schema=COMPANY)
 
-    def _texts(self) -> dict[str, dict[str, str]]:
-        """task -> label -> its text. Raises KgrecError for another task and for a label twice."""
-        if self.labels is None:
-            return {}
-        file = open_columns(self.labels, "labels", self.columns)
-        texts: dict[str, dict[str, str]] = {}
-        for at, (task, label, text) in enumerate(zip(*(file.line(name) for name in ("task", "label", "text")), strict=True)):
-            if task not in TASKS:
-                raise choices("task", str(task), TASKS, f"correct {file.table.place(at)}")
-            if label is None or text is None:
-                raise KgrecError(f"{file.table.place(at)}: a label needs a name and a text; fill both")
-            label = label if task == "topic" else label.lower()
-            if label in texts.setdefault(task, {}):
-                raise KgrecError(f'{file.table.place(at)}: label "{label}" of {task} stands in an earlier row too; keep one')
-            texts[task][label] = text
-        return texts
+
+def open_labels(path: Path, columns: Mapping[str, str] | None = None) -> dict[str, dict[str, str]]:
+    """task -> label -> what it means, of a table of labels. Raises KgrecError for another task and for a label twice."""
+    file = open_columns(path, "labels", columns or {})
+    texts: dict[str, dict[str, str]] = {}
+    for at, (task, label, text) in enumerate(zip(*(file.line(name) for name in ("task", "label", "text")), strict=True)):
+        if task not in TASKS:
+            raise choices("task", str(task), TASKS, f"correct {file.table.place(at)}")
+        if label is None or text is None:
+            raise KgrecError(f"{file.table.place(at)}: a label needs a name and a text; fill both")
+        label = label if task == "topic" else label.lower()
+        if label in texts.setdefault(task, {}):
+            raise KgrecError(f'{file.table.place(at)}: label "{label}" of {task} stands in an earlier row too; keep one')
+        texts[task][label] = text
+    return texts

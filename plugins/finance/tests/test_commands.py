@@ -73,6 +73,17 @@ def test_classify(kgrec, fitted, tmp_path):
     assert one["companies"]["GOLDSPC"]["like"] == [] and sum(one["sentiment"]["second"].values()) == pytest.approx(1)
 
 
+def test_labels_that_are_only_described(fitted, tmp_path):
+    (tmp_path / "labels.csv").write_text(
+        "task,label,text\ntopic,sport,football and tennis matches\ntopic,metals,the price of gold and silver\n"
+    )
+    words = ["classify", "Gold flat ahead of Fed meeting", "--labels", str(tmp_path / "labels.csv"), "--json", "--run"]
+    alone = json.loads(CliRunner().invoke(main, [*words, str(tmp_path / "absent")]).stdout)
+    beside = json.loads(CliRunner().invoke(main, [*words, str(fitted)]).stdout)
+    assert alone["topic"]["label"] == "metals" and alone["topic"]["probability"] > 0.7 and alone["companies"] == {}
+    assert beside["topic"] == alone["topic"] and "sentiment" in beside and "GOLDSPC" in beside["companies"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
