@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
+from kgrec_finance.state import State
+from kgrec_finance.watching import monitor, replay
+
+from kgrec_core.errors import KgrecError
 
 FEED = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at"]
 QUICK = ["--window", "1h", "--warmup", "12h", "--learn", "40h", "--rate", "5", "--lateness", "10m", "--cooldown", "3h"]
@@ -96,14 +101,14 @@ def test_a_file_that_grows_broken_and_cut_lines_and_a_kill(tmp_path):
     words = ["monitor", feed, "--state", state, "--sink", out, "--poll", "0.05", *QUICK]
     process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
     try:
-        until(lambda: state.exists() and status(state)["events"].get("read", 0) >= len(rows) - 1)
+        until(lambda: seen(state) >= len(rows) - 1)
         kgrec(*words, fails=f"belongs to the monitor that runs as process {process.pid}")
         process.send_signal(signal.SIGKILL)
         process.wait()
         with feed.open("a") as file:
             file.write("\n" + "\n".join(new) + "\n")
         process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
-        until(lambda: status(state)["events"].get("read", 0) >= len(rows) + len(new))
+        until(lambda: seen(state) >= len(rows) + len(new))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     finally:
@@ -132,20 +137,32 @@ def test_standard_input_and_a_history_of_its_own(tmp_path):
     kgrec("monitor", "-", "--state", tmp_path / "t", "--history", short, *QUICK, given="", fails="a threshold needs 30")
 
 
-def test_wrong_words(tmp_path):
-    state = ["--state", tmp_path / "s.sqlite"]
-    kgrec("monitor", tmp_path / "none.jsonl", *state, "--once", fails="there is no file")
-    kgrec("monitor", "x.jsonl", fails="name its file with --state")
-    kgrec("monitor", "x.jsonl", *state, "--window", "soon", fails='window = "soon" is no span of time')
-    kgrec("monitor", "x.jsonl", *state, "--sink", "nowhere", fails='sink "nowhere" is none')
-    kgrec("monitor", "x.jsonl", *state, "--column", "time", fails="write OURS=THEIRS")
-    kgrec("monitor", "x.jsonl", *state, "--detector", "cusom:volume", fails="did you mean 'cusum'?")
-    kgrec("replay", "x.jsonl", "--from", "yesterday", fails="yesterday")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x.jsonl"], "name its file with --state"),
+        (["x.jsonl", "--state", "s", "--window", "soon"], 'window = "soon" is no span of time'),
+        (["x.jsonl", "--state", "s", "--sink", "nowhere"], 'sink "nowhere" is none'),
+        (["x.jsonl", "--state", "s", "--column", "time"], "write OURS=THEIRS"),
+        (["x.jsonl", "--state", "s", "--detector", "cusom:volume"], "did you mean 'cusum'?"),
+        (["x.jsonl", "--state", "s", "--once"], "there is no file"),
+    ],
+)
+def test_wrong_words(words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KgrecError, match=re.escape(said)):
+        monitor.main(words, standalone_mode=False)
+    with pytest.raises(KgrecError, match="yesterday"):
+        replay.main(["x.jsonl", "--from", "yesterday"], standalone_mode=False)
 
 
-def status(state: Path) -> dict:
-    done = subprocess.run(command("status", "--state", state, "--json"), capture_output=True, text=True)
-    return json.loads(done.stdout) if done.returncode == 0 else {"events": {}}
+def seen(file: Path) -> int:
+    """Events that were read."""
+    try:
+        with State(file, write=False) as state:
+            return (state.kept("now") or {"counts": {}})["counts"].get("read", 0)
+    except KgrecError:
+        return 0
 
 
 def until(condition, seconds: float = 60.0) -> None:
