@@ -24,15 +24,22 @@ class _All(Seen):
 
 
 def batches(
-    source: str | Path, offset: str | None, *, size: int, poll: float = 1.0, stop: Callable[[], bool] = lambda: False, **reading: Any
+    source: str | Path,
+    offset: str | None,
+    *,
+    size: int,
+    poll: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    **reading: Any,
 ) -> Iterator[list[tuple[Event, str]]]:
-    """Lists of (event, offset behind it), at most `size`, empty ones where nothing came for `poll` seconds; ends with the source, or
-    after `stop()`.
+    """Lists of (event, offset behind it), at most `size`, empty ones where nothing came for a second; ends with the source, or after
+    `stop()`.
 
-    reading: further parameters of `follow`. What `follow` raises is raised here.
+    poll: seconds after which the source is looked at again; None = a second for a file, five minutes for an address. reading: further parameters of `follow`. What `follow` raises is raised here.
     """
     ready: queue.Queue[Any] = queue.Queue(4 * size)
     over = threading.Event()
+    poll = poll or (300.0 if str(source).startswith(("http://", "https://")) else 1.0)
 
     def ended() -> bool:
         return over.is_set() or stop()
@@ -63,7 +70,7 @@ def batches(
         while True:
             batch: list[tuple[Event, str]] = []
             try:
-                batch.append(ready.get(timeout=poll))
+                batch.append(ready.get(timeout=min(poll, 1.0)))
                 while len(batch) < size:
                     batch.append(ready.get_nowait())
             except queue.Empty:

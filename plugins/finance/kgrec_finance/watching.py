@@ -77,10 +77,8 @@ def feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @feed_options
 @settings_options
 @click.option("--once", is_flag=True, help="End with what the feed has now.")
-@click.option(
-    "--poll", type=click.FloatRange(0.01), default=1.0, show_default=True, metavar="SECONDS", help="How often a feed is looked at."
-)
-def monitor(feed: str, state: Path | None, folder: Path | None, once: bool, poll: float, **given: Any) -> None:
+@click.option("--poll", type=click.FloatRange(0.01), metavar="SECONDS", help="How often the feed is looked at [1; an address 300].")
+def monitor(feed: str, state: Path | None, folder: Path | None, once: bool, poll: float | None, **given: Any) -> None:
     """Watch FEED: a JSONL or CSV file that grows, - (standard input) or the address of an RSS feed.
 
     Stopped in any way, the same command goes on where it was. The state remembers --window ... --keep of its first start.
@@ -111,7 +109,7 @@ def replay(
             given["dead_letters"] = given["dead_letters"] or Path(f"{file}.refused.jsonl" if file != "-" else "refused.jsonl")
         built, delivery = _built(stack, state, folder, like, given, lambda body: first <= body["at"] < last)
         over = lambda: stop() or (built.windows.latest or -(2**62)) - built.settings.lateness >= last  # noqa: E731
-        _let_through(built, delivery, file, given, wait=False, poll=1.0, stop=over)
+        _let_through(built, delivery, file, given, wait=False, poll=None, stop=over)
 
 
 def state_of(run: Path | None, state: Path | None) -> Path:
@@ -184,7 +182,7 @@ def _score(run: Run | None, linker: Linker | None) -> Score | None:
 
 
 def _let_through(
-    built: Monitor, delivery: Delivery, feed: str, given: Mapping[str, Any], *, wait: bool, poll: float, stop: Callable[[], bool]
+    built: Monitor, delivery: Delivery, feed: str, given: Mapping[str, Any], *, wait: bool, poll: float | None, stop: Callable[[], bool]
 ) -> None:
     from kgrec_finance.batching import batches
 
