@@ -1,0 +1,130 @@
+"""Out of scope: how well a run knows which questions no intent of it answers, and what an error budget then keeps.
+
+    python examples/benchmarks/out_of_scope.py [--seed 0] [--small] [section.key=value ...]
+
+Of banking77 ten intents, drawn by the seed, are unknown in calibration and ten others in the test (near); far = paraphrases of another
+set, stackfaq. The other 57 are learned from 70 % of their training questions; 30 % validate, with unknown ones mixed in as often as in
+the test. Score = calibrated P(right); the reference is the largest softmax of the same fine-tuned head. One JSON line last;
+asked: AUROC near >= .93, far >= .99; at a budget of 3 %: wrong or out-of-scope answers / answers <= 4 % (95 % upper bound), in scope
+answered / in scope >= 80 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from kgrec_support.sample import QUESTIONS
+
+from kgrec_core.asked import with_queries
+from kgrec_core.evaluation.calibration import auroc, upper_bound
+from kgrec_core.graph import Nodes, candidates
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe import resolve
+from kgrec_core.run import Run
+
+STACKFAQ = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "stackExchange-FAQ.json"
+UNKNOWN, BUDGET = 10, 0.03
+# A channel of weight 0, which only tells the calibration how near the nearest known question is.
+SCOPE = ["retrieval.intent.nearest.use=neighbours", "retrieval.intent.nearest.neighbours=1", "retrieval.intent.weights.nearest=0"]
+SMALL = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
+
+
+def drawn(seed: int, small: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(text, label, split) to learn and calibrate from, label null = out of scope; (text, label, kind: known or near) to test."""
+    rng, table = np.random.default_rng(seed), pl.read_parquet(QUESTIONS)
+    intents = rng.permutation(table["intent"].unique().sort().to_numpy())
+    intents, unknown = (intents[:8], 2) if small else (intents, UNKNOWN)
+    if small:
+        table = table.filter(pl.col("intent").is_in(intents.tolist()), pl.int_range(pl.len()).over("intent", "split") < 60)
+    calibration, test, known = (pl.Series(part) for part in np.split(intents, [unknown, 2 * unknown]))
+    table = table.with_columns(draw=pl.Series(rng.random(len(table))))
+    learned = table.filter(pl.col("split") != "test")
+    asked = table.filter(pl.col("split") == "test", ~pl.col("intent").is_in(calibration.implode()))
+    own = learned.filter(pl.col("intent").is_in(known.implode()))
+    own = own.with_columns(split=pl.when(pl.col("draw") < 0.3).then(pl.lit("validation")).otherwise(pl.lit("train")))
+    share = unknown / len(known)
+    strange = learned.filter(pl.col("intent").is_in(calibration.implode())).sort("draw")
+    strange = strange.head(round(share * len(own.filter(pl.col("split") == "validation"))))
+    strange = strange.with_columns(intent=pl.lit(None, pl.String), split=pl.lit("validation"))
+    kind = pl.when(pl.col("intent").is_in(test.implode())).then(pl.lit("near")).otherwise(pl.lit("known"))
+    columns = ("text", pl.col("intent").alias("label"), "split")
+    asked = asked.with_columns(kind=kind)
+    files = pl.concat([own.select(columns), strange.select(columns), asked.filter(pl.col("kind") == "known").select(columns)])
+    return files, asked.select("text", pl.col("intent").alias("label"), "kind")
+
+
+def far(seed: int, n: int) -> list[str]:
+    pairs = json.loads(STACKFAQ.read_text(encoding="utf-8"))["root"]["qapair"]
+    texts = [t for p in pairs for t in ([p["rephr"]] if isinstance(p["rephr"], str) else p["rephr"]) if t and t.strip() != "*"]
+    return np.random.default_rng(seed).choice(np.unique(texts), n, replace=False).tolist()
+
+
+def softmax(run: Run, texts: list[str]) -> np.ndarray:
+    """(n,) the largest probability that the head gives any class."""
+    task = run.task("intent")
+    graph, model, _ = run.chain(task)
+    joined, rows = with_queries(graph, task, [{"text": text} for text in texts])
+    logits = model.vectors(task, Nodes(joined, task.relation.source, rows, "query")) @ model.vectors(task, candidates(joined, task)).T
+    logits = logits - logits.max(1, keepdims=True)
+    return 1 / np.exp(logits).sum(1)
+
+
+def judged(run: Run, texts: list[str]) -> tuple[list[str | None], np.ndarray]:
+    """First answer and P(right) of every text."""
+    found = run.judged([{"text": text} for text in texts], "intent", 1)
+    return [answers[0].id if answers else None for answers, _ in found], np.array([p for _, p in found])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("settings", nargs="*", metavar="section.key=value")
+    asked = parser.parse_args()
+    files, test = drawn(asked.seed, asked.small)
+    began = time.monotonic()
+
+    def progress(what: str, done: int, total: int) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        files.write_csv(Path(folder) / "intents.csv")
+        data = {"data": {"use": "support", "intents": str(Path(folder) / "intents.csv"), "empty": "keep"}}
+        settings = [f"{part}.seed={asked.seed}" for part in ("split", "train")] + SCOPE + (SMALL if asked.small else [])
+        run = fit(resolve("kgrec_support:recipe.toml", data, settings + asked.settings), Path(folder) / "run", progress=progress)
+        run.recalibrate("intent")
+        texts = test["text"].to_list() + far(asked.seed, test.filter(pl.col("kind") == "near").height)
+        kind = np.array(test["kind"].to_list() + ["far"] * (len(texts) - len(test)))
+        (first, p), reference = judged(run, texts), softmax(run, texts)
+        guarantee = run.calibration("intent").guarantee(BUDGET)
+        accuracy = run.metrics["tasks"]["intent"]["test"]["after"]["accuracy"]["mean"]
+        seconds = run.history[-1]["seconds"] if run.history else 0
+    labels = test["label"].to_list() + [None] * (len(texts) - len(test))
+    right = np.array([a == b for a, b in zip(first, labels, strict=True)]) & (kind == "known")
+    answered = (p >= guarantee.threshold) & (kind != "far")  # far ones would only dilute
+    wrong = int((answered & ~right).sum())
+    found = {"benchmark": "out_of_scope", "seed": asked.seed, "accuracy": accuracy, "training_seconds": seconds}
+    for other in ("near", "far"):
+        part = (kind == "known") | (kind == other)
+        found[f"auroc_{other}"] = {"p": auroc(p[part], kind[part] == "known"), "max_softmax": auroc(reference[part], kind[part] == "known")}
+    found["budget"] = {
+        "promise": str(guarantee),
+        "answers": int(answered.sum()),
+        "wrong": wrong,
+        "wrong_share": wrong / max(1, int(answered.sum())),
+        "upper": upper_bound(wrong, int(answered.sum()), 0.95),
+        "far_answered": int(((p >= guarantee.threshold) & (kind == "far")).sum()),
+        "in_scope_answered": float(answered[kind == "known"].mean()),
+    }
+    print(json.dumps(found | {"seconds": round(time.monotonic() - began)}))
+
+
+if __name__ == "__main__":
+    main()
