@@ -42,7 +42,7 @@ def drawn(seed: int, small: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     intents = rng.permutation(table["intent"].unique().sort().to_numpy())
     intents, unknown = (intents[:8], 2) if small else (intents, UNKNOWN)
     if small:
-        table = table.filter(pl.col("intent").is_in(intents.tolist()), pl.int_range(pl.len()).over("intent", "split") < 60)
+        table = table.filter(pl.col("intent").is_in(intents.tolist()), pl.int_range(pl.len()).over("intent", "split") < 120)
     calibration, test, known = (pl.Series(part) for part in np.split(intents, [unknown, 2 * unknown]))
     table = table.with_columns(draw=pl.Series(rng.random(len(table))))
     learned = table.filter(pl.col("split") != "test")
