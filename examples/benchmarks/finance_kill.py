@@ -2,7 +2,7 @@
 
     python examples/benchmarks/finance_kill.py [--kills 500] [--small]
 
-Stock tweets of half a year with stored scores go through `kgrec finance replay` into a webhook of this script, which answers after 5 ms, with 503 to
+Stock tweets of ten months with stored scores go through `kgrec finance replay` into a webhook of this script, which answers after 5 ms, with 503 to
 one request in 50, and hangs up without an answer on another. Once undisturbed; then killed 500 times: somewhere in its start, or when it
 has read another random part of what is left, plus 0 to 70 ms; each time the same command goes on. The webhook keeps what comes first
 under a key. Lost: in the first run only. Doubled: under a key of the second run only, or the same key with another body. Sent again:
@@ -149,7 +149,7 @@ def main() -> None:
     kills, draw, began = 4 if asked.small else asked.kills, random.Random(asked.seed), time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        events = write(folder / "feed.jsonl", "2014-02-28" if asked.small else "2014-06-30")
+        events = write(folder / "feed.jsonl", "2014-02-28" if asked.small else "2014-10-31")
         size, replays = (folder / "feed.jsonl").stat().st_size, Replays(folder / "feed.jsonl")
         calm, rough, done, early = Hook(), Hook(), 0, 0
         start = time.perf_counter()
