@@ -49,7 +49,7 @@ def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = 
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
     command = [sys.executable, "-m", "kgrec_finance", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=600)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=1500)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
