@@ -82,9 +82,10 @@ def classify(
 @click.command(epilog="Example: kgrec finance demo --run runs/demo data.headlines=5000")
 @recipe_arguments
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=DEMO, show_default=True, help="Where the run is written.")
+@click.option("--to", "until", metavar="DATE", default="2015-11-01", show_default=True, help="Watch the tweets before this day.")
 @as_json
 @click.pass_obj
-def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], folder: Path, as_json: bool) -> None:
+def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], folder: Path, until: str, as_json: bool) -> None:
     """Fit some of the embedded headlines, show figures, classify two headlines, and watch four months of tweets as they came."""
     from kgrec_core.cli.fit import figures
     from kgrec_finance import classifying
@@ -94,13 +95,13 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
     state = folder.with_name(f"{folder.name}.tweets.sqlite")
     if as_json:
         classified = [one.to_json() for one in found]
-        echo_json({"run": str(run.folder), "metrics": run.metrics, "classified": classified, "alerts": _watched(folder, state)})
+        echo_json({"run": str(run.folder), "metrics": run.metrics, "classified": classified, "alerts": _watched(folder, state, until)})
         return
     click.echo(figures(run.metrics))
     for one in found:
         click.echo(f"\n> {one.text}\n{told(one)}")
     click.echo("\ntweets of July to October 2015 as the monitor meets them (a profit warning of Walmart on October 14, floods of spam):")
-    alerts = _watched(folder, state)
+    alerts = _watched(folder, state, until)
     for alert in alerts:
         click.echo(f"  {alert['sentence']}")
     click.echo(f"\nrun folder: {run.folder}; alerts: {len(alerts)}, in {state}")
@@ -109,7 +110,7 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
     click.echo(f"      kgrec finance report --state {state}")
 
 
-def _watched(run: Path, file: Path) -> list[dict[str, Any]]:
+def _watched(run: Path, file: Path, until: str) -> list[dict[str, Any]]:
     """The alerts of the embedded tweets by the run's model, as they opened."""
     from kgrec_finance.reviewing import episodes
     from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
@@ -119,7 +120,7 @@ def _watched(run: Path, file: Path) -> list[dict[str, Any]]:
     for old in (file.with_suffix(".jsonl"), *file.parent.glob(f"{file.name}*")):  # of an earlier demo
         old.unlink(missing_ok=True)
     words = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at", "--run", str(run), "--state", str(file)]
-    replay.main([*words, "--sink", str(file.with_suffix(".jsonl"))], standalone_mode=False)
+    replay.main([*words, "--sink", str(file.with_suffix(".jsonl")), "--to", until], standalone_mode=False)
     with State(file, write=False) as state:
         return [changes[0] for changes in episodes(state)]
 
