@@ -34,7 +34,7 @@ class Text(Encoder):
     model: hub id, local folder or package:NAME; encoder or decoder family, pooled as its own configuration says.
     history: how a query's earlier targets become one vector; decay: weight of each step back; last: how many are read.
     live: how many of the latest get gradients; older ones come from a table refreshed with the weights.
-    own: weight of the query's own text beside its history, learned from there.
+    own: weight of the query's own text beside its history, learned from there unless the model is frozen.
     asked: a candidate's text begins with the texts of the sources that lead to it, as far as it may know them: an FAQ entry is what is
         asked and answered. In training it does not know the question it is asked for.
     max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
@@ -82,7 +82,8 @@ class Text(Encoder):
         if not any("text" in graph.columns(kind) for kind in kinds):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
         self.memory_ = {}
-        self.own_.requires_grad_(any(read[kind] and "text" in graph.columns(kind) for kind in kinds))
+        # Frozen it learns nothing at all: `concat` hears what does not learn only where nothing does.
+        self.own_.requires_grad_(not self.frozen_ and any(read[kind] and "text" in graph.columns(kind) for kind in kinds))
         for kind in kinds:
             if "text" in graph.columns(kind):
                 for side in {

