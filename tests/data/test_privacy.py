@@ -154,6 +154,6 @@ def test_presidio_masks_names_where_spacy_has_a_model():
 
 @pytest.mark.parametrize("piece", ["a", "a.", "1 ", "GB82", "4111 ", "+1 -", "a@b.", "://", "http://"])
 def test_time_grows_with_the_length_alone(piece):
-    start = time.perf_counter()
+    start = time.process_time()
     mask([piece * 30_000 + "@", "1" + piece * 30_000])
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

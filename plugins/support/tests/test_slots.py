@@ -58,9 +58,9 @@ def test_a_recipe_adds_and_replaces_patterns():
     "text", ["order " * 2000, "1" * 10_000, "1,111" * 2000, "a@" * 5000, "*" * 10_000, "a-" * 5000, "order: " + "a" * 9000]
 )
 def test_ten_thousand_characters_take_no_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     recognise(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
