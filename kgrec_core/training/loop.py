@@ -94,7 +94,8 @@ def finetune(
             vectors.eval()
             encoder.refresh(train.graph)
             scores = validate()
-            score = float(np.mean(list(scores.values())))
+            learned = [score for name, score in scores.items() if name in examples]
+            score = float(np.mean(learned or list(scores.values())))  # what is not learned chooses nothing
             history.append({
                 "step": number + 1, "epoch": round((number + 1 - cold) / _epoch(examples), 4), "loss": float(np.mean(losses)), "select": scores,
                 "lr": schedule.get_last_lr()[0], "seconds": round(time.monotonic() - began, 2), "best": score > best,

@@ -91,6 +91,18 @@ def test_the_best_weights_come_back_wholly_and_patience_ends_the_fit(toy, board,
     assert stopped == history
 
 
+def test_a_task_that_is_not_learned_does_not_choose_the_best_weights(toy, board, tmp_path):
+    mine, other = iter([0.1, 0.9, 0.3]), iter([0.9, 0.0, 0.9])
+    history, _ = fit(
+        board,
+        toy.Latest(),
+        tmp_path / "state",
+        Train(epochs=3, batch=12, lr=0.05, validations=3),
+        lambda: {"buys": next(mine), "unlearned": next(other)},
+    )
+    assert [r["best"] for r in history] == [True, True, False]
+
+
 def test_nothing_to_learn_is_no_fit(toy, board, tmp_path):
     frozen = toy.Latest().requires_grad_(False)
     assert fit(board, frozen, tmp_path / "state")[0] == []
