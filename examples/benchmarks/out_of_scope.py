@@ -33,6 +33,7 @@ STACKFAQ = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "
 UNKNOWN, BUDGET = 10, 0.03
 # A channel of weight 0, which only tells the calibration how near the nearest known question is.
 SCOPE = ["retrieval.intent.nearest.use=neighbours", "retrieval.intent.nearest.neighbours=1", "retrieval.intent.weights.nearest=0"]
+TRAIN = ["train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 SMALL = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
 
 
@@ -97,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files.write_csv(Path(folder) / "intents.csv")
         data = {"data": {"use": "support", "intents": str(Path(folder) / "intents.csv"), "empty": "keep"}}
-        settings = [f"{part}.seed={asked.seed}" for part in ("split", "train")] + SCOPE + (SMALL if asked.small else [])
+        settings = [f"{part}.seed={asked.seed}" for part in ("split", "train")] + SCOPE + TRAIN + (SMALL if asked.small else [])
         run = fit(resolve("kgrec_support:recipe.toml", data, settings + asked.settings), Path(folder) / "run", progress=progress)
         run.recalibrate("intent")
         texts = test["text"].to_list() + far(asked.seed, test.filter(pl.col("kind") == "near").height)

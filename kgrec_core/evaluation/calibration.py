@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 SMALLEST = 60  # queries, both parts together
 GRID = 200  # thresholds that can be tested
 FOLDS, RARE = 5, 10  # isotonic regression is not tried where fewer than RARE of the learning third are right, or wrong
+UNTIED = 0.01  # share of the logistic curve in the isotonic one: its steps would tie answers that the scores tell apart
 NEVER = 2.0  # a threshold that no probability reaches
 
 
@@ -49,7 +50,7 @@ class Calibration:
     """P(correct) as a function of the scores, and the counts that thresholds are tested by; plain numbers, as JSON.
 
     method: "logistic" (P = sigmoid of the weighted, standardised scores; Platt 1999), "isotonic" (a step-like function of that
-        weighted sum, linear between `knots`) or "constant" (all or none of the learning third were right).
+        weighted sum, linear between `knots`, and a hundredth of the logistic curve) or "constant" (all or none of the learning third were right).
     counts: (threshold, answered and expected wrong by P in the learning third, answered and wrong in the testing part), strictest
         first. tested: queries of the testing part. log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
     """
@@ -248,6 +249,8 @@ def _isotonic(total: Floats, y: NDArray[np.bool_]) -> list[list[float]]:
 def _chance(method: str, knots: list[list[float]], total: Floats) -> Floats:
     from scipy.special import expit
 
+    if method == "isotonic":
+        return (1 - UNTIED) * np.interp(total, *knots) + UNTIED * expit(total)
     return expit(total) if method == "logistic" else np.interp(total, *knots)
 
 
