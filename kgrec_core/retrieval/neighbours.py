@@ -14,6 +14,8 @@ from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
 
+SPARE = 16  # sources beyond `neighbours` that are looked at: the query itself is none, and those equal to the last one count
+
 
 @dataclass(kw_only=True, eq=False)
 class Neighbours(Blockwise):
@@ -75,28 +77,47 @@ class Neighbours(Blockwise):
         return other
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
-        if self.by == "vectors":
-            near = _unit(vectors) @ self.index_.T
-        else:
-            read = profile(queries, self.task_.relation, len(self.rarity_), self.now_, half_life=self.half_life)
-            if not self.half_life:
-                read.sum_duplicates()
-                read.data[:] = 1
-            near = (unit_rows((read @ sp.diags(self.rarity_)).tocsr()) @ self.index_.T).toarray()
-        place = np.searchsorted(self.sources_, queries.rows)
-        itself = (
-            self.sources_[np.minimum(place, len(self.sources_) - 1)] == queries.rows if len(self.sources_) else np.zeros(len(near), bool)
-        )
-        near[np.flatnonzero(itself), place[itself]] = 0
-        least = np.zeros((len(near), 1), near.dtype)
-        if self.neighbours < near.shape[1]:
-            least = -np.partition(-near, self.neighbours - 1, axis=1)[:, self.neighbours - 1 : self.neighbours]
-        owner, source = np.nonzero((near >= least) & (near > 0))
-        followed = sp.csr_matrix((near[owner, source], (owner, source)), shape=near.shape)
+        if not len(self.sources_):
+            return np.zeros((len(queries), self.followed_.shape[1]), np.float32)
+        owner, source, near = self._by_vectors(queries, vectors) if self.by == "vectors" else self._by_history(queries)
+        indptr = np.searchsorted(owner, np.arange(len(queries) + 1))
+        followed = sp.csr_matrix((near, source, indptr), shape=(len(queries), len(self.sources_)))
         return (followed @ self.followed_).toarray()
+
+    def _by_vectors(self, queries: Nodes, vectors: Vectors) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
+        """Query by query, the place in `sources_` and the cosine of each source that is followed."""
+        import faiss
+
+        k = min(self.neighbours + SPARE, len(self.sources_))
+        near, place = faiss.knn(_unit(vectors), self.index_, k, metric=faiss.METRIC_INNER_PRODUCT)
+        near = near.round(6)  # equal texts have equal cosines, wherever they stand and with however many queries they are compared
+        near[self.sources_[place] == queries.rows[:, None]] = 0
+        owner, column = _nearest(near, self.neighbours)
+        return owner, place[owner, column], near[owner, column]
+
+    def _by_history(self, queries: Nodes) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
+        """As `_by_vectors`, of histories."""
+        read = profile(queries, self.task_.relation, len(self.rarity_), self.now_, half_life=self.half_life)
+        if not self.half_life:
+            read.sum_duplicates()
+            read.data[:] = 1
+        near = (unit_rows((read @ sp.diags(self.rarity_)).tocsr()) @ self.index_.T).toarray()
+        place = np.searchsorted(self.sources_, queries.rows)
+        itself = self.sources_[np.minimum(place, len(self.sources_) - 1)] == queries.rows
+        near[np.flatnonzero(itself), place[itself]] = 0
+        owner, source = _nearest(near, self.neighbours)
+        return owner, source, near[owner, source]
 
     def _cells(self) -> int:
         return max(len(self.mask_), len(self.sources_))
+
+
+def _nearest(near: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the n highest of each row, and of those equal to the last of them; only what is above 0."""
+    least = np.zeros((len(near), 1), near.dtype)
+    if n < near.shape[1]:
+        least = np.partition(near, near.shape[1] - n, axis=1)[:, near.shape[1] - n, None]
+    return np.nonzero((near >= least) & (near > 0))
 
 
 def _unit(vectors: Vectors) -> Vectors:

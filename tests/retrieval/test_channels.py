@@ -264,6 +264,26 @@ def test_ease_is_the_closed_form_and_keeps_the_largest(board):
         built(lambda: Ease(limit=19), board)
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 999), n=st.integers(1, 6), asked=st.sampled_from([1, 3, 40]))
+def test_neighbours_follow_the_nearest_and_all_that_are_as_near_as_the_last(seed, n, asked):
+    rng = np.random.default_rng(seed)
+    distinct = rng.normal(size=(30, 16)).astype(np.float32)
+    vectors = distinct[rng.integers(0, 30, 60)]  # many are equal
+    users = pl.DataFrame({"id": [f"u{i}" for i in range(60)]})
+    edges = pl.DataFrame({"source": range(60), "target": range(60)}, schema={"source": pl.UInt32, "target": pl.UInt32})
+    graph = Graph({"user": users, "item": pl.DataFrame({"id": [f"i{i}" for i in range(60)]})}, {BUYS: edges})
+    task, nodes = Task("t", BUYS), Nodes(graph, "user", np.arange(60)[:asked], "query")
+    channel = Neighbours(neighbours=n)
+    channel.build(graph, task, candidates(graph, task), lambda nodes: vectors[nodes.rows])
+    cosine = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = (cosine.astype(np.float64)[:asked] @ cosine.T.astype(np.float64)).round(6)
+    np.fill_diagonal(cosine, 0)
+    least = np.sort(cosine, axis=1)[:, -n, None]
+    expected = np.where((cosine >= least) & (cosine > 0), cosine, 0)
+    np.testing.assert_allclose(channel.scores(nodes, vectors[:asked]), expected, atol=2e-5)
+
+
 def test_neighbours_never_follow_the_query_itself():
     graph, task = small([1, 1, 1])
     assert (ask(Neighbours(by="history"), graph, task).rows == -1).all()
