@@ -7,6 +7,7 @@ value remembers the layer that set it: relative paths start from that layer's fo
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def _read_file(path: Path, name: str) -> Table:
 
 def _read_word(word: str) -> dict[str, Any]:
     key, equals, value = word.partition("=")
-    for text in (value, json.dumps(value, ensure_ascii=False)):  # TOML, else a bare word
+    number = re.sub(r"^([+-]?)(?=\.\d)", r"\g<1>0", value)  # .5 is no TOML, but what people type
+    for text in (number, json.dumps(value, ensure_ascii=False)):  # TOML, else a bare word
         try:
             if equals and "." in key:
                 return tomllib.loads(f"{key} = {text}")

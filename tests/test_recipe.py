@@ -89,7 +89,7 @@ def test_layers_override_key_by_key(tmp_path):
         FUSED, tmp_path / "mine.toml", ["train.epochs=1", "train.note=bare words = fine", "encoder.share=.25", 'train.name="a"']
     )
     assert recipe.tables == {
-        "encoder": {"use": "gate", "share": ".25", "text": {"use": "text", "model": "large"}},  # .25 is no TOML number
+        "encoder": {"use": "gate", "share": 0.25, "text": {"use": "text", "model": "large"}},
         "train": {"lr": 3e-5, "epochs": 1, "note": "bare words = fine", "name": "a"},
     }
     again = tmp_path / "again.toml"
