@@ -197,9 +197,10 @@ def check(graph: Graph, task: Task, parts: Parts, how: Split) -> None:
         if not counts[number]:
             time = columns(graph, task.relation)[2]
             span = "" if time is None else f"; its edges go from {_date(time.min())} to {_date(time.max())}"
-            raise KgrecError(
-                f'split by "{how.by}": the {name} part of task {task.name} is empty{span}; change split.test or split.validation'
-            )
+            remedy = "change split.test or split.validation"
+            if how.by == "random":
+                remedy = f"of {len(parts.part):,} edges chance left it none; give more of them, a larger share, or another split.seed"
+            raise KgrecError(f'split by "{how.by}": the {name} part of task {task.name} is empty{span}; {remedy}')
 
 
 def columns(graph: Graph, relation: Relation) -> tuple[NDArray, NDArray, NDArray | None]:

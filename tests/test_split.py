@@ -312,6 +312,11 @@ def test_a_query_of_an_unknown_source_is_asked_unless_known_only():
 @pytest.mark.parametrize(
     ("how", "message", "dated"),
     [
+        (
+            Split(by="random", test=1e-9),
+            "the test part of task buys is empty; of 56 edges chance left it none; give more of them, a larger share",
+            False,
+        ),
         (Split(test="2090-01-01", validation="1d"), 'split by "time": the validation part of task buys is empty', True),
         (Split(test="2090-01-01", validation="2089-01-01"), "its edges go from 1970-01-01 00:00:00", True),
         (Split(test="1970-01-01", validation="1970-01-02"), "must be earlier than split.test (1970-01-01 00:00:00)", True),
