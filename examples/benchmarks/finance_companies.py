@@ -1,12 +1,12 @@
 """sentfin (Sinha et al. 2022): macro F1 of the sentiment towards each company, out of fold, against a classifier of whole articles.
 
-    python examples/benchmarks/finance_companies.py [--folds 5] [--only 0] [--seed 0] [--validate] [--small] [section.key=value ...]
+    python examples/benchmarks/finance_companies.py [--folds 5] [--only 0] [--jobs 1] [--seed 0] [--validate] [--small] [section.key=value ...]
 
 Headlines are dealt into five folds; each is asked of a model that learned from the others, of which a tenth are validation. One encoder
 learns both tasks. `mention` is what it says towards the company; `article` is what it says of the headline, taken for each of its
 companies: the reference. Figures are over all mentions and over those of the 1,233 headlines whose companies have different labels, each
-with the ratio of the two. --only asks one fold. --validate asks the validation headlines of it. --small learns from 150 headlines for a
-few steps, in two folds. One JSON line last.
+with the ratio of the two. --only asks one fold; --jobs trains so many at a time. --validate asks the validation headlines. --small
+learns from 150 headlines for a few steps, in two folds. One JSON line last.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import json
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,7 @@ from kgrec_core.pipeline import fit
 from kgrec_core.recipe import resolve
 from kgrec_core.run import Run
 
-SETTINGS = ["encoder.max_length=64", "train.batch=64", "train.lr=1e-4", "train.epochs=2", "train.contrastive=0", "train.validations=2"]
+SETTINGS = ["encoder.max_length=64", "train.batch=64", "train.lr=1e-4", "train.epochs=3", "train.contrastive=0.5", "train.validations=3"]
 TASKS = ("sentiment", "entity_sentiment")
 SMALL = ["data.headlines=150", "train.steps=2", "train.validations=1"]
 
@@ -81,34 +84,40 @@ def figures(table: pl.DataFrame) -> dict[str, float]:
     return {"f1": mine, "reference_f1": reference, "ratio": mine / max(reference, 1e-9), **accuracy, "n": len(true)}
 
 
+def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFrame, list[dict]]:
+    """The predictions of one fold, and the history of its training; by itself, so that folds can be processes of their own."""
+    began = time.monotonic()
+
+    def progress(what: str, done: int, total: int) -> None:
+        if not total or done % 50 == 0:
+            print(f"fold {fold} {time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+
+    os.chdir(Path(__file__).parent)  # where `finance_companies:Folds` is found
+    own = {"data": {"use": "finance_companies:Folds", "fold": fold, "folds": folds, "seed": asked.seed}}
+    own |= {"split": {"by": "column", "column": "split"}, "retrieval": {task: {"use": "exact"} for task in TASKS}}
+    settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
+    with tempfile.TemporaryDirectory() as folder:
+        run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=progress)
+        table = predictions(run, "validation" if asked.validate else "test")
+        print({"fold": fold, "all": figures(table), "select": [record["select"] for record in run.history]}, flush=True)
+        return table, run.history
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
     asked = parser.parse_args()
-    began, trained, tables = time.monotonic(), 0.0, []
-
-    def progress(what: str, done: int, total: int) -> None:
-        if not total or done % 50 == 0:
-            print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
-
-    folds = 2 if asked.small else asked.folds
-    os.chdir(Path(__file__).parent)  # where `finance_companies:Folds` is found
-    for fold in range(folds) if asked.only is None else [asked.only]:
-        own = {"data": {"use": "finance_companies:Folds", "fold": fold, "folds": folds, "seed": asked.seed}}
-        own |= {"split": {"by": "column", "column": "split"}, "retrieval": {task: {"use": "exact"} for task in TASKS}}
-        settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
-        with tempfile.TemporaryDirectory() as folder:
-            run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=progress)
-            tables.append(predictions(run, "validation" if asked.validate else "test"))
-            history = run.history
-        trained += history[-1]["seconds"]
-        print({"fold": fold, "all": figures(tables[-1]), "select": [record["select"] for record in history]}, flush=True)
-    table = pl.concat(tables)
+    began, folds = time.monotonic(), 2 if asked.small else asked.folds
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as processes:
+        done = processes.map(partial(tested, asked, folds=folds), range(folds) if asked.only is None else [asked.only])
+        tables, histories = zip(*done, strict=True)
+    table, trained = pl.concat(tables), sum(history[-1]["seconds"] for history in histories)
     found = {"benchmark": "finance_companies", "seed": asked.seed, "asked": "validation" if asked.validate else "test"}
     found |= {"all": figures(table), "conflicting": figures(table.filter("conflict"))}
     print(json.dumps(found | {"training_seconds": round(trained), "seconds": round(time.monotonic() - began)}))
