@@ -109,7 +109,7 @@ class Neighbours(Blockwise):
         return owner, source, near[owner, source]
 
     def _cells(self) -> int:
-        return max(len(self.mask_), len(self.sources_))
+        return len(self.mask_) if self.by == "vectors" else max(len(self.mask_), len(self.sources_))
 
 
 def _nearest(near: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
