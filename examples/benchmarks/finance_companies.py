@@ -5,8 +5,8 @@
 Headlines are dealt into five folds; each is asked of a model that learned from the others, of which a tenth are validation. One encoder
 learns both tasks. `mention` is what it says towards the company; `article` is what it says of the headline, taken for each of its
 companies: the reference. Figures are over all mentions and over those of the 1,233 headlines whose companies have different labels, each
-with the ratio of the two. --only asks one fold; --jobs trains so many at a time. --validate asks the validation headlines. --small
-learns from 150 headlines for a few steps, in two folds. One JSON line last.
+with the ratio of the two. --only asks one fold; --jobs trains so many at a time, best with OMP_NUM_THREADS=1. --validate
+asks the validation headlines. --small learns from 150 headlines for a few steps, in two folds. One JSON line last.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def figures(table: pl.DataFrame) -> dict[str, float]:
     return {"f1": mine, "reference_f1": reference, "ratio": mine / max(reference, 1e-9), **accuracy, "n": len(true)}
 
 
-def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFrame, list[dict]]:
-    """The predictions of one fold, and the history of its training; by itself, so that folds can be processes of their own."""
+def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFrame, float]:
+    """The predictions of one fold, and the seconds of its training."""
     began = time.monotonic()
 
     def progress(what: str, done: int, total: int) -> None:
@@ -100,7 +100,7 @@ def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFra
         run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=progress)
         table = predictions(run, "validation" if asked.validate else "test")
         print({"fold": fold, "all": figures(table), "select": [record["select"] for record in run.history]}, flush=True)
-        return table, run.history
+        return table, run.history[-1]["seconds"]
 
 
 def main() -> None:
@@ -116,11 +116,11 @@ def main() -> None:
     began, folds = time.monotonic(), 2 if asked.small else asked.folds
     with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as processes:
         done = processes.map(partial(tested, asked, folds=folds), range(folds) if asked.only is None else [asked.only])
-        tables, histories = zip(*done, strict=True)
-    table, trained = pl.concat(tables), sum(history[-1]["seconds"] for history in histories)
+        tables, trained = zip(*done, strict=True)
+    table = pl.concat(tables)
     found = {"benchmark": "finance_companies", "seed": asked.seed, "asked": "validation" if asked.validate else "test"}
     found |= {"all": figures(table), "conflicting": figures(table.filter("conflict"))}
-    print(json.dumps(found | {"training_seconds": round(trained), "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"training_seconds": round(sum(trained)), "seconds": round(time.monotonic() - began)}))
 
 
 if __name__ == "__main__":

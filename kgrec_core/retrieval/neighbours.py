@@ -14,7 +14,7 @@ from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
 
-SPARE = 16  # sources beyond `neighbours` that are looked at: the query itself is none, and those equal to the last one count
+SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself is none, and up to so many equal to the last one count
 
 
 @dataclass(kw_only=True, eq=False)
@@ -90,7 +90,7 @@ class Neighbours(Blockwise):
 
         k = min(self.neighbours + SPARE, len(self.sources_))
         near, place = faiss.knn(_unit(vectors), self.index_, k, metric=faiss.METRIC_INNER_PRODUCT)
-        near = near.round(6)  # equal texts have equal cosines, wherever they stand and with however many queries they are compared
+        near = near.round(6)  # the last digits depend on the order of the sum; equal texts are to be equally near
         near[self.sources_[place] == queries.rows[:, None]] = 0
         owner, column = _nearest(near, self.neighbours)
         return owner, place[owner, column], near[owner, column]
