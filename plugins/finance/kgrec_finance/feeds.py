@@ -30,11 +30,14 @@ RECORD = 200  # lines of one CSV record: a quote that nobody closes must not swa
 class DeadLetters:
     """A JSONL file of what was refused: source, at (byte), reason, line (its first 2,000 characters). None counts only.
 
-    What was refused after the last offset that was kept is refused, and written, again after a restart: `at` tells such lines apart.
+    What was refused after the last offset that was kept is met again after a restart; what the file has already is not written twice.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path, self.count = path, 0
+        self.path, self.count, self._known = path, 0, set()
+        if path is not None and path.is_file():
+            with path.open("rb") as file:
+                self._known = {hash(line) for line in file}
 
     def add(self, source: str, at: int, reason: str, line: str) -> None:
         """Raises KgrecError where the file cannot be written."""
@@ -42,11 +45,16 @@ class DeadLetters:
         log.info("%s at byte %s: %s", source, at, reason)
         if self.path is None:
             return
+        text = json.dumps({"source": source, "at": at, "reason": reason, "line": line[:2000]}, ensure_ascii=False) + "\n"
+        row = text.encode("utf-8", "backslashreplace")
+        if hash(row) in self._known:
+            return
         try:
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(json.dumps({"source": source, "at": at, "reason": reason, "line": line[:2000]}, ensure_ascii=False) + "\n")
+            with self.path.open("ab") as file:
+                file.write(row)
         except OSError as error:
             raise KgrecError(f"dead letters: {self.path} cannot be written ({error.strerror}); make room or name another file") from None
+        self._known.add(hash(row))
 
 
 def follow(

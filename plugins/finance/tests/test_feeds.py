@@ -135,6 +135,17 @@ def test_a_line_that_never_ends_costs_no_memory_and_no_event(tmp_path, monkeypat
     assert ids(path, offsets[0]) == ["3"] and json.loads(offsets[1])["at"] == path.stat().st_size
 
 
+def test_what_was_refused_last_is_not_written_again_after_a_restart(tmp_path):
+    path, dead = tmp_path / "a.jsonl", tmp_path / "dead.jsonl"
+    put(path, line(1), "{broken")
+    _, offset = next(follow(path, wait=False, dead_letters=dead))
+    for _ in range(2):
+        assert ids(path, offset, dead_letters=dead) == []
+    assert len(refused(dead)) == 1
+    put(path, "{broken")
+    assert ids(path, offset, dead_letters=dead) == [] and len(refused(dead)) == 2, "the same words elsewhere are another line"
+
+
 def test_dead_letters_that_cannot_be_written_stop_the_stream(tmp_path):
     put(tmp_path / "a.jsonl", "{", line(1))
     with pytest.raises(KgrecError, match="cannot be written"):
