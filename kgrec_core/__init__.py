@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from kgrec_core.component import Component, Domain
 from kgrec_core.errors import KgrecError
-from kgrec_core.hookspecs import hookimpl
+from kgrec_core.recipe.components import Component, Domain
+from kgrec_core.recipe.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ _LATE = {
     "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Head": "interfaces", "Hits": "interfaces",
     "Retrieval": "interfaces", "Dataset": "graph", "Graph": "graph", "Nodes": "graph", "Queries": "graph",
     "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split",
-    "fit": "pipeline", "open_run": "run",
+    "fit": "pipeline", "open_run": "run.run",
 }  # fmt: skip
 
 __all__ = ["Component", "Domain", "KgrecError", "hookimpl", *_LATE]

@@ -11,19 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kgrec_core import folder as run_folder
+from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.calibration.confidence import calibrated, save_calibration
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import ranked, variants
-from kgrec_core.evaluation.calibration import Calibration
-from kgrec_core.evaluation.card import card
-from kgrec_core.evaluation.confidence import calibrated, save_calibration
-from kgrec_core.evaluation.results import results_of, select_value
+from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
-from kgrec_core.recipe import Recipe
-from kgrec_core.registry import Registry
-from kgrec_core.run import Run, open_run
+from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.report.card import card
+from kgrec_core.results import results_of, select_value
+from kgrec_core.run import folder as run_folder
+from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
 from kgrec_core.training.loop import Progress, finetune
 from kgrec_core.training.options import Train
@@ -139,7 +139,7 @@ def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries
     """What is found for the adjust queries by something that has not learned from them."""
     if hasattr(retrieval, "fit"):
         return retrieval.fit(queries, model.vectors(task, queries.nodes))
-    return ranked.chain_hits(model, retrieval, task, variants.whole(queries, task))
+    return rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task))
 
 
 def build_on(graph: Graph, tasks: tuple[Task, ...], chain: Chain) -> None:

@@ -80,7 +80,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of the shop; tests that edit or damage a run take `copy`."""
     from kgrec_core.pipeline import fit
-    from kgrec_core.recipe import resolve
+    from kgrec_core.recipe.recipe import resolve
 
     folder = tmp_path_factory.mktemp("runs") / "shop"
     fit(resolve(shop / "shop.toml"), folder)

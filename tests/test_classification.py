@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
-from kgrec_core.run import open_run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.run import open_run
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 INTENTS = ["card_arrival", "exchange_rate", "lost_or_stolen_card", "pin_blocked", "terminate_account", "top_up_failed"]
@@ -126,7 +126,7 @@ def test_calibration_is_learned_again_and_kept(run):
 
 
 def test_the_answers_of_the_adjust_queries_are_hidden_from_them(run):
-    from kgrec_core.evaluation.confidence import asked_again
+    from kgrec_core.calibration.confidence import asked_again
 
     task = run.task("intent")
     queries = asked_again(run.folder / "calibration" / "intent.parquet", run.graph, task, run.tasks)
@@ -136,7 +136,7 @@ def test_the_answers_of_the_adjust_queries_are_hidden_from_them(run):
 
 
 def test_new_labelled_rows_are_scored_as_a_classification(run, desk):
-    from kgrec_core.evaluation.labelled import evaluate_file
+    from kgrec_core.run.labelled import evaluate_file
 
     rows = pl.read_csv(desk / "questions.csv").with_columns(category=pl.lit("pin_blocked"))
     asked = rows.filter(pl.col("topic") == "card").head(30)

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from kgrec_core.graph import Nodes, Ragged, candidates
+from kgrec_core.graph import DAY, Nodes, Ragged, candidates
 from kgrec_core.head.rank import Rank
 from kgrec_core.interfaces import Encoder
 from kgrec_core.model import BLOCK, KEPT, Model
-from kgrec_core.testing import BUYS, DAY, checkerboard
+from kgrec_core.testing import BUYS, checkerboard
 
 
 class Counting(Encoder):

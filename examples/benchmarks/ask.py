@@ -48,7 +48,7 @@ def faq(file: Path, entries: int) -> None:
 def published(folder: Path, entries: int, encoder: dict | None = None):
     """An open run over such an FAQ; nothing is trained."""
     from kgrec_core.pipeline import fit
-    from kgrec_core.recipe import resolve
+    from kgrec_core.recipe.recipe import resolve
 
     faq(folder / "faq.csv", entries)
     data = {"use": "support", "faq": str(folder / "faq.csv"), "mentions": False}

@@ -29,7 +29,7 @@ from beauty_floor import load
 
 from kgrec_core.graph import Dataset
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 CHANNELS = {
     "near": {"use": "cooccurrence", "per": "near", "reach": 3},

@@ -33,13 +33,13 @@ from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.evaluation.interval import gain, interval
-from kgrec_core.evaluation.ranked import DEPTH
-from kgrec_core.evaluation.ranking import block_ranks, hits_ranks
+from kgrec_core.evaluation.rank_tables import DEPTH
+from kgrec_core.evaluation.ranks import block_ranks, hits_ranks
 from kgrec_core.graph import Dataset, Queries, Ragged
 from kgrec_core.interfaces import Hits
 from kgrec_core.pipeline import Chain, build_on, fit
-from kgrec_core.recipe import resolve
-from kgrec_core.run import Run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.run import Run
 from kgrec_core.split import Split, split
 from kgrec_core.words import rjieba
 

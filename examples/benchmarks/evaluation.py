@@ -18,7 +18,7 @@ import numpy as np
 
 from kgrec_core.evaluation.interval import intervals
 from kgrec_core.evaluation.metrics import RANKED, measure
-from kgrec_core.evaluation.ranking import dense_ranks
+from kgrec_core.evaluation.ranks import dense_ranks
 from kgrec_core.graph import Ragged
 
 SETTINGS, KNOWN, DIM = 4, 10, 384

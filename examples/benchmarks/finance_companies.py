@@ -29,8 +29,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from kgrec_core.graph import Dataset, Graph, Nodes, candidates
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
-from kgrec_core.run import Run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.run import Run
 
 SETTINGS = ["encoder.max_length=64", "train.batch=64", "train.lr=1e-4", "train.epochs=3", "train.contrastive=0.5", "train.validations=3"]
 TASKS = ("sentiment", "entity_sentiment")

@@ -28,7 +28,7 @@ from sklearn.model_selection import train_test_split
 
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "financial_phrasebank"
 SETTINGS = ["encoder.max_length=128", "train.metric=accuracy", "train.contrastive=0", "train.epochs=5", "train.lr=1e-4"]

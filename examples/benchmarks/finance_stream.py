@@ -33,11 +33,11 @@ from kgrec_finance.settings import Settings
 from kgrec_finance.state import State
 
 import kgrec_core
-from kgrec_core.asked import with_queries
 from kgrec_core.graph import Nodes
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
-from kgrec_core.run import Run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.asked import with_queries
+from kgrec_core.run.run import Run
 
 MINUTE = 60_000_000
 BEGIN = 1_600_000_000_000_000

@@ -23,7 +23,7 @@ from kgrec_finance.scoring import judges
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.evaluation.interval import gain, interval
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 LABELS = Path(__file__).with_name("topic_labels.csv")
 MEANT = {

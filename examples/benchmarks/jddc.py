@@ -28,9 +28,9 @@ from kgrec_support.plain import plain
 from numpy.typing import NDArray
 
 from kgrec_core.evaluation.interval import gain, interval
-from kgrec_core.evaluation.ranking import hits_ranks
+from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 LAST = 60
 SETTINGS = [

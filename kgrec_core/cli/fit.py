@@ -11,8 +11,8 @@ import click
 
 from kgrec_core.cli.parts import columns, echo_json
 from kgrec_core.cli.recipe import recipe_arguments
-from kgrec_core.component import Domain
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.recipe import resolve
 
 
 @contextmanager
@@ -63,13 +63,13 @@ def fit(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], fo
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def evaluate(folder: Path, data: Path | None, allow: tuple[str, ...], as_json: bool) -> None:
     """Print the test figures of a run, or score it on new labelled rows."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
 
     run = open_run(folder, allow)
     if data is None:
         found = run.metrics
     else:
-        from kgrec_core.evaluation.labelled import evaluate_file
+        from kgrec_core.run.labelled import evaluate_file
 
         found = evaluate_file(run, data)
     echo_json(found) if as_json else click.echo("\n\n".join(filter(None, (figures(found), _left_out(found.get("skipped", {}))))))

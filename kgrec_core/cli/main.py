@@ -8,9 +8,9 @@ import click
 
 import kgrec_core
 from kgrec_core.cli.domain import LazyGroup, Targets, domain_group
-from kgrec_core.component import Domain
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.registry import Registry
 
 OWN: Targets = {
     "plugins": ("kgrec_core.cli.parts:plugins", "List the installed plugins and why one is not active."),

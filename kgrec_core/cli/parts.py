@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from kgrec_core.component import KINDS, Component
 from kgrec_core.errors import choices
-from kgrec_core.registry import Registry, load
+from kgrec_core.recipe.components import KINDS, Component
+from kgrec_core.recipe.registry import Registry, load
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
@@ -68,7 +68,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 def _show_domain(name: str, as_json: bool) -> None:
-    from kgrec_core.recipe import packaged, resolve
+    from kgrec_core.recipe.recipe import packaged, resolve
 
     domain = Registry.discover().domain(name)
     resolved = resolve(domain.recipe)
@@ -80,7 +80,7 @@ def _show_domain(name: str, as_json: bool) -> None:
 
 
 def _show_part(kind: str, name: str, as_json: bool) -> None:
-    from kgrec_core.parameters import REQUIRED, expand, parameters, part_kind, part_mapping, spell, toml
+    from kgrec_core.recipe.parameters import REQUIRED, expand, parameters, part_kind, part_mapping, spell, toml
 
     component: Component[Any] = Registry.discover().component(kind, name)
     factory = load(component, kind)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from kgrec_core.component import Domain
-from kgrec_core.recipe import resolve
+from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.recipe import resolve
 
 
 def recipe_arguments(command: Callable[..., Any]) -> Callable[..., Any]:

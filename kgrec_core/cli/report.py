@@ -15,8 +15,8 @@ from kgrec_core.errors import KgrecError
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead of report.html in the run's folder.")
 def report(folder: Path, allow: tuple[str, ...], out: Path | None) -> None:
     """Write a self-contained HTML page: figures with intervals, training curve, coverage, example answers."""
-    from kgrec_core.evaluation.report import render
-    from kgrec_core.run import open_run
+    from kgrec_core.report.page import render
+    from kgrec_core.run.run import open_run
 
     page, file = render(open_run(folder, allow)), out or folder / "report.html"
     try:

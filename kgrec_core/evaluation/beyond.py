@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from kgrec_core.evaluation.ranking import columns
+from kgrec_core.evaluation.ranks import columns
 from kgrec_core.interfaces import Hits
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.evaluation.metrics import RANKED, measure
-from kgrec_core.evaluation.ranking import BLOCK, Score, block_columns, block_ranks, columns, dense_ranks
+from kgrec_core.evaluation.ranks import BLOCK, Score, block_columns, block_ranks, columns, dense_ranks
 from kgrec_core.evaluation.variants import Case, whole
-from kgrec_core.graph import Graph, Queries, Task, View, candidates
+from kgrec_core.graph import DAY, Graph, Queries, Task, View, candidates
 
 COMPONENTS = ("cooccurrence", "text", "graph")
 DECAYS = (0.5, 0.7, 0.85)  # weight of a choice relative to the one after it
@@ -30,7 +30,7 @@ WINDOWS = (7, 30, 90, None)  # days before the view's end that popularity counts
 HALF_LIVES = (30, 60, 90, 180, 365, None)  # days; None = old and new choices count the same
 TIES = (0.01, 0.1, 0.5)  # weight of popularity beside a query's own frequency; the first only breaks ties
 WEIGHTS = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1)  # of every component but the first, which has 1
-SELECTED, DAY = 4_000, 86_400_000_000
+SELECTED = 4_000
 # Words of the Latin alphabet; scripts without spaces by the character.
 TOKEN = r"[a-z0-9]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 

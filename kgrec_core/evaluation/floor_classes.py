@@ -16,8 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.classes import Rows, best, value
-from kgrec_core.evaluation.ranking import Score
+from kgrec_core.evaluation.class_metrics import Rows, best, value
+from kgrec_core.evaluation.ranks import Score
 from kgrec_core.evaluation.variants import Case, whole
 from kgrec_core.graph import Graph, Nodes, Queries, Task, View, candidates
 

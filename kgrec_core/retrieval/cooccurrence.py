@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Nodes, Relation
+from kgrec_core.graph import DAY, Nodes, Relation
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import DAY, baskets, matrix, profile, unit_rows
+from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
 
 
 @dataclass(kw_only=True, eq=False)

@@ -28,7 +28,7 @@ from torch import nn
 from kgrec_core.encoder.pretrained import locate, silence
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
-from kgrec_core.evaluation.ranking import hits_ranks
+from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.hard import Examples, examples, linked, texts

@@ -10,8 +10,8 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
-from kgrec_core.retrieval.profile import DAY, events, horizon, moments, profile, rarity, unit_rows
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.retrieval.profile import events, horizon, moments, profile, rarity, unit_rows
 
 WINDOWS = (7, 14, 30, 60, 90)  # days
 Columns = dict[str, NDArray[np.float32]]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Nodes
+from kgrec_core.graph import DAY, Nodes
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import DAY, fading, moments
+from kgrec_core.retrieval.profile import fading, moments
 
 
 @dataclass(kw_only=True, eq=False)

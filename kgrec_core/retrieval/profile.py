@@ -7,9 +7,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation
-
-DAY = 86_400_000_000  # microseconds
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation
 
 
 def horizon(graph: Graph, relation: Relation) -> int:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
-from kgrec_core.retrieval.profile import DAY, horizon
+from kgrec_core.graph import DAY, Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.retrieval.profile import horizon
 
 
 def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, Queries]:

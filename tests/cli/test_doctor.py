@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from kgrec_core.cli import doctor
-from kgrec_core.registry import Plugin, Registry
+from kgrec_core.recipe.registry import Plugin, Registry
 
 
 @pytest.fixture

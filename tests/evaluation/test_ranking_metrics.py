@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.beyond import coverage, intra_list_diversity, novelty, popularity_bias
 from kgrec_core.evaluation.metrics import accuracy, macro_f1, measure
-from kgrec_core.evaluation.ranking import dense_ranks, hits_ranks
+from kgrec_core.evaluation.ranks import dense_ranks, hits_ranks
 from kgrec_core.graph import Ragged
 from kgrec_core.interfaces import Hits
 

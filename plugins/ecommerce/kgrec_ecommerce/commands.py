@@ -11,10 +11,10 @@ import click
 from kgrec_core.cli.parts import as_json, columns, echo_json
 from kgrec_core.cli.recipe import recipe_arguments
 from kgrec_core.cli.run import DEMO, run_arguments
-from kgrec_core.component import Domain
+from kgrec_core.recipe.components import Domain
 
 if TYPE_CHECKING:
-    from kgrec_core.run import Answer, Run
+    from kgrec_core.run.run import Answer, Run
 
 
 FEW = {"train": {"steps": 40}, "retrieval": {"buys": {"windows": 1}}}  # of the demo: minutes, not the best figures
@@ -40,7 +40,7 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
     """Fit the embedded order book of a gift shop, show what was gained over a strong baseline, and recommend."""
     from kgrec_core.cli.fit import figures, progress_bar
     from kgrec_core.pipeline import fit
-    from kgrec_core.recipe import resolve
+    from kgrec_core.recipe.recipe import resolve
 
     with progress_bar(quiet=as_json) as progress:
         run = fit(resolve(domain.recipe, FEW, *recipes, settings), folder, progress=progress)
@@ -76,7 +76,7 @@ def recommend(
     new: bool,
 ) -> None:
     """Recommend products for a customer, a history, words, or any of these together."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_ecommerce import shop
 
     _show(shop.recommend(open_run(folder, allow), user, _listed(history), text, k, where, _listed(exclude), new), as_json)
@@ -87,7 +87,7 @@ def recommend(
 @asking
 def similar(folder: Path, allow: tuple[str, ...], k: int, where: str | None, as_json: bool, item: str) -> None:
     """Show the products most like product ITEM."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_ecommerce import shop
 
     _show(shop.similar(open_run(folder, allow), item, k, where), as_json)
@@ -99,7 +99,7 @@ def similar(folder: Path, allow: tuple[str, ...], k: int, where: str | None, as_
 @as_json
 def add_items(folder: Path, allow: tuple[str, ...], file: Path, as_json: bool) -> None:
     """Add the products of FILE (CSV, TSV, Parquet, JSONL; columns as in the run's recipe): recommendable at once, no training."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_ecommerce import shop
 
     added = shop.add_items(open_run(folder, allow), file)

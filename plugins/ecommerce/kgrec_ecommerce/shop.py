@@ -12,7 +12,7 @@ from kgrec_core.errors import KgrecError, choices
 if TYPE_CHECKING:
     from kgrec_core.data.mapping import Entity
     from kgrec_core.graph import Graph
-    from kgrec_core.run import Answer, Run
+    from kgrec_core.run.run import Answer, Run
 
 
 class Added(NamedTuple):
@@ -90,7 +90,7 @@ def add_items(run: Run, file: Path | str) -> Added:
 
 
 def _mapping(run: Run, kind: str) -> Entity:
-    from kgrec_core.registry import Registry
+    from kgrec_core.recipe.registry import Registry
 
     part = run.recipe.data(Registry.discover())
     entities: Mapping[str, Entity] = getattr(getattr(part, "tables", part), "entities", {})

@@ -88,8 +88,8 @@ def report(folder: Path | None, state: Path | None, out: Path | None, allow: tup
     """
     file = state_of(folder, state)
     if state is None and folder is not None and not file.exists():
-        from kgrec_core.evaluation.report import render as figures
-        from kgrec_core.run import open_run
+        from kgrec_core.report.page import render as figures
+        from kgrec_core.run.run import open_run
 
         page, out = figures(open_run(folder, allow)), out or folder / "report.html"
     else:

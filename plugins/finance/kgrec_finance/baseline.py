@@ -15,9 +15,9 @@ from math import exp, lgamma, log, log1p
 from statistics import median
 from typing import Any, ClassVar
 
+from kgrec_core.graph import DAY
 from kgrec_finance.windows import Window
 
-DAY = 86_400_000_000
 SEASON = 50.0  # expected events for which a slot of the week is still believed to be as its weekday and hour make it
 
 

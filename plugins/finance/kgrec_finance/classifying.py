@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.asked import with_queries
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes, Task
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.retrieval.neighbours import Neighbours
-from kgrec_core.run import Run
+from kgrec_core.run.asked import with_queries
+from kgrec_core.run.run import Run
 from kgrec_finance.describing import described
 from kgrec_finance.linking import Linker
 from kgrec_finance.passages import Passage, pooled

@@ -11,11 +11,11 @@ import click
 from kgrec_core.cli.parts import as_json, echo_json
 from kgrec_core.cli.recipe import recipe_arguments
 from kgrec_core.cli.run import DEMO, run_arguments
-from kgrec_core.component import Domain
+from kgrec_core.recipe.components import Domain
 
 if TYPE_CHECKING:
-    from kgrec_core.recipe import Layer
-    from kgrec_core.run import Run
+    from kgrec_core.recipe.recipe import Layer
+    from kgrec_core.run.run import Run
     from kgrec_finance.classifying import Classified, Opinion
 
 FEW = {"data": {"headlines": 2500}, "train": {"epochs": 2.0, "contrastive": 0.25}}  # of the demo: minutes, not the best figures
@@ -64,8 +64,8 @@ def classify(
 
     With --labels also, or without a run only, which of these labels the text is nearest to by what they mean: no examples are needed.
     """
-    from kgrec_core.recipe import resolve
-    from kgrec_core.run import open_run
+    from kgrec_core.recipe.recipe import resolve
+    from kgrec_core.run.run import open_run
     from kgrec_finance import classifying
     from kgrec_finance.data import open_labels
 
@@ -149,7 +149,7 @@ def _told(name: str, opinion: Opinion) -> list[str]:
 def _fitted(domain: Domain, layers: Sequence[Layer], folder: Path, quiet: bool) -> Run:
     from kgrec_core.cli.fit import progress_bar
     from kgrec_core.pipeline import fit as run_pipeline
-    from kgrec_core.recipe import resolve
+    from kgrec_core.recipe.recipe import resolve
 
     recipe = resolve(domain.recipe, *layers)
     with progress_bar(quiet=quiet) as progress:

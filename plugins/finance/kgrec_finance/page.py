@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from kgrec_core.evaluation.plots import ticks
-from kgrec_core.evaluation.report import STYLE
+from kgrec_core.report.page import STYLE
+from kgrec_core.report.plots import ticks
 from kgrec_finance.reviewing import episodes, reviewed, told
 from kgrec_finance.settings import Settings
 from kgrec_finance.state import State

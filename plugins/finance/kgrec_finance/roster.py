@@ -13,7 +13,7 @@ from kgrec_finance.linking import Linker
 from kgrec_finance.spread import graph_of
 
 if TYPE_CHECKING:
-    from kgrec_core.run import Run
+    from kgrec_core.run.run import Run
 
 
 class Roster(NamedTuple):

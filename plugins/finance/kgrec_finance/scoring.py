@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.asked import with_queries
+from kgrec_core.calibration import confidence
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import confidence
 from kgrec_core.graph import Nodes, Task, candidates
-from kgrec_core.run import Run
+from kgrec_core.run.asked import with_queries
+from kgrec_core.run.run import Run
 from kgrec_finance.events import Event
 from kgrec_finance.linking import Linker, Span
 from kgrec_finance.marking import marked, occurrences

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kgrec_core.graph import Graph
+from kgrec_core.graph import DAY, Graph
 from kgrec_finance.companies import IN_SECTOR, SUPPLIED_BY, knowledge, spread
 
 if TYPE_CHECKING:
     import polars as pl
-
-DAY = 86_400_000_000
 
 
 class Reach:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import DAY
 from kgrec_core.knowledge.duplicates import Recent
-
-DAY = 86_400_000_000
 
 
 class Story(NamedTuple):

@@ -14,7 +14,7 @@ import click
 from kgrec_core.errors import KgrecError
 
 if TYPE_CHECKING:
-    from kgrec_core.run import Run
+    from kgrec_core.run.run import Run
     from kgrec_finance.linking import Linker
     from kgrec_finance.monitor import Monitor
     from kgrec_finance.scores import Score
@@ -129,7 +129,7 @@ def _built(
     given: Mapping[str, Any],
     wanted: Callable[[Mapping[str, Any]], bool] = lambda body: True,
 ) -> tuple[Monitor, Delivery]:
-    from kgrec_core.folder import MANIFEST, checksum
+    from kgrec_core.run.folder import MANIFEST, checksum
     from kgrec_finance.monitor import Monitor
     from kgrec_finance.roster import roster
     from kgrec_finance.sinks import Delivery, open_sink
@@ -168,7 +168,7 @@ def _settings(state: State, like: Path | None, given: Mapping[str, Any]) -> Sett
 
 
 def _opened(folder: Path | None, allow: tuple[str, ...]) -> Run | None:
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
 
     return None if folder is None else open_run(folder, allow)
 

@@ -17,7 +17,7 @@ from kgrec_finance.linking import Linker
 from kgrec_finance.sample import FOLDER, TWEETS, TWEETS_COMPANIES, Sentfin, open_aliases
 from kgrec_finance.stories import Stories
 
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import Split, split
 from kgrec_core.testing import check_data
 

@@ -12,11 +12,11 @@ import click
 from kgrec_core.cli.parts import as_json, echo_json
 from kgrec_core.cli.recipe import recipe_arguments
 from kgrec_core.cli.run import DEMO, run_arguments
-from kgrec_core.component import Domain
+from kgrec_core.recipe.components import Domain
 
 if TYPE_CHECKING:
-    from kgrec_core.recipe import Layer
-    from kgrec_core.run import Run
+    from kgrec_core.recipe.recipe import Layer
+    from kgrec_core.run.run import Run
     from kgrec_support.compose import Generate
     from kgrec_support.desk import Reply
 
@@ -95,7 +95,7 @@ def ask(
     as_json: bool,
 ) -> None:
     """Answer QUESTION, ask back, hand it over or refuse it; and say why."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import desk, upkeep
 
     generate = _generator(llm, endpoint, key)
@@ -128,7 +128,7 @@ def chat(
     """Talk to a run: one question a line, an empty line or the end of the input ends it. With --json, one object a line."""
     import json
 
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import desk, upkeep
     from kgrec_support.talk import Talk
 
@@ -198,7 +198,7 @@ def _fitted(domain: Domain, layers: Sequence[Layer], folder: Path, quiet: bool) 
     """Fitted; and calibrated on the published run, which knows more questions than the one that was tested."""
     from kgrec_core.cli.fit import progress_bar
     from kgrec_core.pipeline import fit as run_pipeline
-    from kgrec_core.recipe import resolve
+    from kgrec_core.recipe.recipe import resolve
 
     recipe = resolve(domain.recipe, *layers)
     with progress_bar(quiet=quiet) as progress:

@@ -15,9 +15,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.calibration import Calibration
-from kgrec_core.run import Answer
+from kgrec_core.run.run import Answer
 from kgrec_core.words import units
 
 Outcome = Literal["answer", "clarify", "hand over", "refuse"]

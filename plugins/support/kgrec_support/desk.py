@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kgrec_core.asked import with_queries
+from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.data.columns import identity
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.calibration import Calibration
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.run import Answer, Run
+from kgrec_core.run.asked import with_queries
+from kgrec_core.run.run import Answer, Run
 from kgrec_support.compose import Composed, Generate, compose
 from kgrec_support.decide import Outcome, Thresholds, decide, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT

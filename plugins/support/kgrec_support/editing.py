@@ -33,7 +33,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add an entry: QUESTION is answered by ANSWER from now on, in every process that has the run open. Slots: {order_id}."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import entries
 
     made = entries.add(open_run(folder, allow), [question, *variants], answer, id, category, locale)
@@ -48,7 +48,7 @@ def add(
 @as_json
 def edit(folder: Path, allow: tuple[str, ...], id: str, answer: str | None, questions: tuple[str, ...], as_json: bool) -> None:
     """Change the answer of entry ID, give it more questions, or both."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import entries
 
     made = entries.edit(open_run(folder, allow), id, answer, questions)
@@ -61,7 +61,7 @@ def edit(folder: Path, allow: tuple[str, ...], id: str, answer: str | None, ques
 @as_json
 def remove(folder: Path, allow: tuple[str, ...], ids: tuple[str, ...], as_json: bool) -> None:
     """Remove the entries IDS: they are not found from now on; `undo` or `add` brings them back."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import entries
 
     gone = entries.remove(open_run(folder, allow), ids)
@@ -87,7 +87,7 @@ def list_entries(
     """List the entries that have all WORDS in answer, id or a question."""
     from datetime import UTC, datetime
 
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import entries, upkeep
 
     run = open_run(folder, allow)
@@ -118,7 +118,7 @@ def list_entries(
 @as_json
 def undo(folder: Path, allow: tuple[str, ...], as_json: bool) -> None:
     """Take the last edit back, by another edit; undone again, the one before it."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import entries
 
     number = entries.undo(open_run(folder, allow))
@@ -130,7 +130,7 @@ def undo(folder: Path, allow: tuple[str, ...], as_json: bool) -> None:
 @as_json
 def review(folder: Path, allow: tuple[str, ...], as_json: bool) -> None:
     """Show what an editor should look at: entries that say the same, contradict or confuse each other, and what is asked in vain."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import upkeep
 
     found = upkeep.reviewed(open_run(folder, allow))
@@ -146,7 +146,7 @@ def feedback(folder: Path, allow: tuple[str, ...], file: Path, as_json: bool) ->
 
     verdict: up, down or correct. Kept in RUN.feedback.jsonl; `fit --feedback` learns from it.
     """
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support import upkeep
 
     found = upkeep.taught(open_run(folder, allow), file)
@@ -163,7 +163,7 @@ def feedback(folder: Path, allow: tuple[str, ...], file: Path, as_json: bool) ->
 @as_json
 def recalibrate(folder: Path, allow: tuple[str, ...], as_json: bool) -> None:
     """Learn again how sure an answer is, by what the run finds now: after many edits. Seconds; nothing is trained."""
-    from kgrec_core.run import open_run
+    from kgrec_core.run.run import open_run
     from kgrec_support.desk import answering
 
     run = open_run(folder, allow)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kgrec_core.asked import known
 from kgrec_core.data.columns import identity
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Task
-from kgrec_core.run import Run
+from kgrec_core.run.asked import known
+from kgrec_core.run.run import Run
 from kgrec_support.assembly import IN_CATEGORY
 from kgrec_support.columns import tag
 from kgrec_support.decide import readable

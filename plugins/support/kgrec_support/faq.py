@@ -8,10 +8,10 @@ import polars as pl
 
 from kgrec_core.data.table import written
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import DAY
 from kgrec_support.columns import Columns, named, tag
 from kgrec_support.plain import plain
 
-DAY = 86_400_000_000
 _DAYS = re.compile(r"\d{4}([-/.]?)\d{1,2}\1\d{1,2}$|\d{1,2}([-/.])\d{1,2}\2\d{4}$")
 ANSWER = {"id": pl.String, "text": pl.String, "category": pl.String, "locale": pl.String, "since": pl.Int64, "until": pl.Int64}
 ASKED = {"text": pl.String, "locale": pl.String, "split": pl.String, "session": pl.String, "target": pl.String}

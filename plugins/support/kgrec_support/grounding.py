@@ -47,7 +47,7 @@ _NEAR, _AFTER_NUMBER, _COUNT, _OPPOSITES = 3, 4, 2, ("un", "in", "im", "ir", "di
 
 
 class Entry(NamedTuple):
-    """What can be cited; a kgrec_core.run.Answer serves as well."""
+    """What can be cited; a kgrec_core.run.run.Answer serves as well."""
 
     id: str
     text: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kgrec_core.run import Answer, Run
+from kgrec_core.run.run import Answer, Run
 from kgrec_support.desk import Reply, ask, filled
 from kgrec_support.slots import recognise
 

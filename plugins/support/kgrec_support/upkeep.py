@@ -14,7 +14,7 @@ import polars as pl
 
 from kgrec_core.data.privacy import mask
 from kgrec_core.errors import KgrecError
-from kgrec_core.run import Run
+from kgrec_core.run.run import Run
 from kgrec_support import feedback
 from kgrec_support.desk import Reply, answering, cut, encoding
 from kgrec_support.entries import listed

@@ -16,8 +16,8 @@ from kgrec_support.data import Support
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.variants import whole
 from kgrec_core.graph import Dataset, Relation, candidates
-from kgrec_core.recipe import resolve
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import Split, split
 from kgrec_core.testing import check_data
 

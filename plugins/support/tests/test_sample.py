@@ -14,7 +14,7 @@ from kgrec_support.sample import ANSWERS, FOLDER, QUESTIONS, Banking
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.knowledge.duplicates import near_duplicates
-from kgrec_core.registry import Registry
+from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import Split, split
 from kgrec_core.testing import check_data
 

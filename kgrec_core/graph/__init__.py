@@ -1,0 +1,17 @@
+"""The data contract: entities and dated relations in columns, and the one door through which they are read."""
+
+from kgrec_core.graph.graph import (
+    DAY,
+    Dataset,
+    Graph,
+    Nodes,
+    Queries,
+    Ragged,
+    Relation,
+    Task,
+    View,
+    candidates,
+    histories,
+)
+
+__all__ = ["DAY", "Dataset", "Graph", "Nodes", "Queries", "Ragged", "Relation", "Task", "View", "candidates", "histories"]

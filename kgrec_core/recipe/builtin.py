@@ -1,0 +1,51 @@
+"""The core's own parts, handed over by the same hooks that a plugin uses; importing this module imports none of them."""
+
+from __future__ import annotations
+
+from kgrec_core.recipe.components import Component
+from kgrec_core.recipe.hookspecs import hookimpl
+
+
+@hookimpl
+def kgrec_data() -> list[Component]:
+    return [
+        Component("tables", "kgrec_core.data.tables:Tables", "CSV, TSV, Parquet or JSONL files, mapped to entities and relations"),
+        Component("recbole", "kgrec_core.data.recbole:Recbole", "RecBole atomic files: .inter, .item, .user, .kg, .link"),
+    ]
+
+
+@hookimpl
+def kgrec_encoder() -> list[Component]:
+    return [
+        Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over texts and histories of texts"),
+        Component("tfidf", "kgrec_core.encoder.tfidf:Tfidf", "the words of the texts, rare ones counting more; learns nothing"),
+        Component("concat", "kgrec_core.encoder.concat:Concat", "several encoders side by side, their scores added"),
+    ]
+
+
+@hookimpl
+def kgrec_head() -> list[Component]:
+    return [
+        Component("rank", "kgrec_core.head.rank:Rank", "ranks candidates by dot product with a temperature"),
+        Component("classify", "kgrec_core.head.classify:Classify", "chooses among few fixed classes, a learned vector and bias each"),
+    ]
+
+
+@hookimpl
+def kgrec_retrieval() -> list[Component]:
+    folder = "kgrec_core.retrieval"
+    return [
+        Component("exact", f"{folder}.exact:Exact", "nearest vectors by brute force, on any device"),
+        Component("faiss", f"{folder}.faiss:Faiss", "nearest vectors by a FAISS index"),
+        Component("lexical", f"{folder}.lexical:Lexical", "words in common (BM25)"),
+        Component("cooccurrence", f"{folder}.cooccurrence:Cooccurrence", "what goes together with the query's history"),
+        Component("ease", f"{folder}.ease:Ease", "a linear item-to-item model in closed form (EASE)"),
+        Component("neighbours", f"{folder}.neighbours:Neighbours", "what was right for the most similar queries"),
+        Component("repeat", f"{folder}.repeat:Repeat", "what the query was linked to before, weighted by recency"),
+        Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
+        Component("merge", f"{folder}.merge:Merge", "joins the lists of its channels by weights"),
+        Component("lambdarank", f"{folder}.lambdarank:Lambdarank", "re-ranks its channels' candidates by boosted trees (LambdaMART)"),
+        Component(
+            "cross-encoder", f"{folder}.cross_encoder:CrossEncoder", "re-ranks its channels' best by reading query and candidate together"
+        ),
+    ]

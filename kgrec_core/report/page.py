@@ -1,0 +1,168 @@
+"""A run as one self-contained HTML page for people: what was gained, how it learned, what it shows to whom.
+
+Nothing is loaded from anywhere: styles and plots are inline, and the page forbids itself scripts and requests. Whatever comes from
+data (names, texts, ids) is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Task, histories
+from kgrec_core.report.plots import Dot, bars, dots, lines
+
+if TYPE_CHECKING:
+    from kgrec_core.run.run import Answer, Run
+
+K, ASKED, EXAMPLES, SHOWN, GROUPS = 10, 500, 5, 8, 10
+SYSTEMS = ("encoder_before", "encoder_after", "before", "without_knowledge", "after")
+STYLE = """
+:root { color-scheme: light dark; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #64748b; --rule: #8884; --ink: #111; }
+@media (prefers-color-scheme: dark) { :root { --c0: #60a5fa; --c1: #fb923c; --c2: #34d399; --c3: #c084fc; --c4: #94a3b8; --ink: #eee; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+.grid { stroke: var(--rule); } .zero { stroke: var(--ink); } .interval { stroke: var(--c0); stroke-width: 2; } .dot { fill: var(--c0); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .5rem 0; }
+td, th { padding: .15rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } small { opacity: .7; } pre { overflow-x: auto; }
+"""
+
+
+def render(run: Run) -> str:
+    """The page, for any domain. Asks the run for the lists of up to 500 sources, drawn with a fixed seed."""
+    metrics = run.metrics["tasks"]
+    body = [f"<h1>{escape(run.folder.name)}</h1>", "<p>A kgrec run; figures are means over test queries with 95 % bootstrap intervals.</p>"]
+    for task in run.tasks:
+        test = metrics[task.name]["test"]
+        body += [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>", *_figures(test)]
+        sources = _sources(run, task)
+        answers = run.answer(sources, task=task.name, k=K) if sources else []
+        body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]
+    body += [*_training(run.history), *_card(run)]
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(run.folder.name)}</title><style>{STYLE}</style>'
+    )
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+# --- figures ------------------------------------------------------------------------------------------------------------
+def _figures(test: Mapping[str, Any]) -> list[str]:
+    """Plot, gains and table of the whole ranking, then of every variant of it."""
+    body = []
+    for case, found in {"": test, **test.get("variants", {})}.items():
+        systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]
+        systems += [(name.replace("_", " "), found[name]) for name in SYSTEMS if name in found]
+        names = list(dict.fromkeys(name for _, values in systems for name in values))
+        if not names:
+            continue
+        gains = [(f"gain: {name.replace('_', ' ')}", values) for name, values in found["gain"].items()]
+        body.append(f"<h3>{escape(case.replace('_', ' ') or 'all targets')}, {escape(names[0])}</h3>")
+        body.append(dots(_dots(systems, names[0])))
+        if rows := _dots(gains, names[0]):
+            body.append(dots(rows, signed=True))
+        cells = [[name, *(_interval(values.get(metric)) for metric in names)] for name, values in systems + gains]
+        body.append(f"<details><summary>all metrics</summary>{_table(['', *names], cells)}</details>")
+    return body
+
+
+def _dots(systems: Iterable[tuple[str, Mapping[str, Any]]], metric: str) -> list[Dot]:
+    found = [(name, values[metric]) for name, values in systems if values.get(metric, {}).get("n")]
+    return [Dot(name, v["mean"], v["low"], v["high"]) for name, v in found]
+
+
+def _interval(value: Mapping[str, float] | None) -> str:
+    return "–" if not value or not value["n"] else f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def _training(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not history:
+        return ["<h2>Training</h2><p>Nothing was fine-tuned.</p>"]
+    loss = [(r["step"], r["loss"]) for r in history if np.isfinite(r.get("loss", np.nan))]
+    select = {name: [(r["step"], r["select"][name]) for r in history] for name in history[0]["select"]}
+    body = ["<h2>Training</h2>"]
+    body += [lines({"training loss": loss}, "step")] if loss else []
+    return [*body, lines({f"{name}, select queries": line for name, line in select.items()}, "step")]
+
+
+# --- what is shown to whom ----------------------------------------------------------------------------------------------
+def _sources(run: Run, task: Task) -> list[str]:
+    """Ids of up to 500 living sources, those with a history of the task if there are any."""
+    kind, graph = task.relation.source, run.graph
+    alive = graph.alive(kind)
+    met = np.zeros(len(alive), bool)
+    for relation in histories(run.tasks, kind):
+        met |= graph.degree(relation, np.arange(len(alive))) > 0
+    rows = np.flatnonzero(alive & met if (alive & met).any() else alive)
+    rows = np.random.default_rng(0).permutation(rows)[:ASKED]
+    return graph.gather(kind, rows, "id")["id"].to_list()
+
+
+def _coverage(run: Run, task: Task, answers: Sequence[Sequence[Answer]]) -> list[str]:
+    """How recommendations and past events spread over the catalogue, in tenths from the rarest to the most popular."""
+    kind, graph = task.relation.target, run.graph
+    rows = np.flatnonzero(graph.alive(kind))
+    shown = graph.rows(kind, [answer.id for given in answers for answer in given])
+    counts = np.bincount(shown, minlength=graph.size(kind))[rows]
+    events = graph.degree(task.relation, rows, inverse=True)
+    covered = f"{(counts > 0).sum():,} of {len(rows):,} ({(counts > 0).mean():.1%})"
+    said = f"The first {K} answers for {len(answers):,} {task.relation.source} entities show {covered} {kind} candidates."
+    if len(rows) < GROUPS or not counts.sum() or not events.sum():
+        return [f"<h3>Coverage</h3><p>{escape(said)}</p>"]
+    tenth = np.empty(len(rows), np.int64)
+    tenth[np.argsort(events, kind="stable")] = np.arange(len(rows)) * GROUPS // len(rows)
+    names = [f"{10 * g}–{10 * g + 10}%" for g in range(GROUPS)]
+    shares = {"share of answers": _shares(tenth, counts), "share of past events": _shares(tenth, events)}
+    plot = bars(names, shares, "candidates from the rarest to the most popular")
+    return [f"<h3>Coverage against popularity</h3><p>{escape(said)}</p>", plot]
+
+
+def _shares(group: NDArray[np.int64], counts: NDArray[np.int64]) -> list[float]:
+    return (np.bincount(group, counts, GROUPS) / counts.sum()).tolist()
+
+
+def _examples(run: Run, task: Task, sources: Sequence[str], answers: Sequence[Sequence[Answer]]) -> list[str]:
+    """What the source met lately, and what it is answered, with every channel's score."""
+    body, graph = ["<h3>Examples</h3>"], run.graph
+    for source, given in zip(sources, answers, strict=True):
+        row = graph.rows(task.relation.source, [source])
+        own = graph.gather(task.relation.source, row).to_dicts()[0].get("text") or ""
+        body.append(f"<h4>{escape(task.relation.source)} {escape(source)} <small>{escape(own)}</small></h4>")
+        for relation in histories(run.tasks, task.relation.source):
+            met = graph.gather(relation.target, graph.adjacent(relation, row, last=SHOWN).rows[::-1]).to_dicts()
+            if met:
+                names = "".join(f"<li>{escape(e.get('text') or e['id'])}</li>" for e in met)
+                body.append(f"<p>{escape(relation.name)}, latest first:</p><ul>{names}</ul>")
+        channels = list(dict.fromkeys(name for answer in given for name in answer.columns))
+        cells = [[a.text or a.id, f"{a.score:.3f}", *(_number(a.columns.get(name)) for name in channels)] for a in given]
+        body.append(_table(["answer", "score", *channels], cells))
+    return body
+
+
+# --- what it is ---------------------------------------------------------------------------------------------------------
+def _card(run: Run) -> list[str]:
+    graph, manifest = run.graph, run.manifest
+    facts = [[f"entities: {kind}", f"{graph.size(kind):,}"] for kind in graph.entities]
+    facts += [[f"relation: {relation}", f"{len(table):,}"] for relation, table in graph.relations.items()]
+    facts += [["seed", str(manifest.get("seed"))], ["data (SHA-256)", str(manifest.get("data"))]]
+    facts += [[name, str(version)] for group in ("plugins", "libraries") for name, version in manifest.get(group, {}).items()]
+    recipe = f"<details><summary>recipe</summary><pre>{escape(run.recipe.dumps())}</pre></details>"
+    return ["<h2>Model card</h2>", _table(["", ""], facts), recipe]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """First column left, the others right."""
+    mark = ["", *[' class="n"'] * (len(header) - 1)]
+    head = "".join(f"<th{m}>{escape(cell)}</th>" for m, cell in zip(mark, header, strict=True))
+    body = "".join(f"<tr>{''.join(f'<td{m}>{escape(c)}</td>' for m, c in zip(mark, row, strict=True))}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,107 @@
+"""All systems' figures for one task, gathered while the pipeline goes: what metrics.json holds for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kgrec_core.evaluation import beyond, class_metrics, class_tables, floor, floor_classes, rank_tables, variants
+from kgrec_core.graph import Task, View, candidates
+from kgrec_core.interfaces import Head, Hits, Retrieval
+from kgrec_core.model import Model
+from kgrec_core.split import Split
+
+
+def results_of(task: Task, head: Head, views: Mapping[str, View], how: Split) -> Ranking | Classification:
+    """Measures the floor at once; a head with vectors of its own for the candidates makes the task a classification."""
+    return (Ranking if head.encodes_candidates else Classification)(task, views, how)
+
+
+def select_value(model: Model, view: View, task: Task, metric: str | None) -> float:
+    """What early stopping watches: the model alone on the select queries, by the head's own metric or another."""
+    head, case = model.heads[task.name], variants.whole(view.queries[task.name], task)
+    metric = metric or head.metric
+    if metric in class_metrics.METRICS:
+        return class_metrics.value(class_tables.model_classes(model, view.graph, task, case), case.queries.targets, metric)
+    return float(np.nanmean(rank_tables.model_values(model, view.graph, task, case, (metric,))[metric]))
+
+
+class Ranking:
+    """Of a task whose candidates are ranked: on the whole test view, and on parts of it."""
+
+    def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
+        self.task, self.views, self.hits = task, views, {}
+        make: dict[str, Any] = {"whole": variants.whole, "cold": partial(variants.cold, known=views["train"].graph)}
+        if task.repeats:
+            make |= {"new_only": variants.new_only, "repeat_only": variants.repeat_only}
+        asked = views["test"].queries[task.name]
+        self.make = {name: f for name, f in make.items() if name == "whole" or len(f(asked, task).queries.targets.rows)}
+        self.values: dict[str, dict[str, rank_tables.Values]] = {name: {} for name in self.make}
+        self.floors = {
+            name: floor.rank_floor(views["select"], views["test"], task, case=f, rebuild=how.rebuild, seed=how.seed)
+            for name, f in self.make.items()
+            if name != "repeat_only" and (name != "cold" or how.cold)
+        }
+
+    def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
+        """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""
+        found: dict[bool, Hits] = {}  # cases with the same rows out of the ranking share one search
+        for name, make in self.make.items():
+            case = make(view.queries[self.task.name], self.task)
+            hits = found.get(case.exclude is None)
+            if hits is None:
+                hits = found[case.exclude is None] = rank_tables.chain_hits(model, retrieval, self.task, case)
+            self.values[name][system] = rank_tables.chain_values(hits, case)
+            if name == "whole":
+                self.hits[system] = hits
+            if model_too:
+                self.values[name][f"encoder_{system}"] = rank_tables.model_values(model, view.graph, self.task, case)
+        if model_too:
+            self.vectors = model.vectors(self.task, candidates(view.graph, self.task))
+
+    def table(self, seed: int) -> dict[str, Any]:
+        """The whole ranking, beyond accuracy, and the variants."""
+        tables = {}
+        for name, values in self.values.items():
+            floors = self.floors.get(name)
+            tables[name] = rank_tables.table(values, floors.values if floors else {}, "ndcg@10", seed)
+            if floors:
+                tables[name]["floor_settings"] = floors.settings
+        beyond_accuracy = {system: self._beyond(hits) for system, hits in self.hits.items()}
+        return {**tables.pop("whole"), "beyond": beyond_accuracy, "variants": tables}
+
+    def _beyond(self, hits: Hits, k: int = 10) -> dict[str, Any]:
+        graph = self.views["test"].graph
+        rows = candidates(graph, self.task).rows
+        popularity = graph.degree(self.task.relation, rows, inverse=True)
+        each = {
+            f"novelty@{k}": beyond.novelty(hits, rows, popularity, k),
+            f"popularity_bias@{k}": beyond.popularity_bias(hits, rows, popularity, k),
+            f"intra_list_diversity@{k}": beyond.intra_list_diversity(hits, rows, self.vectors, k),
+        }
+        return {f"coverage@{k}": beyond.coverage(hits, rows, k), **rank_tables.intervals(each)}
+
+
+class Classification:
+    """Of a task whose head chooses among classes: accuracy, macro F1, every class, the largest confusions."""
+
+    def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
+        self.task, self.graph = task, views["test"].graph
+        self.targets = views["test"].queries[task.name].targets
+        self.floor = floor_classes.class_floor(views, task, rebuild=how.rebuild, seed=how.seed)
+        self.found: dict[str, class_metrics.Rows] = {}
+
+    def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
+        """Ask the chain (and with model_too the head alone) the test queries: done once per system."""
+        case = variants.whole(view.queries[self.task.name], self.task)
+        self.found[system] = class_metrics.predicted(rank_tables.chain_hits(model, retrieval, self.task, case))
+        if model_too:
+            self.found[f"encoder_{system}"] = class_tables.model_classes(model, view.graph, self.task, case)
+
+    def table(self, seed: int) -> dict[str, Any]:
+        """See `class_tables.table`; with what select chose for the floor."""
+        found = class_tables.table(self.found, self.floor.predicted, self.targets, self.graph, self.task, seed)
+        return {**found, "floor_settings": self.floor.settings}

@@ -1,0 +1,258 @@
+"""One real run of the checkerboard shop: what its folder holds, what it answers, how it is edited, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kgrec_core.cli.fit import figures
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes
+from kgrec_core.run import folder as run_folder
+from kgrec_core.run.labelled import evaluate_file
+from kgrec_core.run.run import Run, open_run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def run(published: Path) -> Run:
+    return open_run(published)
+
+
+def item(id: str, **columns) -> Graph:
+    return Graph({"item": pl.DataFrame({"id": [id], **{k: [v] for k, v in columns.items()}})})
+
+
+def ids(answers) -> list[list[str]]:
+    return [[answer.id for answer in of] for of in answers]
+
+
+# --- the folder -----------------------------------------------------------------------------------------------------
+def test_metrics_have_the_promised_shape(run):
+    test = run.metrics["tasks"]["buys"]["test"]
+    assert {"popularity", "frequency", "neighbours"} <= set(test["floor"])
+    assert {"after-before", "after-floor", "after-without_knowledge"} <= set(test["gain"])
+    systems = [*test["floor"].values(), *test["gain"].values(), test["before"], test["after"], test["without_knowledge"]]
+    for of in systems:
+        assert {"ndcg@10", "recall@20", "mrr", "hit_rate@10"} <= set(of)
+        for value in of.values():
+            assert set(value) == {"mean", "low", "high", "n"}
+            assert value["n"] == 12 and value["low"] <= value["mean"] <= value["high"]
+    gain, after, before = (test["gain"]["after-before"]["ndcg@10"], test["after"]["ndcg@10"], test["before"]["ndcg@10"])
+    assert gain["mean"] == pytest.approx(after["mean"] - before["mean"])
+    assert [record["step"] for record in run.history] == [1, 2]
+
+
+def test_the_folder_is_whole_and_without_pickle(published):
+    manifest = json.loads((published / "manifest.json").read_text())
+    files = {str(p.relative_to(published)) for p in published.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert set(manifest["files"]) == files
+    assert all(run_folder.checksum(published / name) == known for name, known in manifest["files"].items())
+    assert not [f for f in files if Path(f).suffix in (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib")]
+    for name in files:  # a pickle of protocol 2 or later starts with 0x80, and torch.save writes a zip
+        assert (published / name).read_bytes()[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"), name
+    assert sorted(p.name for p in published.parent.iterdir()) == ["shop"]  # no lock, working folder or log is left
+
+
+def test_the_text_tower_loads_without_kgrec(published, run):
+    from sentence_transformers import SentenceTransformer
+
+    vector = SentenceTransformer(str(published / "encoder"), device="cpu").encode(["red mug"], normalize_embeddings=True)[0]
+    known, table = run.chain(run.task())[1].encoder.table_
+    assert vector @ table[known["red mug"]].numpy() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda f: (f / "metrics.json").write_text("{}"), "is damaged: metrics.json is not what fit wrote"),
+        (lambda f: next((f / "retrieval").rglob("*.faiss")).unlink(), ".faiss is missing; restore it from a copy or fit again"),
+        (lambda f: (f / "manifest.json").write_text("{"), "is no run folder: its manifest.json is missing or damaged"),
+        (lambda f: (f / "manifest.json").unlink(), "is no run folder: its manifest.json is missing or damaged"),
+        (lambda f: (f / "manifest.json").write_text('{"format": 99, "files": {}}'), "was written by a newer kgrec (format 99"),
+        (lambda f: f.rename(f.with_name("elsewhere")), "there is no run folder"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused_by_name(copy, harm, told):
+    harm(copy)
+    with pytest.raises(KgrecError) as caught:
+        open_run(copy)
+    assert told in str(caught.value) and str(copy) in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+def test_answers_follow_the_checkerboard(run):
+    by_id, by_history, by_text = ids(run.answer(["ruser0", {"history": ["b1", "b2"]}, {"text": "blue"}], k=3))
+    assert all(i.startswith("r") for i in by_id)
+    assert len(by_history) == len(by_text) == 3
+    best = run.answer(["ruser0"], k=1)[0][0]
+    assert best.text.startswith("red ") and best.attributes["price"] > 0 and "semantic" in best.columns
+
+
+def test_filters_and_k(run):
+    assert len(run.answer(["ruser0"], k=1000)[0]) == 16
+    cheap = run.answer(["ruser0"], k=16, where="price < 3", exclude=["r0"])[0]
+    assert sorted(a.id for a in cheap) == ["b0", "b1", "r1"]
+    assert run.answer([]) == []
+
+
+def test_similar_leaves_the_item_itself_out(run):
+    found = ids(run.similar(["r0"], k=100))[0]
+    assert "r0" not in found and len(found) == 15
+    assert len(run.similar(["r0"], k=100, where="price < 3")[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        ({"queries": ["ruser00"]}, "no user of this run (12 known) is called 'ruser00'; did you mean 'ruser0'?"),
+        ({"queries": [{"history": ["r99"]}]}, "no item of this run (16 known) is called 'r99'"),
+        ({"queries": ["ruser0"], "exclude": ["zz"]}, "no item of this run (16 known) is called 'zz'"),
+        ({"queries": ["ruser0"], "k": 0}, "k = 0 must be at least 1"),
+        ({"queries": ["ruser0"], "task": "buy"}, "no task of this run is called 'buy'; did you mean 'buys'?"),
+        ({"queries": [{"words": "x"}]}, "no key of a query is called 'words'"),
+        ({"queries": [{}]}, "an empty query asks for nothing"),
+        ({"queries": ["ruser0"], "where": "pric < 5"}, "where = 'pric < 5' cannot be applied"),
+        ({"queries": ["ruser0"], "where": "price <"}, "where = 'price <' cannot be applied"),
+        ({"queries": ["ruser0"], "where": "price"}, "is no condition on each item"),
+        ({"queries": ["ruser0"], "where": "price < 0"}, "no item is left to choose from"),
+        ({"queries": ["ruser0"], "where": "id IN (SELECT id FROM read_csv('/etc/passwd'))"}, "cannot be applied"),
+        ({"queries": ["ruser0"], "where": "read_csv('/etc/passwd') IS NULL"}, "cannot be applied"),
+    ],
+)
+def test_bad_questions_are_told_in_one_line(run, ask, told):
+    with pytest.raises(KgrecError) as caught:
+        run.answer(**ask)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sixteen_threads_equal_one(run):
+    asked = [["ruser0"], [{"text": "blue lamp"}], ["buser1", "ruser2"], [{"history": ["r1", "b2"]}]] * 4
+    alone = [run.answer(q, k=5) for q in asked]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda q: run.answer(q, k=5), asked)) == alone
+
+
+# --- edits ----------------------------------------------------------------------------------------------------------
+def test_edits_are_seen_at_once_everywhere_and_after_opening_again(copy):
+    one, two = open_run(copy), open_run(copy)
+    before = one.answer(["ruser0"], k=16)
+    one.add(item("new", text="red teapot", price=2.0))
+    for seen in (one, two, open_run(copy)):
+        assert "new" in ids(seen.answer(["ruser0"], k=17))[0]
+        assert ids(seen.similar(["new"], k=1, where="id = 'r0'"))[0] == ["r0"]
+    two.remove("item", ["new"])
+    for seen in (one, open_run(copy)):
+        assert ids(seen.answer(["ruser0"], k=17)) == ids(before)
+    one.add(Graph({"item": pl.DataFrame({"id": ["new"], "until": [None]}, schema={"id": pl.String, "until": pl.Int64})}))
+    assert "new" in ids(two.answer(["ruser0"], k=17))[0]
+    run_folder.verified(copy)  # the published folder itself never changes
+
+
+def test_what_does_not_fit_is_refused_before_it_is_written(copy):
+    run = open_run(copy)
+    bad = run.graph.relations[run.task().relation].head(1).drop("time")
+    users, items = (run.graph.entities[k].select("id") for k in ("user", "item"))
+    with pytest.raises(KgrecError, match="with and without a time"):
+        run.add(Graph({"user": users, "item": items}, {run.task().relation: bad}))
+    with pytest.raises(KgrecError, match="is called 'nothing'"):
+        run.remove("item", ["nothing"])
+    assert ids(open_run(copy).answer(["ruser0"], k=16)) == ids(run.answer(["ruser0"], k=16))
+
+
+def test_the_edits_of_another_run_are_refused(copy):
+    open_run(copy).add(item("new", text="red teapot"))
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")  # as if another fit had been published here
+    with pytest.raises(KgrecError, match="holds edits of another run"):
+        open_run(copy)
+
+
+ADD = """
+import os, signal, sys
+from itertools import count
+import polars as pl
+from pathlib import Path
+from kgrec_core.graph import Graph
+from kgrec_core.run.log import Live
+
+class Killed(Live):
+    def _open(self):
+        db = super()._open()
+        db.set_trace_callback(lambda sql: "INTO part" in sql and next(parts) == 7 and os.kill(os.getpid(), signal.SIGKILL))
+        return db
+
+parts, live = count(), Killed(Path(sys.argv[1]), "x")
+for i in range(9):
+    live.append(Graph({kind: pl.DataFrame({"id": [f"{kind}{i}"]}) for kind in ("item", "user")}))
+"""
+
+
+def test_killed_in_the_middle_of_an_edit_whole_edits_stay(tmp_path):
+    """Killed when the fourth edit's head and first table were written and its second was not."""
+    from kgrec_core.run.log import Live
+
+    done = subprocess.run([sys.executable, "-c", ADD, str(tmp_path / "run")], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    live = Live(tmp_path / "run", "x")
+    assert [{k: t["id"].item() for k, t in d.entities.items()} for _, d in live.after(0)] == [
+        {"item": f"item{i}", "user": f"user{i}"} for i in range(3)
+    ]
+    assert live.append(item("next")) == 4
+
+
+# --- new labelled rows ----------------------------------------------------------------------------------------------
+def test_labelled_rows_are_scored_and_what_is_left_out_is_said(run, shop):
+    found = evaluate_file(run, shop / "next.csv")
+    assert found["skipped"] == {"buys": {"unknown_sources": 1, "unknown_targets": 1, "known_rows": 0}}
+    test = found["tasks"]["buys"]["test"]
+    assert {"after", "encoder_after", "floor", "gain"} <= set(test)
+    for of in (test["after"], test["floor"]["popularity"], test["gain"]["after-floor"]):
+        assert of["ndcg@10"]["n"] == 2 and set(of["ndcg@10"]) == {"mean", "low", "high", "n"}
+    graph, model, retrieval = run.chain(run.task())
+    first = [int(np.datetime64(day, "us").astype(np.int64)) for day in ("2024-04-01", "2024-04-03")]  # each source's earliest row
+    nodes = Nodes(graph, "user", graph.rows("user", ["ruser0", "buser1"]), "query", np.array(first))
+    red, blue = retrieval.search(nodes, model.vectors(run.task(), nodes), 16).rows.tolist()
+    r1, r2, b3 = graph.rows("item", ["r1", "r2", "b3"])
+    expected = (1 / (min(red.index(r1), red.index(r2)) + 1) + 1 / (blue.index(b3) + 1)) / 2
+    assert test["after"]["mrr"]["mean"] == pytest.approx(expected)
+    assert "floor: popularity" in figures(found) and "gain: after-floor" in figures(found)  # as `evaluate --data` prints it
+
+
+def test_rows_the_run_knows_are_not_scored(run, shop, tmp_path):
+    with pytest.raises(KgrecError, match=r"orders.csv: no row is left to score for task buys \(.*108 known rows\)"):
+        evaluate_file(run, shop / "orders.csv")
+    with pytest.raises(KgrecError, match="evaluate: there is no file"):
+        evaluate_file(run, tmp_path / "absent.csv")
+    (tmp_path / "wrong.csv").write_text("customer,skuu,date\nruser0,r1,2024-04-01\n")
+    with pytest.raises(KgrecError, match="did you mean 'skuu'"):
+        evaluate_file(run, tmp_path / "wrong.csv")
+
+
+def test_the_last_edit_is_taken_back_and_history_is_kept(copy):
+    run = open_run(copy)
+    known = run.graph.entities["item"]["id"][0]
+    text = run.graph.gather("item", run.graph.rows("item", [known]))["text"][0]
+    run.add(item(known, text="a green ladder"))
+    run.add(item("brand new", text="a red chair that folds"))
+    assert "brand new" in ids(run.answer([{"text": "a red chair that folds"}], k=30))[0]
+    assert run.undo() == 2
+    assert "brand new" not in ids(run.answer([{"text": "a red chair that folds"}], k=30))[0]
+    assert run.graph.gather("item", run.graph.rows("item", [known]))["text"][0] == "a green ladder"
+    assert run.undo() == 1
+    again = open_run(copy)
+    assert again.graph.gather("item", again.graph.rows("item", [known]))["text"][0] == text
+    assert [(e["number"], e["undoes"]) for e in again.edits()] == [(1, None), (2, None), (3, 2), (4, 1)]
+    with pytest.raises(KgrecError, match="no edit to undo"):
+        again.undo()
+    assert again.add(item("brand new", text="a red chair that folds", until=None)) is None
+    assert "brand new" in ids(again.answer([{"text": "a red chair that folds"}], k=30))[0]
