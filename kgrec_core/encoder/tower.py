@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -15,19 +17,29 @@ from kgrec_core.encoder.pretrained import fingerprint
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
 PADDING = 128  # tokens of padding in it: training on a CPU took two thirds of the time without such a limit
+_ROWS: ContextVar[int | None] = ContextVar("rows of a forward pass", default=None)
+
+
+@contextmanager
+def fixed_shape(rows: int) -> Iterator[None]:
+    """Meanwhile, in this thread or asyncio task alone, every forward pass of any tower has `rows` rows and a multiple of STEP tokens.
+
+    A vector is then the same to the bit whatever texts come with it. Which texts share a pass otherwise decides its shape, and the
+    shape the order in which a processor adds up.
+    """
+    token = _ROWS.set(rows)
+    try:
+        yield
+    finally:
+        _ROWS.reset(token)
 
 
 class Tower(nn.Module):
-    """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given.
-
-    fixed: None, or the rows of every forward pass, whose width is then a multiple of STEP: a vector is the same to the bit whatever
-    texts come with it. Which texts share a pass otherwise decides its shape, and the shape the order in which a processor adds up.
-    """
+    """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given."""
 
     def __init__(self, model: SentenceTransformer, train_layers: int | None = None) -> None:
         super().__init__()
         self.model = model
-        self.fixed: int | None = None
         self.dim = int(model.get_embedding_dimension())
         self.pristine = fingerprint(model)
         self.tokens_: dict[str, NDArray[np.int32]] = {}
@@ -47,11 +59,11 @@ class Tower(nn.Module):
         unknown = [t for t in place if t not in self.tokens_]
         fresh = dict(zip(unknown, self._tokenise(unknown), strict=True))
         tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
-        order, outputs = [], []
+        order, outputs, rows = [], [], _ROWS.get()
         lengths = np.array([len(t) for t in tokens])
-        for batch in _by_length(lengths) if self.fixed is None else _of_one_shape(lengths, self.fixed):
+        for batch in _by_length(lengths) if rows is None else _of_one_shape(lengths, rows):
             order.append(batch)
-            outputs.append(self.model(self._features([tokens[i] for i in batch]))["sentence_embedding"][: len(batch)])
+            outputs.append(self.model(self._features([tokens[i] for i in batch], rows))["sentence_embedding"][: len(batch)])
         back = np.argsort(np.concatenate(order))
         if len(place) < len(texts):
             back = back[[place[t] for t in texts]]
@@ -68,10 +80,10 @@ class Tower(nn.Module):
         encoded = self.model.tokenizer(texts, truncation=limit is not None, max_length=limit, return_attention_mask=False)
         return [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
 
-    def _features(self, tokens: list[NDArray[np.int32]]) -> dict[str, torch.Tensor]:
+    def _features(self, tokens: list[NDArray[np.int32]], rows: int | None) -> dict[str, torch.Tensor]:
         width = max(map(len, tokens))
-        if self.fixed is not None:
-            tokens, width = tokens + tokens[:1] * (self.fixed - len(tokens)), -(-width // STEP) * STEP
+        if rows is not None:
+            tokens, width = tokens + tokens[:1] * (rows - len(tokens)), -(-width // STEP) * STEP
         ids = np.full((len(tokens), width), self.model.tokenizer.pad_token_id or 0, np.int64)
         mask = np.zeros((len(tokens), width), np.int64)
         left = self.model.tokenizer.padding_side == "left"

