@@ -21,11 +21,12 @@ from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.report.card import card
-from kgrec_core.results import results_of, select_value
+from kgrec_core.results import Results, results_of, select_value
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
-from kgrec_core.training.loop import Progress, finetune
+from kgrec_core.stages import Progress, Stages
+from kgrec_core.training.loop import finetune
 from kgrec_core.training.options import Train
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train}
@@ -48,49 +49,59 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
     how, options = recipe.section("split", Split), recipe.section("train", Train)
+    stages = Stages(progress)
     with run_folder.workspace(folder) as work:
-        progress("loading data", 0, 0)
-        dataset = recipe.data(registry).load()
-        views = split(dataset, how)
-        fingerprint = run_folder.fingerprint(dataset.graph)
-        purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
+        with stages("loading data"):
+            dataset = recipe.data(registry).load()
+            views = split(dataset, how)
+            fingerprint = run_folder.fingerprint(dataset.graph)
+            purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
-        progress("training-free floor", 0, 0)
-        results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
+        with stages("training-free floor"):
+            results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
 
-        progress("pretrained model", 0, 0)
-        chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
-        calibrations = learn_retrieval(chain, views, how, progress, "before")
-        for result in results.values():
-            result.add("before", chain.model, chain.retrievals[result.task.name], views["test"])
+        with stages("pretrained model"):
+            chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
+        calibrations = compare("before", chain, views, results, how, stages)
 
-        history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
-        if history:
-            calibrations = learn_retrieval(chain, views, how, progress, "after")
-        for result in results.values():
-            result.add("after", chain.model, chain.retrievals[result.task.name], views["test"])
+        with stages("fine-tuning"):
+            history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
+        calibrations = compare("after", chain, views, results, how, stages, learn=bool(history)) or calibrations
+
         if knowledge(dataset):
             without = {name: without_knowledge(view, dataset) for name, view in views.items()}
             bare = chain.model
             if bare.encoder.reads_knowledge:
-                bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                train(bare, without, options, work / "checkpoint-without.pt", purpose, progress)
-            compared = Chain(bare, build_retrievals(recipe, registry, dataset))
-            learn_retrieval(compared, without, how, progress, "without knowledge")
-            for result in results.values():
-                result.add("without_knowledge", compared.model, compared.retrievals[result.task.name], without["test"], model_too=False)
+                with stages("fine-tuning without knowledge"):
+                    bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
+                    train(bare, without, options, work / "checkpoint-without.pt", purpose, progress)
+            compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
 
-        progress("building with all known edges", 0, 0)
-        chain.model.refresh(dataset.graph)
-        build_on(dataset.graph, dataset.tasks, chain)
-        metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
+        with stages("building with all known edges"):
+            chain.model.refresh(dataset.graph)
+            build_on(dataset.graph, dataset.tasks, chain)
+        with stages("figures"):
+            metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
         progress("publishing", 0, 0)
-        new = write(work / "run", recipe, dataset, chain, metrics, history)
+        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
         for name, calibration in calibrations.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
         shutil.rmtree(work)
     return open_run(folder, allow=recipe.foreign)
+
+
+def compare(
+    name: str, chain: Chain, views: Mapping[str, View], results: Mapping[str, Results], how: Split, stages: Stages, learn: bool = True
+) -> dict[str, Calibration]:
+    """Fit the chain's retrieval, then test it: a row of every table. The pretrained and the fine-tuned model are tested alone, too."""
+    shown = name.replace("_", " ")
+    with stages(f"retrieval ({shown})"):
+        calibrations = learn_retrieval(chain, views, how) if learn else {}
+    with stages(f"test ({shown})"):
+        for task, result in results.items():
+            result.add(name, chain.model, chain.retrievals[task], views["test"], model_too=name in ("before", "after"))
+    return calibrations
 
 
 def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:
@@ -117,10 +128,9 @@ def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> di
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
 
 
-def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split, progress: Progress, name: str) -> dict[str, Calibration]:
+def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split) -> dict[str, Calibration]:
     """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries; built again on the test view."""
     model = chain.model
-    progress(f"retrieval ({name})", 0, 0)
     model.refresh(views["train"].graph)
     build_on(views["train"].graph, model.tasks, chain)
     calibrations = {}

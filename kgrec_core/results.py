@@ -15,7 +15,7 @@ from kgrec_core.model import Model
 from kgrec_core.split import Split
 
 
-def results_of(task: Task, head: Head, views: Mapping[str, View], how: Split) -> Ranking | Classification:
+def results_of(task: Task, head: Head, views: Mapping[str, View], how: Split) -> Results:
     """Measures the floor at once; a head with vectors of its own for the candidates makes the task a classification."""
     return (Ranking if head.encodes_candidates else Classification)(task, views, how)
 
@@ -105,3 +105,6 @@ class Classification:
         """See `class_tables.table`; with what select chose for the floor."""
         found = class_tables.table(self.found, self.floor.predicted, self.targets, self.graph, self.task, seed)
         return {**found, "floor_settings": self.floor.settings}
+
+
+Results = Ranking | Classification

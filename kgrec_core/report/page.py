@@ -153,7 +153,11 @@ def _card(run: Run) -> list[str]:
     facts += [["seed", str(manifest.get("seed"))], ["data (SHA-256)", str(manifest.get("data"))]]
     facts += [[name, str(version)] for group in ("plugins", "libraries") for name, version in manifest.get(group, {}).items()]
     recipe = f"<details><summary>recipe</summary><pre>{escape(run.recipe.dumps())}</pre></details>"
-    return ["<h2>Model card</h2>", _table(["", ""], facts), recipe]
+    costs = [
+        [name, *(f"{cost[key]:,.0f}" for key in ("seconds", "cpu", "peak_mb"))] for name, cost in run.metrics.get("stages", {}).items()
+    ]
+    cost = ["<h3>What the fit cost</h3>", _table(["stage", "seconds", "CPU seconds", "peak memory, MB"], costs)] if costs else []
+    return ["<h2>Model card</h2>", _table(["", ""], facts), recipe, *cost]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,13 +17,12 @@ from transformers import get_scheduler
 
 from kgrec_core.graph import Task, View
 from kgrec_core.interfaces import Encoder, Head
+from kgrec_core.stages import Progress
 from kgrec_core.training import checkpoint
 from kgrec_core.training.contrastive import Alike, Together, means
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
 from kgrec_core.training.update import Vectors, backward
-
-Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
 
 def finetune(

@@ -50,6 +50,9 @@ def test_metrics_have_the_promised_shape(run):
     gain, after, before = (test["gain"]["after-before"]["ndcg@10"], test["after"]["ndcg@10"], test["before"]["ndcg@10"])
     assert gain["mean"] == pytest.approx(after["mean"] - before["mean"])
     assert [record["step"] for record in run.history] == [1, 2]
+    stages = run.metrics["stages"]
+    assert {"training-free floor", "retrieval (before)", "test (after)", "test (without knowledge)", "fine-tuning"} <= set(stages)
+    assert all(set(cost) == {"seconds", "cpu", "peak_mb"} and cost["peak_mb"] > 50 for cost in stages.values())
 
 
 def test_the_folder_is_whole_and_without_pickle(published):

@@ -1,0 +1,42 @@
+"""What every stage of a fit costs, so that a slow one is found in metrics.json and not with a profiler."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
+
+
+class Stages:
+    """`with stages("fine-tuning"):` tells `progress` the name and adds up what the block cost.
+
+    costs: name -> {"seconds": by the wall, "cpu": seconds of all threads and ended child processes, "peak_mb": highest resident memory of the process
+    until then, in MiB}. The stage in which peak_mb grew is the one that needed it. A fit that continues a killed one counts its own part.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.costs = progress, {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.progress(name, 0, 0)
+        began = time.monotonic(), _cpu()
+        try:
+            yield
+        finally:
+            before = self.costs.get(name, {"seconds": 0.0, "cpu": 0.0})
+            spent = {"seconds": time.monotonic() - began[0], "cpu": _cpu() - began[1]}
+            self.costs[name] = {key: round(before[key] + value, 2) for key, value in spent.items()} | {"peak_mb": _peak()}
+
+
+def _cpu() -> float:
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
+def _peak() -> int:
+    """Linux counts KiB, macOS bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
