@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from kgrec_finance.assembly import IN_ARTICLE, TOWARDS
-from kgrec_finance.sample import Sentfin
+from kgrec_finance.articles.assembly import IN_ARTICLE, TOWARDS
+from kgrec_finance.articles.sample import Sentfin
 from sklearn.metrics import accuracy_score, f1_score
 
 from kgrec_core.graph import Dataset, Graph, Nodes, candidates

@@ -25,15 +25,15 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-from kgrec_finance.detectors import Detector, PoissonBurst
-from kgrec_finance.episodes import Episodes
-from kgrec_finance.threshold import calibrate
-from kgrec_finance.windows import Window, Windows
+from kgrec_finance.monitoring.detectors import Detector, PoissonBurst
+from kgrec_finance.monitoring.episodes import Episodes
+from kgrec_finance.monitoring.threshold import calibrate
+from kgrec_finance.monitoring.windows import Window, Windows
 
+from kgrec_core.graph import DAY
 from kgrec_core.knowledge.duplicates import Recent
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
-DAY = 86_400_000_000
 START, LAST = "2014-05-01", "2016-03-31"
 WARM, COOLDOWN, MEMORY = 28, 1, 28  # days; a day without an alarm ends an episode
 CASHTAG = re.compile(r"(?<![\w$&])\$([A-Za-z]{1,5}(?:[.-][A-Za-z])?)(?![\w$])")

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 from finance_days import DAY, LAST, micros, read, stories
-from kgrec_finance.detectors import Cusum, Detector
-from kgrec_finance.threshold import Calibration, calibrate, opened
-from kgrec_finance.windows import Window
+from kgrec_finance.monitoring.detectors import Cusum, Detector
+from kgrec_finance.monitoring.threshold import Calibration, calibrate, opened
+from kgrec_finance.monitoring.windows import Window
 
 DATA = Path(os.environ.get("KGREC_DATA", "../shared/data"))
 SLOTS = 12  # windows a day

@@ -35,7 +35,7 @@ SETTINGS = ["--window", "12h", "--lateness", "2h", "--cooldown", "1d", "--warmup
 
 PARENT = """
 import json, os, sys, traceback
-import kgrec_finance.batching, kgrec_finance.monitor, kgrec_finance.roster, kgrec_finance.sinks
+import kgrec_finance.feeds.batches, kgrec_finance.monitoring.monitor, kgrec_finance.articles.roster, kgrec_finance.monitoring.sinks
 from kgrec_finance.watching import replay
 for line in sys.stdin:
     pid = os.fork()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from kgrec_finance.sample import FOLDER as SAMPLE
+from kgrec_finance.articles.sample import FOLDER as SAMPLE
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split

@@ -22,12 +22,12 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 from finance_days import DAY, FOLDER, LAST, START, micros, read, stories
-from kgrec_finance.companies import COMPANY, open_companies
-from kgrec_finance.sample import TWEETS_COMPANIES
-from kgrec_finance.settings import Settings
-from kgrec_finance.spread import Reach, graph_of
-from kgrec_finance.watch import Watch
-from kgrec_finance.windows import Window
+from kgrec_finance.articles.companies import COMPANY, graph_of, open_companies
+from kgrec_finance.articles.sample import TWEETS_COMPANIES
+from kgrec_finance.monitoring.ensemble import Ensemble
+from kgrec_finance.monitoring.settings import Settings
+from kgrec_finance.monitoring.spread import Reach
+from kgrec_finance.monitoring.windows import Window
 
 DAYS, TIMES = 5, (6, 20)
 
@@ -64,19 +64,19 @@ def windows(days: dict[int, dict[str, float]], reach: Reach, ids: list[str]) -> 
     return found
 
 
-def calibrated(past: list[list[Window]], hops: int) -> Watch:
+def calibrated(past: list[list[Window]], hops: int) -> Ensemble:
     settings = Settings(detectors=("poisson-burst:volume",), cooldown=DAY, hops=hops)
-    watch = Watch(settings)
-    scores = [[judged.scores for judged in watch.update(of)] for of in past]
-    watch.calibrate([window.series for window in past[0]], np.array(scores[28:]))
-    return watch
+    ensemble = Ensemble(settings)
+    scores = [[judged.scores for judged in ensemble.update(of)] for of in past]
+    ensemble.calibrate([window.series for window in past[0]], np.array(scores[28:]))
+    return ensemble
 
 
-def opened(watch: Watch, run: list[list[Window]]) -> list[tuple[str, int]]:
+def opened(ensemble: Ensemble, run: list[list[Window]]) -> list[tuple[str, int]]:
     """(series, start of the day) of every episode that opens."""
     found = []
     for of in run:
-        found += [(j.window.series, j.window.start) for j in watch.update(of) for change in j.changes if change.what == "open"]
+        found += [(j.window.series, j.window.start) for j in ensemble.update(of) for change in j.changes if change.what == "open"]
     return found
 
 
@@ -105,9 +105,9 @@ def main() -> None:
     for hops in (0, 1):
         reach = Reach(graph_of(table), 0.5, hops)
         past = windows({start: of for start, of in days.items() if start < first}, reach, ids)
-        watch = calibrated(past, hops)
-        state, calibration = watch.state(), watch.calibration.state()
-        found = opened(watch, windows({start: of for start, of in days.items() if start >= first}, reach, ids))
+        ensemble = calibrated(past, hops)
+        state, calibration = ensemble.state(), ensemble.calibration.state()
+        found = opened(ensemble, windows({start: of for start, of in days.items() if start >= first}, reach, ids))
         own = {(s.partition(":")[2], datetime.fromtimestamp(t / 1e6, UTC).date().isoformat()) for s, t in found if s.startswith("company:")}
         delays: dict[int, list[int]] = {}
         for times in TIMES:
@@ -116,7 +116,7 @@ def main() -> None:
                 onset = first + int(draw.integers(2, min(int(weeks * 7), 40) - DAYS)) * DAY
                 changed = injected(days, customer, supplier, onset, usual, times)
                 run = {start: of for start, of in changed.items() if first <= start < onset + DAYS * DAY}
-                told = opened(Watch.of(watch.settings, state, calibration), windows({first: {}, **run}, reach, ids))
+                told = opened(Ensemble.of(ensemble.settings, state, calibration), windows({first: {}, **run}, reach, ids))
                 at = [(start - onset) // DAY for series, start in told if series == f"company:{supplier}" and start >= onset]
                 delays[times].append(min(at, default=DAYS))
         result[f"hops_{hops}"] = {
@@ -124,8 +124,8 @@ def main() -> None:
             "false": sum(key in own for key, news in listed.items() if not news),
             "unlisted_a_week": round(len(own - listed.keys()) / weeks, 3),
             "sector_episodes_a_week": round(sum(s.startswith("sector:") for s, _ in found) / weeks, 3),
-            "calibrated_low": round(watch.calibration.low, 3),
-            "calibrated_high": round(watch.calibration.high, 3),
+            "calibrated_low": round(ensemble.calibration.low, 3),
+            "calibrated_high": round(ensemble.calibration.high, 3),
             **{f"delay_days_x{times}": round(float(np.mean(of)), 2) for times, of in delays.items()},
             **{f"told_early_x{times}": round(float(np.mean(np.array(of) < 2)), 3) for times, of in delays.items()},
         }

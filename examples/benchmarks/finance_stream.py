@@ -22,15 +22,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from kgrec_finance.batching import batches
-from kgrec_finance.events import Event
-from kgrec_finance.monitor import Monitor
-from kgrec_finance.roster import roster
-from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
-from kgrec_finance.scores import named
-from kgrec_finance.scoring import Scoring, lead, towards
-from kgrec_finance.settings import Settings
-from kgrec_finance.state import State
+from kgrec_finance.articles.reading import lead, towards
+from kgrec_finance.articles.roster import roster
+from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
+from kgrec_finance.feeds.batches import batches
+from kgrec_finance.feeds.events import Event
+from kgrec_finance.monitoring.model import Scoring
+from kgrec_finance.monitoring.monitor import Monitor
+from kgrec_finance.monitoring.scores import named
+from kgrec_finance.monitoring.settings import Settings
+from kgrec_finance.monitoring.state import State
 
 import kgrec_core
 from kgrec_core.graph import Nodes

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from kgrec_finance.scoring import judges
+from kgrec_finance.articles.reading import judges
 
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.evaluation.interval import gain, interval

@@ -1,4 +1,4 @@
-"""Writes the embedded sample from sentfin and stocknet_tweets (see kgrec_finance/sample/ATTRIBUTION.txt).
+"""Writes the embedded sample from sentfin and stocknet_tweets (see kgrec_finance/articles/sample/ATTRIBUTION.txt).
 
 python plugins/finance/build_sample.py ../shared/data
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-SAMPLE = Path(__file__).parent / "kgrec_finance" / "sample"
+SAMPLE = Path(__file__).parent / "kgrec_finance" / "articles" / "sample"
 _PAIR = re.compile(r"'(.+?)': '(neutral|positive|negative)'")  # names with an apostrophe break the literal
 _TORN = {"neutraling": "Holding", "negative": "sell"}  # the source replaced "Hold" and "sell" by a mood within names, too
 SINCE, UNTIL = "2015-07-01", "2015-10-31"

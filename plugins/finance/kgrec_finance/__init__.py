@@ -25,8 +25,12 @@ DOMAIN = Domain(
 @hookimpl
 def kgrec_data() -> list[Component]:
     return [
-        Component("news", "kgrec_finance.data:News", "articles, the companies they mention and labels, from your own files and feeds"),
-        Component("sentfin", "kgrec_finance.sample:Sentfin", "10,753 headlines with the sentiment towards each company, in the package"),
+        Component(
+            "news", "kgrec_finance.articles.data:News", "articles, the companies they mention and labels, from your own files and feeds"
+        ),
+        Component(
+            "sentfin", "kgrec_finance.articles.sample:Sentfin", "10,753 headlines with the sentiment towards each company, in the package"
+        ),
     ]
 
 

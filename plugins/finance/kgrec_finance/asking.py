@@ -14,7 +14,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_finance.watching import state_of
 
 if TYPE_CHECKING:
-    from kgrec_finance.state import State
+    from kgrec_finance.monitoring.state import State
 
 
 def state_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,7 +31,7 @@ def state_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 @as_json
 def status(folder: Path | None, state: Path | None, as_json: bool) -> None:
     """Show how far the monitor is: lag, rates, open episodes, sinks that wait."""
-    from kgrec_finance.reviewing import reviewed, told
+    from kgrec_finance.monitoring.status import reviewed, told
 
     with _opened(folder, state) as opened:
         found = reviewed(opened, time.time())
@@ -45,8 +45,8 @@ def status(folder: Path | None, state: Path | None, as_json: bool) -> None:
 @as_json
 def alerts(folder: Path | None, state: Path | None, still: bool, series: str | None, as_json: bool) -> None:
     """List the episodes, the latest last; --json gives every change of them."""
-    from kgrec_finance.reviewing import episodes
-    from kgrec_finance.wording import shown
+    from kgrec_finance.monitoring.status import episodes
+    from kgrec_finance.monitoring.wording import shown
 
     with _opened(folder, state) as opened:
         found = [e for e in episodes(opened) if (series in (None, e[-1]["series"])) and not (still and e[-1]["what"] == "close")]
@@ -70,7 +70,7 @@ def explain(folder: Path | None, state: Path | None, alert: str, as_json: bool) 
 
     ALERT: its id, or the beginning of it.
     """
-    from kgrec_finance import explain as explaining
+    from kgrec_finance.monitoring import explain as explaining
 
     with _opened(folder, state) as opened:
         found = explaining.explain(opened, alert)
@@ -93,7 +93,7 @@ def report(folder: Path | None, state: Path | None, out: Path | None, allow: tup
 
         page, out = figures(open_run(folder, allow)), out or folder / "report.html"
     else:
-        from kgrec_finance.page import render
+        from kgrec_finance.monitoring.page import render
 
         with _opened(folder, state) as opened:
             page, out = render(opened, time.time(), f"Monitor {file.stem}"), out or file.with_suffix(".html")
@@ -105,6 +105,6 @@ def report(folder: Path | None, state: Path | None, out: Path | None, allow: tup
 
 
 def _opened(folder: Path | None, state: Path | None) -> State:
-    from kgrec_finance.state import State
+    from kgrec_finance.monitoring.state import State
 
     return State(state_of(folder, state), write=False)

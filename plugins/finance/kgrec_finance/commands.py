@@ -16,7 +16,7 @@ from kgrec_core.recipe.components import Domain
 if TYPE_CHECKING:
     from kgrec_core.recipe.recipe import Layer
     from kgrec_core.run.run import Run
-    from kgrec_finance.classifying import Classified, Opinion
+    from kgrec_finance.articles.classify import Classified, Opinion
 
 FEW = {"data": {"headlines": 2500}, "train": {"epochs": 2.0, "contrastive": 0.25}}  # of the demo: minutes, not the best figures
 SHOWN = ("Infosys falls as TCS gains on strong order book", "Gold flat ahead of Fed meeting")
@@ -66,8 +66,8 @@ def classify(
     """
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.run.run import open_run
-    from kgrec_finance import classifying
-    from kgrec_finance.data import open_labels
+    from kgrec_finance.articles import classify as classifying
+    from kgrec_finance.articles.data import open_labels
 
     text = click.get_text_stream("stdin").read() if text == "-" else text
     run = None if labels and not folder.exists() else open_run(folder, allow)
@@ -88,7 +88,7 @@ def classify(
 def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], folder: Path, until: str, as_json: bool) -> None:
     """Fit some of the embedded headlines, show figures, classify two headlines, and watch four months of tweets as they came."""
     from kgrec_core.cli.fit import figures
-    from kgrec_finance import classifying
+    from kgrec_finance.articles import classify as classifying
 
     run = _fitted(domain, (FEW, *recipes, settings), folder, as_json)
     found = [classifying.classify(run, text, shown=1) for text in SHOWN]
@@ -112,9 +112,9 @@ def demo(domain: Domain, recipes: tuple[Path, ...], settings: tuple[str, ...], f
 
 def _watched(run: Path, file: Path, until: str) -> list[dict[str, Any]]:
     """The alerts of the embedded tweets by the run's model, as they opened."""
-    from kgrec_finance.reviewing import episodes
-    from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
-    from kgrec_finance.state import State
+    from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
+    from kgrec_finance.monitoring.state import State
+    from kgrec_finance.monitoring.status import episodes
     from kgrec_finance.watching import replay
 
     for old in (file.with_suffix(".jsonl"), *file.parent.glob(f"{file.name}*")):  # of an earlier demo
@@ -160,7 +160,7 @@ def _own_files(files: dict[str, Path | None]) -> dict[str, Any]:
     """The recipe layer of the short options; empty where none is given."""
     from kgrec_core.data.reading import column_names
     from kgrec_core.errors import KgrecError
-    from kgrec_finance.columns import KNOWN
+    from kgrec_finance.articles.columns import KNOWN
 
     given = {name: str(path.absolute()) for name, path in files.items() if path}
     if not given:

@@ -15,12 +15,12 @@ from kgrec_core.errors import KgrecError
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
-    from kgrec_finance.linking import Linker
-    from kgrec_finance.monitor import Monitor
-    from kgrec_finance.scores import Score
-    from kgrec_finance.settings import Settings
-    from kgrec_finance.sinks import Delivery
-    from kgrec_finance.state import State
+    from kgrec_finance.articles.linking import Linker
+    from kgrec_finance.monitoring.monitor import Monitor
+    from kgrec_finance.monitoring.scores import Score
+    from kgrec_finance.monitoring.settings import Settings
+    from kgrec_finance.monitoring.sinks import Delivery
+    from kgrec_finance.monitoring.state import State
 
 GIVEN = ("window", "lateness", "cooldown", "rate", "warmup", "learn", "hops", "decay", "merge", "leap", "keep", "detectors")
 
@@ -130,10 +130,10 @@ def _built(
     wanted: Callable[[Mapping[str, Any]], bool] = lambda body: True,
 ) -> tuple[Monitor, Delivery]:
     from kgrec_core.run.folder import MANIFEST, checksum
-    from kgrec_finance.monitor import Monitor
-    from kgrec_finance.roster import roster
-    from kgrec_finance.sinks import Delivery, open_sink
-    from kgrec_finance.state import State
+    from kgrec_finance.articles.roster import roster
+    from kgrec_finance.monitoring.monitor import Monitor
+    from kgrec_finance.monitoring.sinks import Delivery, open_sink
+    from kgrec_finance.monitoring.state import State
 
     state = stack.enter_context(State(file, write=True))
     sinks = [open_sink(name, given["secret"], given["as_json"]) for name in given["sinks"] or ("stdout",)]
@@ -155,8 +155,8 @@ def _built(
 
 
 def _settings(state: State, like: Path | None, given: Mapping[str, Any]) -> Settings:
-    from kgrec_finance.settings import Settings
-    from kgrec_finance.state import State
+    from kgrec_finance.monitoring.settings import Settings
+    from kgrec_finance.monitoring.state import State
 
     kept = state.kept("settings")
     if like is not None and kept is None:
@@ -176,7 +176,7 @@ def _opened(folder: Path | None, allow: tuple[str, ...]) -> Run | None:
 def _score(run: Run | None, linker: Linker | None) -> Score | None:
     if run is None:
         return None
-    from kgrec_finance.scoring import Scoring
+    from kgrec_finance.monitoring.model import Scoring
 
     return Scoring(run, linker)
 
@@ -184,7 +184,7 @@ def _score(run: Run | None, linker: Linker | None) -> Score | None:
 def _let_through(
     built: Monitor, delivery: Delivery, feed: str, given: Mapping[str, Any], *, wait: bool, poll: float | None, stop: Callable[[], bool]
 ) -> None:
-    from kgrec_finance.batching import batches
+    from kgrec_finance.feeds.batches import batches
 
     reading = {
         "columns": _columns(given["columns"]),
@@ -202,22 +202,22 @@ def _let_through(
         if stop():
             return
         built.learned()
-        click.echo(f"learned: {built.watch.calibration.note}", err=True)
-    calibrated = built.watch.calibration is not None
+        click.echo(f"learned: {built.ensemble.calibration.note}", err=True)
+    calibrated = built.ensemble.calibration is not None
     delivery.push()
     for batch in batches(feed, built.offset(feed), wait=wait, **reading):
         built.take(feed, batch)
         delivery.push()
-        if not calibrated and built.watch.calibration is not None:
+        if not calibrated and built.ensemble.calibration is not None:
             calibrated = True
-            click.echo(f"from now on episodes open: {built.watch.calibration.note}", err=True)
+            click.echo(f"from now on episodes open: {built.ensemble.calibration.note}", err=True)
     if not calibrated:
         click.echo(f"still learning: {progress(built)}; no episode opens before", err=True)
     delivery.drain(0.0 if wait else 60.0, stop)
 
 
 def progress(built: Monitor) -> str:
-    return f"{built.watch.count} of {sum(built.settings.windows_before)} windows"
+    return f"{built.ensemble.count} of {sum(built.settings.windows_before)} windows"
 
 
 def _columns(given: tuple[str, ...]) -> dict[str, str]:
@@ -228,7 +228,7 @@ def _columns(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _moment(given: str | None, otherwise: int) -> int:
-    from kgrec_finance.events import Reader, Refused
+    from kgrec_finance.feeds.events import Reader, Refused
 
     if given is None:
         return otherwise

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from kgrec_finance.sample import TWEETS, TWEETS_COMPANIES
-from kgrec_finance.state import State
+from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
+from kgrec_finance.monitoring.state import State
 from kgrec_finance.watching import monitor, replay
 
 from kgrec_core.errors import KgrecError

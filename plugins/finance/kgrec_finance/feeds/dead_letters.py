@@ -1,0 +1,41 @@
+"""What of a feed is refused, and why: no line stops the stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from kgrec_core.errors import KgrecError
+
+log = logging.getLogger("kgrec")
+
+
+class DeadLetters:
+    """A JSONL file of what was refused: source, at (byte), reason, line (its first 2,000 characters). None counts only.
+
+    What was refused after the last offset that was kept is met again after a restart; what the file has already is not written twice.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path, self.count, self._known = path, 0, set()
+        if path is not None and path.is_file():
+            with path.open("rb") as file:
+                self._known = {hash(line) for line in file}
+
+    def add(self, source: str, at: int, reason: str, line: str) -> None:
+        """Raises KgrecError where the file cannot be written."""
+        self.count += 1
+        log.info("%s at byte %s: %s", source, at, reason)
+        if self.path is None:
+            return
+        text = json.dumps({"source": source, "at": at, "reason": reason, "line": line[:2000]}, ensure_ascii=False) + "\n"
+        row = text.encode("utf-8", "backslashreplace")
+        if hash(row) in self._known:
+            return
+        try:
+            with self.path.open("ab") as file:
+                file.write(row)
+        except OSError as error:
+            raise KgrecError(f"dead letters: {self.path} cannot be written ({error.strerror}); make room or name another file") from None
+        self._known.add(hash(row))

@@ -1,0 +1,160 @@
+"""One line of a feed -> an event, or the reason why it is none."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from kgrec_core.data.columns import identity, plain_name
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import DAY
+from kgrec_finance.articles.columns import KNOWN
+
+EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
+FIELDS = ("id", "time", "title", "text", "company")
+_FORMS = ("%a %b %d %H:%M:%S %z %Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日")
+_SPACE = re.compile(r"[\s\x00-\x1f]+")
+
+
+class Event(NamedTuple):
+    """time: microseconds UTC. companies: as the feed names them, None where it does not. raw: the fields as they came, texts cut."""
+
+    id: str
+    time: int
+    text: str
+    companies: tuple[str, ...] | None
+    raw: Mapping[str, Any]
+
+
+class Refused(Exception):
+    """Why a line is no event."""
+
+
+class Seen:
+    """The ids of the last `limit` events. `state` and `of`: a list for JSON, so that a restart knows them too."""
+
+    def __init__(self, limit: int = 50_000) -> None:
+        self.limit = limit
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, id: str) -> bool:
+        """Whether it is new."""
+        key = blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        if key in self._ids:
+            self._ids.move_to_end(key)
+            return False
+        self._ids[key] = None
+        if len(self._ids) > self.limit:
+            self._ids.popitem(last=False)
+        return True
+
+    def state(self) -> list[str]:
+        return list(self._ids)
+
+    @classmethod
+    def of(cls, state: Iterable[str], limit: int = 50_000) -> Self:
+        new = cls(limit)
+        new._ids.update(dict.fromkeys(state))
+        return new
+
+
+def _whole(value: Any) -> Any:
+    """Text without half characters, which no file and no table takes (JSON can write them)."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+class Reader:
+    """Fields -> Event.
+
+    columns: our field (FIELDS) -> theirs, where it is not a common name. time_zone: of times without one; None = they are refused.
+    time_format: "s", "ms", "us" or a strftime format. longest: characters of a text, the rest is cut. ahead: microseconds that an event
+    may lie in the future. now: the clock, microseconds; where it goes backwards, its latest time counts.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, str] | None = None,
+        *,
+        time_zone: str | None = None,
+        time_format: str | None = None,
+        longest: int = 20_000,
+        ahead: int = DAY // 24,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        for name in columns or {}:
+            if name not in FIELDS:
+                raise choices("field of an event", name, FIELDS)
+        if time_zone is not None and time_zone not in available_timezones():
+            raise KgrecError(f'time_zone = "{time_zone}" is no time zone; give a name like "UTC" or "Europe/London"')
+        self.columns, self.zone, self.form = dict(columns or {}), ZoneInfo(time_zone) if time_zone else None, time_format
+        self.longest, self.ahead, self.now, self._latest = longest, ahead, now, 0
+
+    def event(self, fields: Mapping[str, Any]) -> Event:
+        """Raises Refused."""
+        fields = {_whole(name): _whole(value) for name, value in fields.items()}
+        free = {plain_name(name): name for name in reversed(list(fields))}
+        found = {}
+        for name in FIELDS:
+            theirs = self.columns.get(name) or next((free[key] for key in KNOWN["articles"][name].split() if key in free), None)
+            found[name] = fields.get(theirs) if theirs is not None else None
+        parts = (_SPACE.sub(" ", str(found[name])[: self.longest + 1]).strip() for name in ("title", "text") if found[name] is not None)
+        text = ". ".join(dict.fromkeys(filter(None, parts)))[: self.longest]
+        if not text:
+            raise Refused("the text is empty")
+        when = self.moment(found["time"])
+        self._latest = max(self._latest, self.now())
+        if when > self._latest + self.ahead:
+            raise Refused(f"it lies in the future ({found['time']})")
+        if when < EARLIEST:
+            raise Refused(f"it is older than 1990 ({found['time']})")
+        given = found["id"]
+        id = str(given) if given not in (None, "") else identity("a", f"{when}|{text}")
+        named = found["company"]
+        named = str(named).split("|") if isinstance(named, str | int) else named if isinstance(named, list) else ()
+        companies = tuple(dict.fromkeys(filter(None, (str(name).strip() for name in named))))
+        raw = {k: v[: self.longest] if isinstance(v, str) else v for k, v in fields.items()}
+        return Event(id, when, text, companies or None, raw)
+
+    def moment(self, value: Any) -> int:
+        """Microseconds UTC of ISO text, RFC 2822 text, unix times or what time_format says. Raises Refused."""
+        if value is None or isinstance(value, bool) or str(value).strip() == "":
+            raise Refused("it has no time")
+        written = str(value).strip()
+        units = {"s": 1e6, "ms": 1e3, "us": 1.0}
+        if self.form in units or (self.form is None and re.fullmatch(r"-?\d{9,17}(\.\d+)?", written)):
+            try:
+                number = float(written)
+            except ValueError:
+                raise Refused(f'time "{written[:40]}" is no unix time in {self.form}') from None
+            size = abs(number)
+            unit = units.get(self.form or "", 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0)
+            return int(written) if unit == 1 and written.lstrip("-").isdigit() else round(number * unit)
+        found = self._parsed(written)
+        if found.tzinfo is None:
+            if self.zone is None:
+                raise Refused(f'time "{written[:40]}" has no time zone; set time_zone to what it means, e.g. "UTC"')
+            found = found.replace(tzinfo=self.zone)
+        since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+    def _parsed(self, written: str) -> datetime:
+        forms = [self.form] if self.form else list(_FORMS)
+        tries: list[Callable[[], datetime]] = [] if self.form else [lambda: datetime.fromisoformat(written)]
+        tries += [lambda form=form: datetime.strptime(written, form) for form in forms]  # type: ignore[misc]
+        tries += [] if self.form else [lambda: parsedate_to_datetime(written)]
+        for attempt in tries:
+            try:
+                return attempt()
+            except (ValueError, TypeError, IndexError, OverflowError):
+                continue
+        raise Refused(f'time "{written[:40]}" is no time' + (f' of the form "{self.form}"' if self.form else ""))

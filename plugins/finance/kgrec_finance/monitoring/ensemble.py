@@ -1,0 +1,109 @@
+"""Closed windows in, changes of episodes out: all detectors of all kinds of series, and the threshold that history gave them.
+
+Pure and deterministic: the same windows give the same changes, wherever the state was taken to JSON and back in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.errors import KgrecError
+from kgrec_finance.monitoring.detectors import Detector
+from kgrec_finance.monitoring.episodes import Change, Episodes
+from kgrec_finance.monitoring.settings import Settings
+from kgrec_finance.monitoring.threshold import Calibration, calibrate
+from kgrec_finance.monitoring.windows import Window
+
+
+class Judged(NamedTuple):
+    """scores: of the series' detectors, as `Settings.detectors` orders them. level: the highest, None before the calibration.
+    usual: what each watched value was expected to be."""
+
+    window: Window
+    scores: tuple[float, ...]
+    level: float | None
+    usual: dict[str, float]
+    changes: list[Change]
+
+
+class Ensemble:
+    """count: starts of windows that were seen, which the warm-up and the history of the calibration are counted in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.count = 0
+        self.detectors: dict[str, dict[str, Detector]] = {}  # kind of series -> name -> detector
+        self.calibration: Calibration | None = None
+        self.episodes: Episodes | None = None
+
+    def update(self, windows: Sequence[Window]) -> list[Judged]:
+        """All windows of one start, in the order of their series."""
+        self.count += 1
+        return [self._judged(window) for window in windows]
+
+    def calibrate(self, series: Sequence[str], scores: NDArray[np.float64]) -> Calibration:
+        """scores: (windows, series, detectors) of the windows after the warm-up, nan where a series had none. Episodes open from now on."""
+        table = {}
+        for kind in sorted({kind_of(name) for name in series}):
+            others = np.array([kind_of(name) != kind for name in series])
+            for number, name in enumerate(self.settings.detectors):
+                table[f"{kind} {name}"] = np.where(others, np.nan, scores[:, :, number])
+        now = self.settings
+        self.calibration = calibrate(table, length=now.window, cooldown=now.cooldown, rate=now.rate)
+        self.open_for()
+        return self.calibration
+
+    def open_for(self) -> None:
+        """Episodes open from now on."""
+        assert self.calibration is not None
+        self.episodes = Episodes(threshold=self.calibration.threshold, cooldown=self.settings.cooldown)
+
+    def levels(self, window: Window, scores: Sequence[float]) -> dict[str, float]:
+        """Detector -> level; none of a kind of series that history did not have."""
+        kind, known = kind_of(window.series), self.calibration
+        names = [f"{kind} {name}" for name in self.settings.detectors]
+        if known is None or names[0] not in known.tails:
+            return {}
+        return {name: known.level(full, score) for name, full, score in zip(self.settings.detectors, names, scores, strict=True)}
+
+    def of_kind(self, kind: str) -> dict[str, Detector]:
+        if kind not in self.detectors:
+            self.detectors[kind] = self.settings.built()
+        return self.detectors[kind]
+
+    def _judged(self, window: Window) -> Judged:
+        own = self.of_kind(kind_of(window.series))
+        usual = {detector.watch: detector.expected(window) for detector in own.values()}
+        scores = tuple(detector.update(window) for detector in own.values())
+        levels = self.levels(window, scores)
+        changes = self.episodes.update(window.series, window.end, levels) if self.episodes else []
+        return Judged(window, scores, max(levels.values(), default=None), usual, changes)
+
+    def state(self) -> dict[str, Any]:
+        """Without the calibration, which does not change."""
+        return {
+            "count": self.count,
+            "detectors": {kind: {name: d.state() for name, d in own.items()} for kind, own in self.detectors.items()},
+            "episodes": self.episodes and self.episodes.state(),
+        }
+
+    @classmethod
+    def of(cls, settings: Settings, state: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> Self:
+        """Raises KgrecError where it is another thing."""
+        new = cls(settings)
+        try:
+            new.count = int(state["count"])
+            new.detectors = {kind: {name: Detector.of(d) for name, d in own.items()} for kind, own in state["detectors"].items()}
+            new.episodes = Episodes.of(state["episodes"]) if state["episodes"] else None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise KgrecError(f"this is no state of Ensemble ({error}); start anew with Ensemble(settings)") from error
+        new.calibration = Calibration.of(calibration) if calibration else None
+        return new
+
+
+def kind_of(series: str) -> str:
+    return series.partition(":")[0]

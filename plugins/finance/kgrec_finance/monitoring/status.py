@@ -1,0 +1,87 @@
+"""What a state file says of its monitor: read while it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kgrec_core.graph import DAY
+from kgrec_finance.monitoring.settings import UNITS, Settings
+from kgrec_finance.monitoring.state import State
+from kgrec_finance.monitoring.wording import shown
+
+HOUR = DAY // 24
+
+
+def episodes(state: State) -> list[list[dict[str, Any]]]:
+    """Per episode its changes, in the order in which the episodes opened."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for alert in state.alerts():
+        found.setdefault(alert.body["episode"], []).append(alert.body)
+    return list(found.values())
+
+
+def reviewed(state: State, now: float) -> dict[str, Any]:
+    """Values for JSON. now: unix seconds. lag: seconds from the newest event to now; behind: bytes of a file that are not read yet."""
+    settings, kept, watch = Settings.of(state.kept("settings")), state.kept("now") or {}, state.last_checkpoint() or {}
+    latest, calibration = kept.get("windows", {}).get("latest"), state.kept("calibration")
+    unread = {name: left for name, after in state.sources().items() if (left := _left(name, after)) is not None}
+    opened = [changes[-1] for changes in episodes(state) if changes[-1]["what"] != "close"]
+    last = state.alerts()[-1].number if state.counted()["alert"] else 0
+    return {
+        "state": str(state.file),
+        "model": state.kept("model"),
+        "settings": settings.state(),
+        "phase": "learning" if calibration is None else "watching",
+        "windows_seen": watch.get("count", 0),
+        "windows_needed": sum(settings.windows_before),
+        "calibration": None if calibration is None else {k: calibration[k] for k in ("threshold", "rate", "low", "high", "enough", "note")},
+        "latest": latest,
+        "lag_seconds": None if latest is None else now - latest / 1e6,
+        "behind_bytes": unread,
+        "events": kept.get("counts", {}),
+        "waiting": len(kept.get("order", {}).get("waiting", [])),
+        "events_an_hour": 0.0 if latest is None else state.events_since(latest - 24 * HOUR) / 24,
+        "kept": state.counted(),
+        "open": [{k: e[k] for k in ("episode", "series", "title", "severity", "opened", "last", "sentence")} for e in opened],
+        "sinks": [{"name": s.name, "behind": len(state.alerts(s.sent)) if s.sent < last else 0, "error": s.error} for s in state.sinks()],
+    }
+
+
+def told(found: dict[str, Any]) -> str:
+    """`reviewed` for a person at a terminal."""
+    seen, needed = found["windows_seen"], found["windows_needed"]
+    phase = found["calibration"]["note"] if found["calibration"] else f"{seen} of {needed} windows seen; no episode opens before"
+    lag = "no event yet" if found["latest"] is None else f"{shown(found['latest'])}, {_ago(found['lag_seconds'])} ago"
+    lines = [f"{found['state']}: {found['phase']} ({phase})", f"newest event: {lag}"]
+    lines += [f"not read yet: {left:,} bytes of {name}" for name, left in found["behind_bytes"].items()]
+    counts = ", ".join(f"{count:,} {name}" for name, count in found["events"].items())
+    lines.append(f"events: {counts or 'none'}; {found['events_an_hour']:.1f} an hour in the last day of them")
+    if found["calibration"]:
+        c = found["calibration"]
+        lines.append(f"false episodes a week: {c['rate']:g} asked for, 95 % interval {c['low']:.2f} to {c['high']:.2f}")
+    lines.append(f"open episodes: {len(found['open']) or 'none'}")
+    lines += [f"  {e['episode']} {e['severity']} since {shown(e['opened'])}: {e['sentence']}" for e in found["open"]]
+    lines += [
+        f"sink {s['name']}: {s['behind']} wait ({s['error']})" if s["behind"] else f"sink {s['name']}: has all" for s in found["sinks"]
+    ]
+    return "\n".join(lines)
+
+
+def _ago(seconds: float) -> str:
+    """
+    >>> _ago(90), _ago(360_000)
+    ('2m', '4d')
+    """
+    unit = next((u for u in ("d", "h", "m") if abs(seconds) * 1e6 >= UNITS[u]), "s")
+    return f"{seconds * 1e6 / UNITS[unit]:.0f}{unit}"
+
+
+def _left(name: str, after: str) -> int | None:
+    """Of a file that is still there."""
+    path = Path(name.removeprefix("history "))
+    try:
+        return max(path.stat().st_size - json.loads(after)["at"], 0) if path.suffix != ".gz" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
