@@ -56,7 +56,8 @@ class End:
 class Edges:
     """A relation: one row of the file is one edge, rows of equal time stay in the file's order.
 
-    file: CSV, TSV, Parquet or JSONL. source, target: kind and column of its ends. time: its column.
+    file: CSV, TSV, Parquet or JSONL. part: its column that says train, validation or test of every edge, for split.by = "column".
+    parts: in place of both, a file per part: a published split as it is, e.g. { train = "train.tsv", test = "test.tsv" }. source, target: kind and column of its ends. time: its column.
     time_zone: what times without a zone are in, e.g. "Europe/London"; "none" = UTC.
     time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; "none" = ISO text, or unix times told by their size.
     timeless: undated, and true at all times.
@@ -65,9 +66,11 @@ class Edges:
     empty: an empty target is an error ("reject") or says that nothing is right for this source ("keep").
     """
 
-    file: Path
     source: End
     target: End
+    file: Path | None = None
+    part: str | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
     time: str | None = None
     time_zone: str | None = None
     time_format: str | None = None

@@ -33,6 +33,8 @@ class Recbole:
 
     folder, name: where NAME.inter is. user, item: its fields. time: another; without a field "timestamp" interactions are undated.
     time_format: "none" = unix times told by their size; "s" where a set counts from another day.
+    parts: part -> its file's middle name, for split.by = "column": { train = "train", validation = "valid", test = "test" } reads
+        NAME.train.inter, NAME.valid.inter, NAME.test.inter in place of NAME.inter.
     weight: field of interactions. where: SQL condition on the fields of interactions, e.g. "rating >= 4".
     text: fields of .item and .user that are text; () = the first token_seq of each. links: fields that become timeless relations, a
         target per token; "none" = the other token_seq fields. All other fields are attributes.
@@ -51,6 +53,7 @@ class Recbole:
         item: str = "item_id",
         time: str = "timestamp",
         time_format: str | None = None,
+        parts: Mapping[str, str] | None = None,
         weight: str | None = None,
         where: str | None = None,
         text: tuple[str, ...] = (),
@@ -59,7 +62,7 @@ class Recbole:
         repeats: bool = False,
     ) -> None:
         self.folder, self.name, self.user, self.item, self.weight = folder, name, user, item, weight
-        self.time, self.time_format = time, time_format
+        self.time, self.time_format, self.parts = time, time_format, parts or {}
         self.where, self.text, self.links, self.relation, self.repeats = where, text, links, relation, repeats
 
     def load(self) -> Dataset:
@@ -87,7 +90,11 @@ class Recbole:
             graph |= self._triples(numbering)
         timeless = frozenset(graph)
         task = Task(self.relation, Relation("user", self.relation, "item"), repeats=self.repeats)
-        graph[task.relation] = self._interactions(numbering)
+        if self.parts:
+            files = {part: self._interactions(numbering, f"{self.name}.{middle}.inter") for part, middle in self.parts.items()}
+            graph[task.relation] = pl.concat([table.with_columns(part=pl.lit(part)) for part, table in files.items()])
+        else:
+            graph[task.relation] = self._interactions(numbering, f"{self.name}.inter")
         return Dataset(Graph({k: n.extend(kinds.get(k)) for k, n in numbering.items()}, graph, timeless), (task,))
 
     def _entities(self, fields: Mapping[str, str], table: Table, key: str) -> tuple[pl.DataFrame, list[str]]:
@@ -106,8 +113,8 @@ class Recbole:
                 out[name] = table.frame[name] if numbers is None else numbers
         return pl.DataFrame(out), linked
 
-    def _interactions(self, numbering: Mapping[str, Numbering]) -> pl.DataFrame:
-        path = Path(self.folder) / f"{self.name}.inter"
+    def _interactions(self, numbering: Mapping[str, Numbering], file: str) -> pl.DataFrame:
+        path = Path(self.folder) / file
         if not path.is_file():
             found = [p.stem for p in Path(self.folder).glob("*.inter")]
             raise choices(f"RecBole data set in {self.folder}", self.name, found, "correct data.folder or data.name")

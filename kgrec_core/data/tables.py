@@ -81,7 +81,7 @@ class Tables:
         """The rows of another file with the relation's columns: ids `source`, `target` (null = none) and, where dated, `time`."""
         if relation not in self.relations:
             raise choices("relation with a file", relation, self.relations)
-        spec, numbering = replace(self.relations[relation], file=Path(file), unknown="add", weight=None), {}
+        spec, numbering = replace(self.relations[relation], file=Path(file), unknown="add", weight=None, part=None, parts={}), {}
         edges = _edges(relation, spec, numbering)
         ends = (("source", spec.source.kind), ("target", spec.target.kind))
         return edges.with_columns(numbering[kind].ids.gather(edges[end]).alias(end) for end, kind in ends)
@@ -147,9 +147,17 @@ def _merged(
 
 def _edges(name: str, spec: Edges, numbering: dict[str, Numbering]) -> pl.DataFrame:
     setting = f"data.relations.{name}"
+    if spec.parts:
+        if spec.file or spec.part:
+            raise KgrecError(f"{setting}: parts exclude file and part; keep the files by part, or the one file")
+        one = {part: replace(spec, file=Path(file), parts={}) for part, file in spec.parts.items()}
+        return pl.concat([_edges(name, each, numbering).with_columns(part=pl.lit(part)) for part, each in one.items()])
+    if spec.file is None:
+        raise KgrecError(f'{setting}: file is missing; write file = "orders.csv", or parts with a file each')
     if spec.timeless and spec.time:
         raise KgrecError(f'{setting}: timeless = true and time = "{spec.time}" exclude each other; keep one')
-    asked = {"source.column": spec.source.column, "target.column": spec.target.column, "time": spec.time, "weight": spec.weight}
+    asked = {"source.column": spec.source.column, "target.column": spec.target.column, "time": spec.time}
+    asked |= {"weight": spec.weight, "part": spec.part}
     table = read(spec.file, {k: c for k, c in asked.items() if c is not None}, setting, spec.where)
     out = {}
     for end, at in (("source", spec.source), ("target", spec.target)):
@@ -159,6 +167,8 @@ def _edges(name: str, spec: Edges, numbering: dict[str, Numbering]) -> pl.DataFr
         table.refuse_empty(out["time"], spec.time, setting)
     if spec.weight:
         out["weight"] = table.weights(spec.weight, setting)
+    if spec.part:
+        out["part"] = written(table.frame[spec.part])
     return pl.DataFrame(out)
 
 

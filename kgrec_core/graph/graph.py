@@ -43,6 +43,7 @@ class Graph:
         and `weight` (Float64).
     timeless: undated relations that are true at all times (a product's brand).
     as_of: what is later is not in this graph; set by `at`. None = the present.
+    ordered: relations whose times are an order within each source, no clock that sources share; see `clocked`.
 
     Raises KgrecError when a table breaks this contract.
     """
@@ -51,6 +52,7 @@ class Graph:
     relations: Mapping[Relation, pl.DataFrame] = field(default_factory=dict)
     timeless: frozenset[Relation] = frozenset()
     as_of: int | None = None
+    ordered: frozenset[Relation] = frozenset()
     _segments: Mapping[Relation, tuple[Segment, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +143,10 @@ class Graph:
     def dated(self, relation: Relation) -> bool:
         return "time" in self.relations[relation].columns
 
+    def clocked(self, relation: Relation) -> bool:
+        """Whether its times can be compared between sources: popularity of a week, age in days, moments before."""
+        return self.dated(relation) and relation not in self.ordered
+
     def _edges(self, relation: Relation) -> tuple[Segment, ...]:
         try:
             return self._segments[relation]
@@ -188,6 +194,7 @@ class Graph:
                 raise KgrecError(f"relation {relation}: edges with and without a time cannot be joined; give all of them a time or none")
             if ("weight" in old.columns) != ("weight" in table.columns):
                 old, table = (t if "weight" in t.columns else t.with_columns(weight=pl.lit(1.0)) for t in (old, table))
+            table = table.with_columns(pl.lit(None).alias(c) for c in old.columns if c not in table.columns)
             table = table.select(old.columns).cast(dict(old.schema))
             relations[relation] = pl.concat([old, table], rechunk=False)
             new = Segment(table, len(old))

@@ -25,11 +25,12 @@ TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
 class Split:
     """How to hold edges out. The recipe's [split].
 
-    by: "time" (all later edges), "last" (leave-last-out per source; equal times keep the table's order), "random" (a share of
-        every source's edges), "targets" (all edges of a share of the targets: cold targets) or "column" (train, validation or
-        test in a column of the source kind).
+    by: "time" (all later edges), "last" (leave-last-out per source; equal times and undated edges keep the table's order), "random" (a
+        share of every source's edges), "targets" (all edges of a share of the targets: cold targets) or "column" (train, validation or
+        test in a column of the task's relation, edge by edge, or else of its source kind).
     test: time: a date ("2010-11-01") or a span before the last edge ("31d"); random, targets: a share (.2).
-    validation: time: a date or a span before test ("31d"); random, targets: a share of the known edges (.1).
+    validation: time: a date or a span before test ("31d"); random, targets: a share of the known edges (.1); so it is by column
+        where that says validation of none: of every source the latest, or if undated any.
     column: by = "column": the column. group: a column of the source kind; equal values stay in one part (random).
     known_only: only queries whose source has an edge of the task in the view's graph.
     cold: by = "time": this share of the targets is taken out of everything known; only they are then asked for.
@@ -39,7 +40,7 @@ class Split:
     by: Literal["time", "last", "random", "targets", "column"] = "time"
     test: str | float | None = None
     validation: str | float | None = None
-    column: str | None = None
+    column: str = "part"
     group: str | None = None
     known_only: bool = False
     cold: float = 0.0
@@ -91,7 +92,7 @@ def hold_out(graph: Graph, task: Task, how: Split, alone: bool = True) -> Parts:
     elif how.by == "random":
         test = _share(how.test, "split.test", 0.2)
         shares = test, test + (1 - test) * _share(how.validation, "split.validation", 0.1)
-        part = _random(graph, task, source, shares, how, rng)
+        part = _random(graph, task, source, shares, how, rng.random(len(source)))
     elif how.by == "targets":
         chosen = np.unique(target[target >= 0])
         test = _draw(chosen, _share(how.test, "split.test", 0.1), rng)
@@ -101,6 +102,10 @@ def hold_out(graph: Graph, task: Task, how: Split, alone: bool = True) -> Parts:
         cold = {VALIDATION: np.concatenate([test, validation]), TEST: test}
     else:
         part = _by_column(graph, task, source, how)
+        if not (part == VALIDATION).any():
+            known = np.flatnonzero(part == TRAIN)
+            order = rng.random(len(known)) if time is None else -time[known]
+            part[known] = _random(graph, task, source[known], (0.0, _share(how.validation, "split.validation", 0.1)), how, order)
     return Parts(part, time, before, cold, held)
 
 
@@ -138,10 +143,8 @@ def limits(source: NDArray, time: NDArray, chosen: NDArray[np.bool_], size: int)
     return limit
 
 
-def _random(
-    graph: Graph, task: Task, source: NDArray, shares: tuple[float, float], how: Split, rng: np.random.Generator
-) -> NDArray[np.int8]:
-    """Test, then validation, then train: floor(n * share + u) edges of a source, u drawn once per source (or group).
+def _random(graph: Graph, task: Task, source: NDArray, shares: tuple[float, float], how: Split, first: NDArray) -> NDArray[np.int8]:
+    """Test, then validation, then train: floor(n * share + u) edges of a source, lowest `first` first, u drawn once per source (or group).
 
     The same u for every task of a kind keeps a source with one edge in each task in one part for all of them.
     """
@@ -149,7 +152,7 @@ def _random(
     if how.group:
         u = unit[source]
         return np.where(u < shares[0], TEST, np.where(u < shares[1], VALIDATION, TRAIN)).astype(np.int8)
-    order = np.lexsort((rng.random(len(source)), source))
+    order = np.lexsort((first, source))
     counts = np.unique(source[order], return_counts=True)[1]
     place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     of = np.repeat(counts, counts)
@@ -173,16 +176,21 @@ def units(graph: Graph, kind: str, how: Split) -> NDArray[np.float64]:
 
 
 def _by_column(graph: Graph, task: Task, source: NDArray, how: Split) -> NDArray[np.int8]:
-    kind, names = task.relation.source, ["train", "validation", "test"]
-    if how.column is None or how.column not in graph.columns(kind):
-        raise KgrecError(f"split.column = {how.column!r} is no column of {kind}; it has {', '.join(graph.columns(kind))}")
-    values = graph.entities[kind][how.column].cast(pl.String)
+    kind, names, table = task.relation.source, ["train", "validation", "test"], graph.relations[task.relation]
+    of = task.relation if how.column in table.columns else kind
+    if of == kind and how.column not in graph.columns(kind):
+        raise KgrecError(
+            f"split.column = {how.column!r} is no column of {task.relation}, which has {', '.join(table.columns)}, "
+            f"nor of {kind}; it has {', '.join(graph.columns(kind))}"
+        )
+    values = (table if of != kind else graph.entities[kind])[how.column].cast(pl.String)
     wrong = values.filter(~values.is_in(names) & values.is_not_null())
     if len(wrong):
         raise KgrecError(
-            f"split.column {how.column} of {kind} holds {wrong[0]!r}; it may hold train, validation, test (or nothing: left out)"
+            f"split.column {how.column} of {of} holds {wrong[0]!r}; it may hold train, validation, test (or nothing: left out)"
         )
-    return values.replace_strict(names, [TRAIN, VALIDATION, TEST], default=DROPPED, return_dtype=pl.Int8).to_numpy()[source]
+    part = values.replace_strict(names, [TRAIN, VALIDATION, TEST], default=DROPPED, return_dtype=pl.Int8).to_numpy()
+    return part.copy() if of != kind else part[source]
 
 
 def _draw(rows: NDArray, share: float, rng: np.random.Generator) -> NDArray[np.int64]:

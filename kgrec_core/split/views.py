@@ -7,6 +7,7 @@ history, through `Nodes.before` (dated) or `Nodes.hide` (undated).
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -44,11 +45,11 @@ def split(dataset: Dataset, how: Split) -> dict[str, View]:
 
 
 def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) -> Graph:
-    """The graph in which every task's relation carries the times its split was made with."""
-    relations = dict(graph.relations)
+    """The graph in which every task's relation carries the times its split was made with; where they are row numbers, it says so."""
+    relations, ordered = dict(graph.relations), {t.relation for t in tasks if not graph.dated(t.relation)}
     for task in tasks:
         relations[task.relation] = relations[task.relation].with_columns(time=pl.Series(parts[task.name].time, dtype=pl.Int64))
-    return Graph(graph.entities, relations, graph.timeless, graph.as_of)
+    return replace(graph, relations=relations, ordered=graph.ordered | ordered, _segments={})
 
 
 def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], how: Split, limit: int) -> Graph:
@@ -126,6 +127,8 @@ def _held_out(graph: Graph, whole: Graph, task: Task, parts: Parts, how: Split, 
     limit = parts.before[number]
     if how.by == "column" and time is not None:
         limit = limits(source[edges], time[edges], np.ones(len(edges), bool), whole.size(task.relation.source))
+        known = (parts.part < number) & (source >= 0)  # a published split need not follow the clock: what it says is known is known
+        np.maximum.at(limit, source[known], time[known] + 1)
     before = None if limit is None else np.broadcast_to(limit if isinstance(limit, int) else limit[rows], rows.shape).astype(np.int64)
     return Queries(Nodes(graph, task.relation.source, rows, "query", before), _targets(owner, target[edges], len(rows)))
 

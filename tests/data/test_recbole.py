@@ -93,6 +93,15 @@ def test_interactions_alone_are_enough(films):
     assert named(graph, SEEN) == [("1", "10"), ("1", "11")] and not graph.dated(SEEN) and not graph.timeless
 
 
+def test_a_published_split_in_files_of_its_own(films):
+    (films / "films.inter").unlink()
+    for middle, user in (("train", 1), ("part2", 2)):
+        (films / f"films.{middle}.inter").write_text(f"user_id:token\titem_id:token\n{user}\t10\n{user}\t11\n")
+    graph = Recbole(folder=films, name="films", parts={"train": "train", "test": "part2"}).load().graph
+    assert graph.relations[SEEN]["part"].to_list() == ["train", "train", "test", "test"]
+    assert named(graph, SEEN) == [("1", "10"), ("1", "11"), ("2", "10"), ("2", "11")]
+
+
 @pytest.mark.skipif(not (DATA / "ml100k").is_dir(), reason="the set ml100k is not in KGREC_DATA")
 def test_movielens_is_read_whole():
     graph = Recbole(folder=DATA / "ml100k", name="ml-100k", weight="rating").load().graph

@@ -20,6 +20,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.split import Split, split
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
@@ -421,3 +422,51 @@ def test_entities_may_be_nothing_but_ids(tmp_path):
     (tmp_path / "orders.csv").write_text("customer,sku\na,x\nb,x\na,y\n")
     users = Entity(file=tmp_path / "orders.csv", id="customer", duplicates="first")
     assert Tables(entities={"user": users}).load().graph.entities["user"]["id"].to_list() == ["a", "b"]
+
+
+PUBLISHED = {"train": "9,0072\n8,0071\n9,0071\n8,0072\n7,0071\n7,0073\n", "test": "9,0073\n8,0073\n"}
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_published_split_in_one_file_or_two(shop, files):
+    """The recipe's words, its paths beside the recipe; the parts are what the files say."""
+    head = "customer,sku,fold\n" if files == 1 else "customer,sku\n"
+    if files == 1:
+        lines = [f"{line},{part}\n" for part, text in PUBLISHED.items() for line in text.split()]
+        (shop / "all.csv").write_text(head + "".join(lines))
+    for part, text in PUBLISHED.items():
+        (shop / f"{part}.csv").write_text("customer,sku\n" + text)
+    where = 'file = "all.csv"\npart = "fold"' if files == 1 else 'parts = { train = "train.csv", test = "test.csv" }'
+    (shop / "shop.toml").write_text(
+        f"""
+[data]
+use = "tables"
+[data.entities.item]
+file = "products.csv"
+id = "sku"
+[data.relations.buys]
+{where}
+source = {{ kind = "user", column = "customer" }}
+target = {{ kind = "item", column = "sku" }}
+unknown = "add"
+[data.tasks.buys]
+relation = "buys"
+[split]
+by = "column"
+validation = 0.4
+"""
+    )
+    recipe = resolve(shop / "shop.toml")
+    dataset = recipe.data(Registry.discover()).load()
+    views = split(dataset, recipe.section("split", Split))
+    test = views["test"].queries["buys"]
+    ids = [dataset.graph.gather(k, rows, "id")["id"].to_list() for k, rows in (("user", test.nodes.rows), ("item", test.targets.rows))]
+    assert sorted(zip(*ids, strict=True)) == [("8", "0073"), ("9", "0073")]
+    assert len(views["test"].graph.relations[BUYS]) == 6 and len(views["train"].graph.relations[BUYS]) < 6
+
+
+def test_file_or_parts(shop):
+    with pytest.raises(KgrecError, match=r"data\.relations\.buys: parts exclude file"):
+        load(shop, buys={"parts": {"train": shop / "orders.csv"}})
+    with pytest.raises(KgrecError, match=r'data\.relations\.buys: file is missing; write file = "orders.csv"'):
+        load(shop, buys={"file": None})

@@ -94,6 +94,8 @@ def expected(dataset: Dataset, how: Split, way: str, draws: dict) -> dict[int, s
             parts[n] = dataset.graph.entities["user"]["part"][r["source"]]
         elif way in ("random", "house", "targets"):
             parts[n] = draws[n]
+    if way == "column" and "validation" not in parts.values():  # it is drawn from the training edges
+        parts |= {n: draws[n] for n in parts if parts[n] == "train"}
     return parts
 
 
@@ -326,8 +328,8 @@ def test_a_query_of_an_unknown_source_is_asked_unless_known_only():
         (Split(test="1d", validation="1d"), 'has no time; give it one or set split.by = "random"', False),
         (Split(by="random", test=20), "split.test = 20 must be a share between 0 and 1", True),
         (Split(by="targets", test=1.0), "split.test = 1.0 must be a share", True),
-        (Split(by="column", column="fold"), "split.column = 'fold' is no column of user; it has id, part, house", True),
-        (Split(by="column"), "split.column = None is no column of user", True),
+        (Split(by="column", column="fold"), "split.column = 'fold' is no column of user-buys->item, which has source, target", True),
+        (Split(by="column", column="fold"), "nor of user; it has id, part, house", True),
         (Split(by="column", column="house"), "holds 'h0'; it may hold train, validation, test", True),
         (Split(by="random", group="flat"), 'split.group = "flat" is no column of user; it has id, part, house', True),
     ],
@@ -381,3 +383,32 @@ def test_undated_tasks_of_one_source_tell_training_nothing_of_each_other():
         assert len(nodes)
         assert not len(nodes.read(BUYS).rows) and not len(nodes.read(LIKES).rows)
     assert len(train.queries["buys"].nodes.read(VIEWS).rows)  # buys names views as its history
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_parts_of_the_edges_themselves(dated):
+    """A published split: what its train part says is known to every query, in whatever order of time; validation is drawn from it."""
+    draw = np.random.default_rng(0)
+    rows = [(u, i, int(t)) for u in range(USERS) for i, t in enumerate(draw.permutation(ITEMS))]
+    part = ["test" if i == u % 3 else "train" for u, i, _ in rows]
+    data = world(rows, dated=dated)
+    table = data.graph.relations[BUYS].with_columns(part=pl.Series(part))
+    data = Dataset(data.graph.with_edges({**data.graph.relations, BUYS: table}), data.tasks)
+    views = split(data, Split(by="column", validation=0.2))
+    whole = {p: {(u, i) for (u, i, _), of in zip(rows, part, strict=True) if of == p} for p in ("train", "test")}
+    assert asked(views, data, "test") == whole["test"]
+    drawn = asked(views, data, "select") | asked(views, data, "adjust")
+    assert drawn and drawn < whole["train"] and asked(views, data, "train") == whole["train"] - drawn
+    test = views["test"].queries["buys"]
+    read = test.nodes.read(BUYS)
+    assert {(test.nodes.rows[o], i) for o, i in zip(read.owner, read.rows, strict=True)} == whole["train"]
+    if dated:  # of every source the latest
+        times = {(u, i): t for u, i, t in rows}
+        last = {u: max((i for v, i in whole["train"] if v == u), key=lambda i: times[u, i]) for u in range(USERS)}
+        assert all(last[u] in {i for v, i in drawn if v == u} for u in {u for u, _ in drawn})
+
+
+def test_undated_last_is_an_order_and_no_clock():
+    graph = split(world(BASE, dated=False), Split(by="last"))["train"].graph
+    assert graph.dated(BUYS) and not graph.clocked(BUYS) and graph.clocked(VIEWS)
+    assert split(world(BASE), Split(by="last"))["train"].graph.clocked(BUYS)
