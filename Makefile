@@ -5,18 +5,25 @@ BIN := $(VENV)/bin
 export GOMP_SPINCOUNT ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
+# Modules are compiled when they are first imported: most of what is installed never is.
+PIP := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
+
 .PHONY: demo test install
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(BIN)/python pyproject.toml plugins/ecommerce/pyproject.toml plugins/support/pyproject.toml plugins/finance/pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,test]" -e ./plugins/ecommerce -e ./plugins/support -e "./plugins/finance[rss]"
+$(VENV)/shop: $(BIN)/python pyproject.toml plugins/ecommerce/pyproject.toml constraints.txt
+	$(PIP) -e ".[cpu]" -e ./plugins/ecommerce
 	touch $@
+
+$(VENV)/installed: $(BIN)/python pyproject.toml plugins/ecommerce/pyproject.toml plugins/support/pyproject.toml plugins/finance/pyproject.toml constraints.txt
+	$(PIP) -e ".[cpu,test]" -e ./plugins/ecommerce -e ./plugins/support -e "./plugins/finance[rss]"
+	touch $@ $(VENV)/shop
 
 install: $(VENV)/installed
 
-demo: install
+demo: $(VENV)/shop
 	$(BIN)/kgrec ecommerce demo
 
 test: install
