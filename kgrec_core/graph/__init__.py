@@ -13,5 +13,6 @@ from kgrec_core.graph.graph import (
     candidates,
     histories,
 )
+from kgrec_core.graph.memo import Memo
 
-__all__ = ["DAY", "Dataset", "Graph", "Nodes", "Queries", "Ragged", "Relation", "Task", "View", "candidates", "histories"]
+__all__ = ["DAY", "Dataset", "Graph", "Memo", "Nodes", "Queries", "Ragged", "Relation", "Task", "View", "candidates", "histories"]

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph.edges import Segment, check_edges, grow
 from kgrec_core.graph.entities import Kind, Kinds, check_entities
+from kgrec_core.graph.memo import Memo
 from kgrec_core.graph.ragged import Ragged
 
 DAY = 86_400_000_000  # microseconds, the unit of all times
@@ -44,6 +45,7 @@ class Graph:
     timeless: undated relations that are true at all times (a product's brand).
     as_of: what is later is not in this graph; set by `at`. None = the present.
     ordered: relations whose times are an order within each source, no clock that sources share; see `clocked`.
+    memo: what was learnt from it; the views `at` and `with_edges` share it, a `join` begins another.
 
     Raises KgrecError when a table breaks this contract.
     """
@@ -53,6 +55,7 @@ class Graph:
     timeless: frozenset[Relation] = frozenset()
     as_of: int | None = None
     ordered: frozenset[Relation] = frozenset()
+    memo: Memo = field(default_factory=Memo, repr=False)
     _segments: Mapping[Relation, tuple[Segment, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -199,7 +202,9 @@ class Graph:
             relations[relation] = pl.concat([old, table], rechunk=False)
             new = Segment(table, len(old))
             segments[relation] = grow(segments[relation], new, lambda a, b: Segment(pl.concat([a.frame, b.frame]), a.start))
-        return replace(self, entities=Kinds(kinds), relations=relations, timeless=self.timeless | delta.timeless, _segments=segments)
+        return replace(
+            self, entities=Kinds(kinds), relations=relations, timeless=self.timeless | delta.timeless, memo=Memo(), _segments=segments
+        )
 
 
 @dataclass(frozen=True, eq=False)
