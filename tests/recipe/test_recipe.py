@@ -134,7 +134,7 @@ def test_none_takes_a_value_away_where_a_key_may_have_none(tmp_path):
     assert resolve({"encoder": {"use": "text", "model": "none"}}).encoder(REGISTRY).model == "none"  # a str that must be one
     channel = resolve({"retrieval": {"buys": {"use": "channel", "days": "none"}}}).retrieval(REGISTRY, "buys")
     assert channel.days is None
-    assert resolve(["split.test=31d"], ["split.test=none", "split.column=none"]).section("split", Split) == Split()
+    assert resolve(["split.test=31d"], ["split.test=none", "split.group=none"]).section("split", Split) == Split()
 
     @dataclass(kw_only=True)
     class Named:
