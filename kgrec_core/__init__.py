@@ -15,7 +15,7 @@ from kgrec_core.recipe.hookspecs import hookimpl
 __version__ = "0.1.0"
 
 _LATE = {
-    "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Head": "interfaces", "Hits": "interfaces",
+    "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Filter": "interfaces", "Head": "interfaces", "Hits": "interfaces",
     "Retrieval": "interfaces", "Dataset": "graph", "Graph": "graph", "Nodes": "graph", "Queries": "graph",
     "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split",
     "fit": "pipeline", "open_run": "run.run",

@@ -1,17 +1,18 @@
-"""The protocols of the four kinds of part. A part's keyword-only, annotated constructor parameters are its recipe keys."""
+"""What the four kinds of part are. A part's keyword-only, annotated constructor parameters are its recipe keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kgrec_core.graph import Dataset, Graph, Nodes, Ragged, Task
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[Nodes], Vectors]
@@ -116,29 +117,101 @@ class Hits(NamedTuple):
     columns: Mapping[str, NDArray[np.float32]] = {}
 
 
-class Retrieval(Protocol):
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """Which candidates may be returned.
+
+    rows: bool by row of the target kind; rows beyond its end are not allowed. where: the SQL condition that is part of it, for an
+    index that tests conditions itself ("price < 5"); what such an index gives is still held against `rows`, which also know what
+    was removed or left out by hand.
+    """
+
+    rows: NDArray[np.bool_]
+    where: str | None = None
+
+
+class Retrieval:
     """A channel that finds candidates, or a re-ranker around channels. Rows are always rows of the task's target kind.
 
-    Two more methods are optional. `fit(queries, vectors) -> Hits` learns from the `adjust` queries, replaces an earlier fit
-    and gives out-of-fold hits. `extended(graph, new, encode) -> Retrieval` gives a copy that also finds the candidate nodes
-    `new`, which came after `build`; the original goes on unchanged, so that readers are never disturbed.
+    reads: what of a query it looks at: the encoder's "vectors"; only its "history", what the graph says of it (edges, text); or
+        "nothing", so that all queries of one moment are answered alike. What reads no vectors is given None and is not asked again
+        when the encoder has changed.
+    scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something.
+
+    A subclass gives `learn`, `search`, `save` and `load`, and keeps what it learned in attributes that end in an underscore.
     """
+
+    reads: Literal["vectors", "history", "nothing"] = "vectors"
+    scales: str = ""
+    learns: bool = False
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         """Index the candidates on this graph; keeps what `fit` learned. `encode(nodes) -> (n, d)` is memoised."""
+        self.learn(graph, task, candidates, encode)
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+        """What `build` has to find out: set attributes, keep neither queries nor `encode`."""
+
+    def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
+        """Where it `learns`: learn from the `adjust` queries, replacing an earlier fit; gives out-of-fold hits of them."""
+        raise NotImplementedError
+
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """The best k for every query.
 
-        vectors: (n, d) of the queries; None only for parts that do not look at them. allowed: bool by row of the target kind;
-        rows beyond its end are not allowed. exclude: rows never returned, per query. `faiss`, `exact` and re-rankers with
-        such a channel return exactly min(k, allowed and not excluded); other channels may return fewer (-1, -inf).
+        vectors: (n, d) of the queries; None only for parts that do not read them. exclude: rows never returned, per query.
+        `faiss`, `exact` and re-rankers with such a channel return exactly min(k, allowed and not excluded); other channels may
+        return fewer (-1, -inf).
         """
+        raise NotImplementedError
+
+    def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
+        """(len(pairs.rows),) what `search` thinks of these candidates, a list per query; NaN or 0 where it would not find one.
+
+        Here by a search among the candidates asked for; a subclass that can, computes the pairs alone.
+        """
+        out = np.full(len(pairs.rows), np.nan, np.float32)
+        for start in range(0, len(queries), 64):
+            part = np.arange(start, min(start + 64, len(queries)))
+            block, at = pairs.take(part), slice(pairs.indptr[start], pairs.indptr[part[-1] + 1])
+            rows, place = np.unique(block.rows, return_inverse=True)
+            allowed = np.zeros(rows.max(initial=-1) + 1, bool)
+            allowed[rows] = True
+            hits = self.search(queries.take(part), None if vectors is None else vectors[part], max(1, len(rows)), Filter(allowed))
+            owner, column = np.nonzero(hits.rows >= 0)
+            scores = np.full((len(part), len(rows)), np.nan, np.float32)
+            scores[owner, np.searchsorted(rows, hits.rows[owner, column])] = hits.scores[owner, column]
+            out[at] = scores[block.owner, place]
+        return out
+
+    def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
+        """The queries put to this part, for who searches and then scores pairs: nothing is computed twice."""
+        return Asked(self, queries, vectors)
+
+    def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
+        """A copy that also finds the candidates `new`, which came after `build`, at a cost that depends on them only.
+
+        The original goes on unchanged, so that readers are never disturbed. What cannot know newcomers gives itself.
+        """
+        return self
 
     def save(self, folder: Path) -> None:
         """Write what `build` and `fit` learned, without pickle."""
+        raise NotImplementedError
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         """Restore what `save` wrote, for this graph; replaces `build`. Raises KgrecError on a damaged folder."""
+        raise NotImplementedError
+
+
+class Asked:
+    """Queries put to a retrieval. Lives as long as a block of queries does, and may hold what belongs to these alone."""
+
+    def __init__(self, part: Retrieval, queries: Nodes, vectors: Vectors | None) -> None:
+        self.part, self.queries, self.vectors = part, queries, vectors
+
+    def search(self, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
+        return self.part.search(self.queries, self.vectors, k, allowed, exclude)
+
+    def score(self, pairs: Ragged) -> NDArray[np.float32]:
+        return self.part.score(self.queries, self.vectors, pairs)

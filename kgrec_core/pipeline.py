@@ -147,7 +147,7 @@ def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split) -> dict
 
 def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries) -> Hits:
     """What is found for the adjust queries by something that has not learned from them."""
-    if hasattr(retrieval, "fit"):
+    if retrieval.learns:
         return retrieval.fit(queries, model.vectors(task, queries.nodes))
     return rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task))
 

@@ -210,11 +210,9 @@ def _check_kind(kind: str, factory: Any, place: str, use: Leaf) -> None:
     from kgrec_core import interfaces
 
     base = getattr(interfaces, kind.capitalize())
-    needs = {"data": ("load",), "retrieval": ("build", "search", "save", "load")}.get(kind, ())
-    if isinstance(factory, type) and not (all(hasattr(factory, n) for n in needs) if needs else issubclass(factory, base)):
-        raise KgrecError(
-            f"{place}.use = {use.value!r} ({use.source}): {factory.__name__} is no {kind}; it must follow kgrec_core.{base.__name__}"
-        )
+    if isinstance(factory, type) and not (hasattr(factory, "load") if kind == "data" else issubclass(factory, base)):
+        how = "it needs a method load" if kind == "data" else f"derive it from kgrec_core.{base.__name__}"
+        raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {factory.__name__} is no {kind}; {how}")
 
 
 def _missing(parameter: Parameter, place: str) -> str:

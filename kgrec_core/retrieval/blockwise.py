@@ -6,36 +6,31 @@ A channel of this kind says `scores` (a dense block; 0 = knows nothing of the ca
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Ragged, Task
-from kgrec_core.interfaces import Encode, Hits, Vectors
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.profile import horizon
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
-KEPT = 2**21  # of scores that stay after a call: a ranker asks for pairs of the block that it has just searched with
+KEPT = 2**23  # of scores that an Asked holds: 256 queries x 32,000 candidates
 
 
-class Blockwise:
-    """Base of channels. Subclasses set `state`: the learnt arrays and CSR matrices to be saved, by attribute name.
+class Blockwise(Retrieval):
+    """Base of channels. Subclasses set `state`: the learnt arrays and CSR matrices to be saved, by attribute name."""
 
-    looks_at_vectors: whether `scores` needs the queries' vectors.
-    """
-
+    reads = "history"
     state: ClassVar[tuple[str, ...]] = ()
-    looks_at_vectors: bool = False
-    latest_: tuple[Nodes, Vectors | None, NDArray[np.float32]] | None = None  # who ranks asks for pairs right after a search
-
-    def learn(self, encode: Encode) -> None:
-        """Set the attributes named in `state` from `self.graph_`, `self.task_`, `self.mask_` and `self.now_`."""
 
     def attach(self) -> None:
         """Derive from `self.graph_` what need not be saved; after build, load and extended."""
@@ -45,40 +40,31 @@ class Blockwise:
         raise NotImplementedError
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+        """See Retrieval; `learn` finds the graph, the task and the candidates in `graph_`, `task_`, `mask_` and the present in `now_`."""
         self._place(graph, task, candidates.rows)
-        self.learn(encode)
+        super().build(graph, task, candidates, encode)
         self.attach()
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """A copy that knows this graph and allows the new candidates; what was learnt is shared and unchanged."""
-        other = copy.copy(self)
-        other._place(graph, self.task_, np.union1d(np.flatnonzero(self.mask_), new.rows))
+        other, relation = copy.copy(self), self.task_.relation
+        other.graph_, other.mask_ = graph, chosen(graph.size(relation.target), new.rows, self.mask_)
+        if graph.as_of is None and graph.dated(relation):
+            latest = came(self.graph_, graph, relation)["time"].max()
+            other.now_ = self.now_ if latest is None else max(self.now_, latest + 1)
         other.attach()
         return other
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; fewer than k where fewer candidates have a score above 0."""
-        rows, best = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-        for block, s in self._blocks(queries, vectors):
-            s = s.copy()
-            s[:, ~within(self.mask_, allowed)[: s.shape[1]]] = 0
-            if exclude is not None:
-                gone = exclude.take(np.arange(block.start, block.stop))
-                known = gone.rows < s.shape[1]
-                s[gone.owner[known], gone.rows[known]] = 0
-            rows[block, : s.shape[1]], best[block, : s.shape[1]] = _top(s, k)
-        return Hits(rows, best)
+        return self.ask(queries, vectors).search(k, allowed, exclude)
 
-    def score(self, queries: Nodes, vectors: Vectors | None, pool: Ragged) -> NDArray[np.float32]:
-        """(len(pool.rows),) the score of every pair; 0 where nothing is known."""
-        out = np.zeros(len(pool.rows), np.float32)
-        for block, s in self._blocks(queries, vectors):
-            pairs = pool.take(np.arange(block.start, block.stop))
-            known = pairs.rows < s.shape[1]
-            out[pool.indptr[block.start] : pool.indptr[block.stop]][known] = s[pairs.owner[known], pairs.rows[known]]
-        return out
+    def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
+        """(len(pairs.rows),) the score of every (query, candidate) pair; 0 where nothing is known."""
+        return self.ask(queries, vectors).score(pairs)
+
+    def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
+        return _Blocks(self, queries, vectors)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,36 +81,80 @@ class Blockwise:
         self.attach()
 
     def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
-        self.graph_, self.task_, self.now_, self.latest_ = graph, task, horizon(graph, task.relation), None
-        self.mask_ = np.zeros(graph.size(task.relation.target), bool)
-        self.mask_[rows] = True
+        self.graph_, self.task_, self.now_ = graph, task, horizon(graph, task.relation)
+        self.mask_ = chosen(graph.size(task.relation.target), rows)
 
     def _cells(self) -> int:
         """Width of the widest dense row that `scores` makes."""
         return len(self.mask_)
 
-    def _blocks(self, queries: Nodes, vectors: Vectors | None):
-        """Blocks of queries and their scores, not to be written to; those of a few queries are kept for the next call about them."""
-        latest = self.latest_
-        if latest is not None and latest[0] is queries and latest[1] is vectors:
-            yield slice(0, len(queries)), latest[2]
+
+class _Blocks(Asked):
+    """Dense scores of blocks of queries; those of few queries are kept, for a ranker asks for pairs of what it has searched."""
+
+    part: Blockwise
+    kept: list[tuple[slice, NDArray[np.float32]]] | None = None
+
+    def search(self, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
+        n, open_ = len(self.queries), within(self.part.mask_, allowed)
+        rows, best = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+        for block, kept in self._scores():
+            s = kept.copy()
+            s[:, ~open_[: s.shape[1]]] = 0
+            if exclude is not None:
+                gone = exclude.take(np.arange(block.start, block.stop))
+                known = gone.rows < s.shape[1]
+                s[gone.owner[known], gone.rows[known]] = 0
+            rows[block, : s.shape[1]], best[block, : s.shape[1]] = _top(s, k)
+        return Hits(rows, best)
+
+    def score(self, pairs: Ragged) -> NDArray[np.float32]:
+        out = np.zeros(len(pairs.rows), np.float32)
+        for block, s in self._scores():
+            inside = slice(pairs.indptr[block.start], pairs.indptr[block.stop])
+            asked = pairs.take(np.arange(block.start, block.stop))
+            known = asked.rows < s.shape[1]
+            out[inside][known] = s[asked.owner[known], asked.rows[known]]
+        return out
+
+    def _scores(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Blocks of queries and their scores, not to be written to."""
+        if self.kept is not None:
+            yield from self.kept
             return
-        step = int(np.clip(CELLS // max(self._cells(), 1), 1, 512))
-        for start in range(0, len(queries), step):
-            block = slice(start, min(start + step, len(queries)))
-            s = self.scores(queries.take(block), None if vectors is None else vectors[block])
-            if len(s) == len(queries) and s.size <= KEPT:
-                self.latest_ = queries, vectors, s
+        n, part, kept, cells = len(self.queries), self.part, [], 0
+        step = int(np.clip(CELLS // max(part._cells(), 1), 1, 512))
+        for start in range(0, n, step):
+            block = slice(start, min(start + step, n))
+            s = part.scores(self.queries.take(block), None if self.vectors is None else self.vectors[block])
+            cells += s.size
+            if cells <= KEPT:
+                kept.append((block, s))
             yield block, s
+        self.kept = kept if cells <= KEPT else None
 
 
-def within(mask: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def chosen(size: int, rows: NDArray[np.int64], also: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """(size,) True for these rows, and for those of an earlier, shorter mask."""
+    out = np.zeros(size, bool)
+    if also is not None:
+        out[: len(also)] = also
+    out[rows] = True
+    return out
+
+
+def came(old: Graph, new: Graph, relation: Relation) -> pl.DataFrame:
+    """The edges that `join` appended to a graph, in the order they came, those without an end left out."""
+    return new.relations[relation][len(old.relations[relation]) :].drop_nulls(["source", "target"])
+
+
+def within(mask: NDArray[np.bool_], allowed: Filter | None) -> NDArray[np.bool_]:
     """(size,) candidates that are allowed; rows beyond the end of `allowed` are not."""
     if allowed is None:
         return mask
     out = np.zeros(len(mask), bool)
-    n = min(len(mask), len(allowed))
-    out[:n] = mask[:n] & allowed[:n]
+    n = min(len(mask), len(allowed.rows))
+    out[:n] = mask[:n] & allowed.rows[:n]
     return out
 
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import DAY, Nodes, Relation
+from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
@@ -41,7 +41,7 @@ class Cooccurrence(Blockwise):
 
     state = ("similar_", "sizes_")
 
-    def learn(self, encode: Encode) -> None:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         own, blocks = self.task_.relation, []
         target = matrix(self.graph_, own, self.now_)
         for relation in self._read():

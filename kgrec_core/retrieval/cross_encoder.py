@@ -30,17 +30,16 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
-from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
+from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.hard import Examples, examples, linked, texts
-from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
+from kgrec_core.retrieval.merge import DEPTH, Around, fuse
+from kgrec_core.retrieval.pool import places, relative, top, union
 from kgrec_core.training.options import Train
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder as Pretrained
 
 log = logging.getLogger("kgrec")
-DEPTH = 100  # what every channel gives at least, so that up to here the order does not depend on k
 PAIRS = 32  # pairs of one forward pass
 GRID = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FOLDS = 5
@@ -80,6 +79,8 @@ class CrossEncoder(Around):
     seed: int = 0
     _reading: Lock = field(default_factory=Lock, init=False, repr=False)  # a tokenizer is not safe in two threads
 
+    own = "history"
+    learns = True
     model_ = None
     weight_ = None
 
@@ -102,13 +103,8 @@ class CrossEncoder(Around):
         Returns (n, min(100, candidates)) hits, of each query with the weight that the other folds choose: the model has seen none.
         """
         nodes, targets, n = queries.nodes, queries.targets, len(queries.nodes)
-        exclude = None if self.task_.repeats else nodes.read(self.task_.relation)
-        depth, k = max(DEPTH, self.pool), min(100, len(self.mask_))
-        found = {
-            name: channel.fit(queries, vectors) if hasattr(channel, "fit") else channel.search(nodes, vectors, depth, None, exclude)
-            for name, channel in self.channels.items()
-        }
-        pool, merged, columns = self._read(nodes, vectors, found)
+        k = min(DEPTH, len(self.mask_))
+        pool, merged, columns = self._read(nodes, *self._fitted(queries, vectors, max(DEPTH, self.pool)))
         grid = sorted({*GRID, self.weight})
         ranked = [self._mixed(pool, merged, columns["cross"], weight) for weight in grid]
         figures = [measure(hits_ranks(top(pool, r, k, {}), targets), targets, ("ndcg@10", "mrr")) for r in ranked]
@@ -122,12 +118,9 @@ class CrossEncoder(Around):
         log.info("retrieval.%s: cross-encoder gets weight %g, chosen on %d queries", self.task_.name, self.weight_, n)
         return top(pool, held_out, k, columns)
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score, and the logit of what was read as "cross", else NaN."""
-        found = self._find(queries, vectors, max(k, DEPTH, self.pool), allowed, exclude)
-        pool, merged, columns = self._read(queries, vectors, found)
+        pool, merged, columns = self._read(queries, *self._found(queries, vectors, max(k, DEPTH, self.pool), allowed, exclude))
         return top(pool, self._mixed(pool, merged, columns["cross"], self._weight()), k, columns)
 
     def save(self, folder: Path) -> None:
@@ -152,11 +145,9 @@ class CrossEncoder(Around):
         return self.weight if self.weight_ is None else self.weight_
 
     def _read(
-        self, queries: Nodes, vectors: Vectors | None, found: Mapping[str, Hits]
+        self, queries: Nodes, found: Mapping[str, Hits], pool: Ragged, columns: dict[str, NDArray[np.float32]]
     ) -> tuple[Ragged, NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """What was found as one pool, its merged scores in (0, 1], and a column per channel and of the logits ("cross")."""
-        pool = union(found.values(), len(queries))
-        columns = {name: pair_scores(c, queries, vectors, pool, found[name]) for name, c in self.channels.items()}
+        """The pool, its merged scores in (0, 1], and a column per channel and of the logits ("cross")."""
         merged = relative(pool, fuse(pool, found, columns, "rank", {}))
         first = np.flatnonzero(places(pool, merged) < self.pool)
         asked = texts(queries.graph, queries.kind, queries.rows)
@@ -240,7 +231,7 @@ class CrossEncoder(Around):
 
     def _best(self, queries: Nodes, vectors: Vectors, exclude: Ragged) -> Ragged:
         """What would be read of these queries."""
-        found = self._find(queries, vectors, max(DEPTH, self.pool), None, exclude)
+        found = {name: channel.search(queries, vectors, max(DEPTH, self.pool), None, exclude) for name, channel in self.channels.items()}
         pool = union(found.values(), len(queries))
         return pool.keep(places(pool, fuse(pool, found, {}, "rank", {})) < self.pool)
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Task
-from kgrec_core.interfaces import Encode, Hits, Vectors
+from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 
 CELLS = 2**24  # scores held at once: 64 MiB of float32
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # rows (n, k), -1 = none, and scores (n, k), best first
 
 
-class Segment(NamedTuple):
+class Flat(NamedTuple):
     """Vectors searched by brute force. rows: (m,) int64, ascending, each once. vectors: (m, d) float32 on any device."""
 
     rows: NDArray[np.int64]
@@ -49,21 +49,21 @@ class Segment(NamedTuple):
         found[best == -np.inf] = -1
         return found, best
 
-    def joined(self, other: Segment) -> Segment:
+    def joined(self, other: Flat) -> Flat:
         """Both; where a row is in both, the other's vector."""
         keep = np.flatnonzero(~np.isin(self.rows, other.rows))
         rows = np.concatenate([self.rows[keep], other.rows])
         order = np.argsort(rows)
         vectors = torch.cat([self.vectors[torch.from_numpy(keep).to(self.vectors.device)], other.vectors.to(self.vectors.device)])
-        return Segment(rows[order], vectors[torch.from_numpy(order).to(vectors.device)])
+        return Flat(rows[order], vectors[torch.from_numpy(order).to(vectors.device)])
 
 
-class Layered:
+class Layered(Retrieval):
     """Base of `exact` and `faiss`: they index the base, search it and give its vectors back; the delta is kept here."""
 
     rows_: NDArray[np.int64]
     stale_: NDArray[np.bool_] | None
-    delta_: Segment | None
+    delta_: Flat | None
 
     def _learn(self, vectors: Vectors) -> None:
         """Index the vectors of `self.rows_`."""
@@ -77,7 +77,7 @@ class Layered:
         """(m, d) vectors of the base as they are stored, by position in `self.rows_`."""
         raise NotImplementedError
 
-    def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         """Raises KgrecError where a vector is not finite."""
         self.rows_, vectors = encoded(candidates, encode)
         self.stale_ = self.delta_ = None
@@ -87,14 +87,12 @@ class Layered:
         """A copy that also finds `new`, or finds it by its new vector; costs the encoding of `new`, no rebuild."""
         other, (rows, vectors) = copy.copy(self), encoded(new, encode)
         if len(rows):
-            added = Segment(rows, torch.from_numpy(vectors))
+            added = Flat(rows, torch.from_numpy(vectors))
             other.delta_ = added if self.delta_ is None else self.delta_.joined(added)
             other.stale_ = np.isin(self.rows_, other.delta_.rows)
         return other
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """Exactly min(k, allowed and not excluded) hits for every query. Raises KgrecError on a query that is not finite."""
         x = np.ascontiguousarray(vectors, np.float32)
         refuse_infinite(queries, x)
@@ -105,20 +103,20 @@ class Layered:
             found = merged(found, self.delta_.nearest(x, k, usable(self.delta_.rows, allowed), exclude), k)
         return Hits(*found)
 
-    def score(self, queries: Nodes, vectors: Vectors, pool: Ragged) -> NDArray[np.float32]:
-        """(len(pool.rows),) the score of every (query, candidate) pair of the pool; 0 for rows that are no candidates."""
-        owner, out = pool.owner, np.zeros(len(pool.rows), np.float32)
+    def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
+        """(len(pairs.rows),) the score of every (query, candidate) pair; 0 for rows that are no candidates."""
+        owner, out = pairs.owner, np.zeros(len(pairs.rows), np.float32)
         step = CELLS // max(1, vectors.shape[1])
         for start in range(0, len(out), step):
-            pairs = slice(start, start + step)
-            rows, where = np.unique(pool.rows[pairs], return_inverse=True)
+            part = slice(start, start + step)
+            rows, where = np.unique(pairs.rows[part], return_inverse=True)
             stored = np.zeros((len(rows), vectors.shape[1]), np.float32)
             at = find(self.rows_, rows)
             stored[at >= 0] = self._stored(at[at >= 0])
             if self.delta_ is not None:
                 at = find(self.delta_.rows, rows)
                 stored[at >= 0] = self.delta_.vectors.numpy()[at[at >= 0]]
-            out[pairs] = np.einsum("nd,nd->n", vectors[owner[pairs]], stored[where])
+            out[part] = np.einsum("nd,nd->n", vectors[owner[part]], stored[where])
         return out
 
 
@@ -150,13 +148,13 @@ def find(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64
     return np.where(rows[at] == wanted, at, -1)
 
 
-def usable(rows: NDArray[np.int64], allowed: NDArray[np.bool_] | None, stale: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+def usable(rows: NDArray[np.int64], allowed: Filter | None, stale: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
     """By position, what may be returned; None = everything, which searches fastest."""
     if allowed is None and stale is None:
         return None
     mask = np.ones(len(rows), bool) if stale is None else ~stale
     if allowed is not None:
-        mask &= np.append(allowed, False)[np.minimum(rows, len(allowed))]
+        mask &= np.append(allowed.rows, False)[np.minimum(rows, len(allowed.rows))]
     return None if mask.all() else mask
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Nodes
+from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile
@@ -35,7 +35,7 @@ class Ease(Blockwise):
     state = ("weights_",)
     learnt_ = ()  # (graph, weights) of the last two graphs: a fit comes back to its views after fine-tuning, with the same edges
 
-    def learn(self, encode: Encode) -> None:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         for graph, weights in self.learnt_:
             if graph is self.graph_:
                 self.weights_ = weights

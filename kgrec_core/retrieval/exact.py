@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
-from kgrec_core.retrieval.delta import Found, Layered, Segment
+from kgrec_core.retrieval.delta import Flat, Found, Layered
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,7 +43,7 @@ class Exact(Layered):
         self._learn(vectors)
 
     def _learn(self, vectors: Vectors) -> None:
-        self.base_ = Segment(self.rows_, torch.from_numpy(vectors).to(_device(self.device)))
+        self.base_ = Flat(self.rows_, torch.from_numpy(vectors).to(_device(self.device)))
 
     def _nearest(self, x: Vectors, k: int, mask: NDArray[np.bool_] | None, exclude: Ragged | None) -> Found:
         return self.base_.nearest(x, k, mask, exclude)

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
-from kgrec_core.retrieval.delta import Found, Layered, Segment, merged, none
+from kgrec_core.retrieval.delta import Flat, Found, Layered, merged, none
 from kgrec_core.retrieval.index import Setting, below, calibrated, choose, described, filled, knob, library, parameters, plain
 
 SUBSET = 20_000  # an allowed set this small is searched exactly: faster than a filtered index, and right
@@ -69,7 +69,7 @@ class Faiss(Layered):
             if _sha256(folder / "index.faiss") != told["sha256"]:
                 raise ValueError("index.faiss is not the file that was written")
             self.index_ = faiss.read_index(str(folder / "index.faiss"))
-            self.delta_ = Segment(arrays["delta.rows"], torch.from_numpy(arrays["delta.vectors"])) if "delta.rows" in arrays else None
+            self.delta_ = Flat(arrays["delta.rows"], torch.from_numpy(arrays["delta.vectors"])) if "delta.rows" in arrays else None
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise KgrecError(f"{folder}: the faiss index is missing or damaged ({plain(error)}); fit again") from None
         self.stale_ = None if self.delta_ is None else np.isin(self.rows_, self.delta_.rows)

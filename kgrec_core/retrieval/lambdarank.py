@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
-from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
+from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import pair_scores, places, relative, top, union
+from kgrec_core.retrieval.pool import places, relative, top, union
 from kgrec_core.retrieval.rehearsal import earlier, unsold
 
 log = logging.getLogger("kgrec")
@@ -76,6 +76,8 @@ class Lambdarank(Around):
     leave_out: Sequence[str] = ()
     seed: int = 0
 
+    own = "history"
+    learns = True
     strangers_ = False
     _windows = None
     trees_ = Trees()
@@ -117,9 +119,7 @@ class Lambdarank(Around):
         self.trees_ = self._train([examples, *past], names)
         return held_out
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score."""
         return self._search(queries, vectors, k, allowed, exclude, self.trees_)
 
@@ -143,8 +143,8 @@ class Lambdarank(Around):
         except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
 
-    def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
-        super()._place(graph, task, rows)
+    def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
+        super()._place(graph, task, mask)
         self._stage = _Stage(self.channels, Features(graph, task), graph)
 
     def _search(
@@ -152,7 +152,7 @@ class Lambdarank(Around):
         queries: Nodes,
         vectors: Vectors | None,
         k: int,
-        allowed: NDArray | None,
+        allowed: Filter | None,
         exclude: Ragged | None,
         trees: Trees,
     ) -> Hits:
@@ -167,7 +167,7 @@ class Lambdarank(Around):
             ranked = ranked.astype(np.float32)
             strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
             if strange.any():
-                blind = {name: 1e-3 for name, channel in self.channels.items() if getattr(channel, "looks_at_no_query", False)}
+                blind = {name: 1e-3 for name, channel in self.channels.items() if channel.reads == "nothing"}
                 ranked = np.where(strange[pool.owner], fuse(pool, found, scores, "rank", blind), ranked)
             if gone is not None:
                 keep = ~pool.among(gone)
@@ -182,14 +182,14 @@ class Lambdarank(Around):
         )
 
     def _pool(
-        self, stage: _Stage, queries: Nodes, vectors: Vectors | None, n: int, allowed: NDArray | None, exclude: Ragged | None
+        self, stage: _Stage, queries: Nodes, vectors: Vectors | None, n: int, allowed: Filter | None, exclude: Ragged | None
     ) -> tuple[Ragged, Columns, dict[str, Hits]]:
-        asked = {name: channel for name, channel in stage.channels.items() if channel is not None}
-        found = {name: channel.search(queries, vectors, n, allowed, exclude) for name, channel in asked.items()}
+        asked = {name: channel.ask(queries, vectors) for name, channel in stage.channels.items() if channel is not None}
+        found = {name: one.search(n, allowed, exclude) for name, one in asked.items()}
         # Where repeats may be right the models have learnt with the history in the pool: ranks and best scores are meant with it.
         history = exclude.keep(exclude.rows < len(self.mask_)) if exclude is not None and self.task_.repeats else None
         pool = union(found.values(), len(queries), history)
-        scores = {name: pair_scores(channel, queries, vectors, pool, found[name]) for name, channel in asked.items()}
+        scores = {name: one.score(pool) for name, one in asked.items()}
         return pool, scores, found
 
     def _columns(self, stage: _Stage, queries: Nodes, pool: Ragged, scores: Columns) -> Columns:
@@ -257,7 +257,7 @@ class Lambdarank(Around):
         """Channels and features built again on another graph; blind: those that look at vectors stay silent."""
         channels: dict[str, Retrieval | None] = {}
         for name, channel in self.channels.items():
-            channels[name] = None if blind and getattr(channel, "looks_at_vectors", True) else copy.copy(channel)
+            channels[name] = None if blind and channel.reads == "vectors" else copy.copy(channel)
             if channels[name] is not None:
                 channels[name].build(graph, self.task_, candidates(graph, self.task_), self._encode)
         return _Stage(channels, Features(graph, self.task_), whole)

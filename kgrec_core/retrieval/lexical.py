@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
-from kgrec_core.retrieval.blockwise import Blockwise
+from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.words import cutter, resolve
 
 
@@ -41,7 +41,7 @@ class Lexical(Blockwise):
 
     state = ("rows_", "added_", "mean_", "cut_")
 
-    def learn(self, encode: Encode) -> None:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         import bm25s
 
         self.rows_, self.added_ = np.flatnonzero(self.mask_), np.zeros(0, np.int64)
@@ -70,9 +70,8 @@ class Lexical(Blockwise):
         other = super().extended(graph, new, encode)
         other.added_ = np.union1d(self.added_, new.rows)
         if self.asked:  # a known candidate with a new question is weighed again, with all its words
-            relation = self.task_.relation
-            came = graph.relations[relation][len(self.graph_.relations[relation]) :]["target"].drop_nulls().unique().to_numpy()
-            other.added_ = np.union1d(other.added_, came[other.mask_[came]]).astype(np.int64)
+            told = came(self.graph_, graph, self.task_.relation)["target"].unique().to_numpy()
+            other.added_ = np.union1d(other.added_, told[other.mask_[told]]).astype(np.int64)
         other.attach()
         return other
 

@@ -6,21 +6,38 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Graph, Nodes, Ragged, Task
-from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
-from kgrec_core.retrieval.pool import lookup, pair_scores, relative, top, union
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.retrieval.blockwise import chosen
+from kgrec_core.retrieval.pool import lookup, relative, top, union
+
+DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
 
 
-class Around:
-    """Base of the re-rankers: a mapping of channels that are built, extended, saved and loaded together."""
+class Around(Retrieval):
+    """Base of the re-rankers: a mapping of channels that are built, fitted, extended, saved and loaded together.
+
+    own: what the re-ranker itself reads of a query, whatever its channels do.
+    """
 
     channels: Mapping[str, Retrieval]
+    own: ClassVar[str] = "nothing"
+    scales = "as its channels do; what it adds depends on the pool that they find, not on the candidates"
+
+    @property
+    def reads(self) -> Literal["vectors", "history", "nothing"]:
+        """The most that it or one of its channels reads."""
+        return max((self.own, *(channel.reads for channel in self.channels.values())), key=("nothing", "history", "vectors").index)
+
+    @property
+    def learns(self) -> bool:
+        return any(channel.learns for channel in self.channels.values())
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         if not self.channels:
@@ -29,13 +46,20 @@ class Around:
             )
         for channel in self.channels.values():
             channel.build(graph, task, candidates, encode)
-        self._place(graph, task, candidates.rows)
+        self._place(graph, task, chosen(graph.size(task.relation.target), candidates.rows))
+
+    def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
+        """See Retrieval; NaN for what is not among the best 100, as a rank is one among others."""
+        return self.ask(queries, vectors).score(pairs)
+
+    def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
+        return _Ranked(self, queries, vectors)
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
-        """A copy that also finds the new candidates, as far as its channels can; the others are shared as they are."""
+        """A copy that also finds the new candidates, as far as its channels can."""
         other = copy.copy(self)
-        other.channels = {n: c.extended(graph, new, encode) if hasattr(c, "extended") else c for n, c in self.channels.items()}
-        other._place(graph, self.task_, np.union1d(np.flatnonzero(self.mask_), new.rows))
+        other.channels = {name: channel.extended(graph, new, encode) for name, channel in self.channels.items()}
+        other._place(graph, self.task_, chosen(graph.size(self.task_.relation.target), new.rows, self.mask_))
         return other
 
     def save(self, folder: Path) -> None:
@@ -48,19 +72,45 @@ class Around:
         for name, channel in self.channels.items():
             channel.load(folder / name, graph, task)
         try:
-            self._place(graph, task, np.load(folder / "candidates.npy"))
+            self._place(graph, task, chosen(graph.size(task.relation.target), np.load(folder / "candidates.npy")))
         except (OSError, ValueError, EOFError, IndexError) as error:
             raise KgrecError(f"{folder}: candidates.npy is damaged or missing ({error}); fit again") from error
 
-    def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
-        self.graph_, self.task_ = graph, task
-        self.mask_ = np.zeros(graph.size(task.relation.target), bool)
-        self.mask_[rows] = True
+    def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
+        """Take over a graph and its candidates, a bool by row."""
+        self.graph_, self.task_, self.mask_ = graph, task, mask
 
-    def _find(
-        self, queries: Nodes, vectors: Vectors | None, n: int, allowed: NDArray[np.bool_] | None, exclude: Ragged | None
-    ) -> dict[str, Hits]:
-        return {name: channel.search(queries, vectors, n, allowed, exclude) for name, channel in self.channels.items()}
+    def _found(
+        self, queries: Nodes, vectors: Vectors | None, n: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[dict[str, Hits], Ragged, dict[str, NDArray[np.float32]]]:
+        """What each channel finds, all of it as one pool, and what each channel thinks of every pair of the pool."""
+        asked = {name: channel.ask(queries, vectors) for name, channel in self.channels.items()}
+        found = {name: one.search(n, allowed, exclude) for name, one in asked.items()}
+        pool = union(found.values(), len(queries))
+        return found, pool, {name: one.score(pool) for name, one in asked.items()}
+
+    def _fitted(self, queries: Queries, vectors: Vectors | None, n: int) -> tuple[dict[str, Hits], Ragged, dict[str, NDArray[np.float32]]]:
+        """As `_found`, the channels that learn fitted first and represented by their out-of-fold hits."""
+        nodes = queries.nodes
+        exclude = None if self.task_.repeats else nodes.read(self.task_.relation)
+        learned = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
+        asked = {name: channel.ask(nodes, vectors) for name, channel in self.channels.items() if not channel.learns}
+        found = {name: learned[name] if name in learned else asked[name].search(n, None, exclude) for name in self.channels}
+        pool = union(found.values(), len(nodes))
+        return found, pool, {name: lookup(learned[name], pool) if name in learned else asked[name].score(pool) for name in found}
+
+
+class _Ranked(Asked):
+    """Scores of a re-ranker are those of its hits: with other candidates in the field they would be others."""
+
+    hits: Hits | None = None
+
+    def search(self, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
+        self.hits = super().search(k, allowed, exclude)
+        return self.hits
+
+    def score(self, pairs: Ragged) -> NDArray[np.float32]:
+        return lookup(self.search(DEPTH) if self.hits is None else self.hits, pairs)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -77,18 +127,20 @@ class Merge(Around):
     weights: Mapping[str, float] = field(default_factory=dict)
     pool: int = 200
 
-    def search(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: NDArray[np.bool_] | None = None, exclude: Ragged | None = None
-    ) -> Hits:
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score."""
         for name in self.weights:
             if name not in self.channels:
                 raise choices("channel", name, self.channels, f"retrieval.{self.task_.name}.weights names channels")
-        found = self._find(queries, vectors, max(k, self.pool), allowed, exclude)
-        pool = union(found.values(), len(queries))
-        columns = {name: pair_scores(c, queries, vectors, pool, found[name]) for name, c in self.channels.items()}
-        merged = fuse(pool, found, columns, self.by, self.weights)
-        return top(pool, merged, k, columns)
+        return self._merged(*self._found(queries, vectors, max(k, self.pool), allowed, exclude), k)
+
+    def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
+        """Fit the channels that learn; nothing is learnt here. Returns (n, min(100, candidates)) hits."""
+        k = min(DEPTH, len(self.mask_))
+        return self._merged(*self._fitted(queries, vectors, max(k, self.pool)), k)
+
+    def _merged(self, found: Mapping[str, Hits], pool: Ragged, columns: Mapping[str, NDArray[np.float32]], k: int) -> Hits:
+        return top(pool, fuse(pool, found, columns, self.by, self.weights), k, columns)
 
 
 def fuse(

@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes
+from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
-from kgrec_core.retrieval.blockwise import Blockwise
+from kgrec_core.retrieval.blockwise import Blockwise, came
+from kgrec_core.retrieval.index import library
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
 
 SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself is none, and up to so many equal to the last one count
@@ -33,10 +34,11 @@ class Neighbours(Blockwise):
     state = ("sources_", "index_", "rarity_", "followed_")
 
     @property
-    def looks_at_vectors(self) -> bool:
-        return self.by == "vectors"
+    def reads(self) -> Literal["vectors", "history"]:
+        """What `by` says."""
+        return self.by
 
-    def learn(self, encode: Encode) -> None:
+    def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         met = matrix(self.graph_, self.task_.relation, self.now_, self.half_life)
         self.sources_ = np.flatnonzero(np.diff(met.indptr))
         self.rarity_ = rarity(met)
@@ -50,9 +52,8 @@ class Neighbours(Blockwise):
         """Also follows the edges that came since: a source that is new, or known with what it leads to now. One that has ended no more."""
         other = super().extended(graph, new, encode)
         relation = self.task_.relation
-        came = graph.relations[relation][len(self.graph_.relations[relation]) :].drop_nulls(["source", "target"])
         alive = graph.alive(relation.source)
-        fresh = came["source"].unique().sort().to_numpy().astype(np.int64)
+        fresh = came(self.graph_, graph, relation)["source"].unique().sort().to_numpy().astype(np.int64)
         fresh, kept = fresh[alive[fresh]], alive[self.sources_] & ~np.isin(self.sources_, fresh)
         if not len(fresh) and kept.all():
             return other
@@ -86,9 +87,7 @@ class Neighbours(Blockwise):
 
     def _by_vectors(self, queries: Nodes, vectors: Vectors) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
         """Query by query, the place in `sources_` and the cosine of each source that is followed."""
-        import faiss
-
-        k = min(self.neighbours + SPARE, len(self.sources_))
+        faiss, k = library(), min(self.neighbours + SPARE, len(self.sources_))
         near, place = faiss.knn(_unit(vectors), self.index_, k, metric=faiss.METRIC_INNER_PRODUCT)
         near = near.round(6)  # the last digits depend on the order of the sum; equal texts are to be equally near
         near[self.sources_[place] == queries.rows[:, None]] = 0

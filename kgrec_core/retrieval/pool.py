@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Nodes, Ragged
-from kgrec_core.interfaces import Hits, Retrieval, Vectors
+from kgrec_core.graph import Ragged
+from kgrec_core.interfaces import Hits
 
 
 def union(hits: Iterable[Hits], n: int, also: Ragged | None = None) -> Ragged:
@@ -26,14 +26,17 @@ def union(hits: Iterable[Hits], n: int, also: Ragged | None = None) -> Ragged:
 
 
 def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: float = np.nan) -> NDArray[np.float32]:
-    """(len(pool.rows),) the hits' scores (or other (n, k) values) for the pairs of a pool made by `union`; else `missing`."""
+    """(len(pool.rows),) the hits' scores (or other (n, k) values) for the pairs of a pool; else `missing`."""
     out = np.full(len(pool.rows), missing, np.float32)
     owner, column = np.nonzero(hits.rows >= 0)
-    width = max(int(pool.rows.max(initial=0)), int(hits.rows.max(initial=0))) + 1
-    keys, wanted = pool.owner * width + pool.rows, owner * width + hits.rows[owner, column]
-    place = np.searchsorted(keys, wanted)
-    known = keys[np.minimum(place, len(keys) - 1)] == wanted if len(keys) else np.zeros(len(wanted), bool)
-    out[place[known]] = (hits.scores if values is None else values)[owner, column][known]
+    if not len(owner):
+        return out
+    width = max(int(pool.rows.max(initial=0)), int(hits.rows.max())) + 1
+    keys, wanted = owner * width + hits.rows[owner, column], pool.owner * width + pool.rows
+    order = np.argsort(keys)
+    place = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    known = keys[place] == wanted
+    out[known] = (hits.scores if values is None else values)[owner, column][place[known]]
     return out
 
 
@@ -63,9 +66,3 @@ def top(pool: Ragged, scores: NDArray, k: int, columns: Mapping[str, NDArray[np.
         beside[name] = np.full((n, k), np.nan, np.float32)
         beside[name][owner[kept], place[kept]] = values[kept]
     return Hits(rows, best, beside)
-
-
-def pair_scores(channel: Retrieval, queries: Nodes, vectors: Vectors | None, pool: Ragged, hits: Hits) -> NDArray[np.float32]:
-    """A channel's score of every pair of the pool; of a channel without `score` those of its own hits, else NaN."""
-    score = getattr(channel, "score", None)
-    return lookup(hits, pool) if score is None else score(queries, vectors, pool)

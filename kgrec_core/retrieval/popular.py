@@ -23,7 +23,7 @@ class Popular(Blockwise):
     days: float = 30.0
     half_life: float = 0.0
 
-    looks_at_no_query = True
+    reads = "nothing"
 
     def attach(self) -> None:
         relation = self.task_.relation

@@ -22,7 +22,7 @@ from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Graph, Nodes, Relation, Task, candidates
-from kgrec_core.interfaces import Retrieval
+from kgrec_core.interfaces import Filter, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe, resolve
 from kgrec_core.recipe.registry import Registry
@@ -147,12 +147,12 @@ class Run:
             return []
         graph, rows = with_queries(snapshot.graph, of, queries)
         nodes = Nodes(graph, of.relation.source, rows, "query")
-        allowed = self._allowed(snapshot.graph, of, where, exclude)
+        allowed = Filter(self._allowed(snapshot.graph, of, where, exclude), where)
         met = None if of.repeats else nodes.read(of.relation)
         calibration = self.calibration(of.name)
         depth = max(k, confidence.DEPTH) if calibration else k
         hits = snapshot.retrievals[of.name].search(
-            nodes, self._model.vectors(of, nodes), min(depth, max(1, int(allowed.sum()))), allowed, met
+            nodes, self._model.vectors(of, nodes), min(depth, max(1, int(allowed.rows.sum()))), allowed, met
         )
         sure = [None] * len(rows) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
         found = zip(hits.rows[:, :k], hits.scores[:, :k], _by_query(hits.columns, len(rows)), sure, strict=True)
@@ -250,7 +250,7 @@ class Run:
         retrievals = dict(snapshot.retrievals)
         for task in self.tasks:
             kind = task.relation.target
-            if kind in touched and hasattr(retrievals[task.name], "extended"):
+            if kind in touched:
                 rows = graph.rows(kind, touched[kind])
                 new = Nodes(graph, kind, rows[graph.alive(kind)[rows]], "candidate")
                 if len(new):

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, candidates
-from kgrec_core.interfaces import Batch, Data, Encoder, Head, Hits, Retrieval, Vectors
+from kgrec_core.interfaces import Batch, Data, Encoder, Filter, Head, Hits, Retrieval, Vectors
 
 COLOURS = ("red", "blue")
 BUYS, HAS = Relation("user", "buys", "item"), Relation("item", "has", "colour")
@@ -141,7 +141,7 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
     vectors = _colours(queries)
     part = factory()
     part.build(graph, task, found, _colours)
-    if hasattr(part, "fit"):
+    if part.learns:
         people = Nodes(graph, "user", np.arange(graph.size("user")), "query", before=np.full(graph.size("user"), 2 * DAY + 100))
         hits = part.fit(Queries(people, graph.adjacent(BUYS, people.rows).last(1)), _colours(people))
         assert isinstance(hits, Hits) and len(hits.rows) == len(people), "fit must give out-of-fold hits of its queries"
@@ -154,7 +154,7 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
     order = np.random.default_rng(0).permutation(len(queries))
     _same(scores[order], _dense(part.search(queries.take(order), vectors[order], size), size), "a query's hits depend on the other queries")
     allowed = np.arange(size) % 3 > 0
-    hits = part.search(queries, vectors, size, allowed=allowed)
+    hits = part.search(queries, vectors, size, allowed=Filter(allowed))
     _check_hits(hits, len(queries), size, size)
     assert allowed[hits.rows[hits.rows >= 0]].all(), "a candidate is returned that is not allowed"
     exclude = Ragged.of(np.arange(8), np.argmax(scores, axis=1), 8)
@@ -165,7 +165,7 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
         again = factory()
         again.load(Path(folder), graph, task)
         _same(scores, _dense(again.search(queries, vectors, size), size), "a loaded retrieval must find the same")
-    if not hasattr(part, "fit"):
+    if not part.learns:
         other = factory()
         other.build(graph, task, found.take(np.random.default_rng(1).permutation(size)), _colours)
         _same(scores, _dense(other.search(queries, vectors, size), size), "the hits depend on the order of the candidates")

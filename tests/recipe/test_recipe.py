@@ -42,7 +42,7 @@ class Rank(Head):
         self.temperature, self.bias = temperature, bias
 
 
-class Channel:
+class Channel(Retrieval):
     def __init__(self, *, days: int | str | None = None):
         self.days = days
 
@@ -196,7 +196,7 @@ def test_a_part_from_a_file(tmp_path):
     recipe = resolve(tmp_path / "mine.toml")
     assert recipe.encoder(REGISTRY).text.model == "m"
     assert recipe.foreign == {"my_file:Mine": tmp_path / "my_file.py"} and resolve(FUSED).foreign == {}
-    with pytest.raises(KgrecError, match=r"encoder.use = '.*my_file:Other' .*: Other is no encoder; it must follow kgrec_core.Encoder"):
+    with pytest.raises(KgrecError, match=r"encoder.use = '.*my_file:Other' .*: Other is no encoder; derive it from kgrec_core.Encoder"):
         resolve(tmp_path / "mine.toml", {"encoder": {"use": str(tmp_path / "my_file") + ":Other"}}).check(REGISTRY, {})
 
 
@@ -221,7 +221,7 @@ def wrong(**tables):
         ({"encoder": {"use": "text"}}, "[encoder] needs the key 'model' (str)"),
         ({"encoder": {"model": "m"}}, '[encoder] has no `use`; name the encoder: use = "..." (`kgrec list encoder`'),
         ({"encoder": {"use": "gate"}}, "[encoder] needs the encoder 'text': add a sub-table [encoder.text] with `use`"),
-        ({"encoder": {"use": "rank"}}, "encoder.use = 'rank' (Python): Rank is no encoder; it must follow kgrec_core.Encoder"),
+        ({"encoder": {"use": "rank"}}, "encoder.use = 'rank' (Python): Rank is no encoder; derive it from kgrec_core.Encoder"),
         (["encoder.use=gate", "encoder.text=text"], 'encoder.text = "text" (the command line): it takes a table [encoder.text] with `use`'),
         (wrong(model=3), "encoder.model = 3 (Python): it takes str"),
         (wrong(model={"a": 1}), "[encoder.model] (Python): it takes str, not a table"),

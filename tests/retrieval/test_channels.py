@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import profile
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.ease import Ease
@@ -69,7 +70,7 @@ def test_allowed_and_exclude_are_kept(name, board):
     channel, vectors = built(ALL[name], board), board.encode(board.nodes)
     allowed = np.arange(15) % 3 > 0  # shorter than the 20 items: the rest is not allowed
     exclude = board.history().last(2)
-    hits = channel.search(board.nodes, vectors, 20, allowed, exclude)
+    hits = channel.search(board.nodes, vectors, 20, Filter(allowed), exclude)
     rows = hits.rows[hits.rows >= 0]
     assert len(rows) or "baskets" in name
     assert rows.max(initial=0) < 15

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.faiss import Faiss
 
@@ -46,7 +47,7 @@ class World:
         allowed = self.rng.random(self.rng.integers(0, n + 3)) < self.rng.random() if self.rng.random() < 0.7 else None
         count = self.rng.integers(0, 3 * n + 1)
         exclude = Ragged.of(self.rng.integers(0, m, count), self.rng.integers(0, n + 2, count), m) if self.rng.random() < 0.7 else None
-        return allowed, exclude
+        return None if allowed is None else Filter(allowed), exclude
 
     def truth(self, k, allowed=None, exclude=None, rows=None):
         """(m, k) the right scores, by sorting all of them."""
@@ -54,7 +55,7 @@ class World:
         out = np.full((len(self.users), k), -np.inf, np.float32)
         for q, x in enumerate(self.users):
             gone = set() if exclude is None else set(exclude.rows[exclude.indptr[q] : exclude.indptr[q + 1]].tolist())
-            keep = [r for r in rows.tolist() if r not in gone and (allowed is None or (r < len(allowed) and allowed[r]))]
+            keep = [r for r in rows.tolist() if r not in gone and (allowed is None or (r < len(allowed.rows) and allowed.rows[r]))]
             best = np.sort(self.items[keep] @ x)[::-1][:k]
             out[q, : len(best)] = best
         return out

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import index as index_module
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.faiss import Faiss
@@ -53,7 +54,7 @@ def test_exactly_k_however_narrow_the_filter(name):
     for share, excluded, k in ((1, 0, N + 5), (0.9, 0, 300), (0.01, 50, 20), (0, 9, 3), (1, 4000, 50), (0.5, 100_000, 200)):
         allowed = rng.random(N) < share
         exclude = Ragged.of(rng.integers(0, M, excluded), rng.integers(0, N, excluded), M)
-        hits = channel.search(queries, x, k, allowed, exclude)
+        hits = channel.search(queries, x, k, Filter(allowed), exclude)
         for q, (rows, scores) in enumerate(zip(hits.rows, hits.scores, strict=True)):
             gone = np.isin(np.arange(N), exclude.rows[exclude.indptr[q] : exclude.indptr[q + 1]])
             found = rows[rows >= 0]
@@ -68,7 +69,8 @@ def test_a_narrow_filter_costs_no_recall(name):
     graph, queries, _ = world(items)
     allowed = np.random.default_rng(0).random(graph.size("item")) < 0.02
     hits, right = (
-        c.search(queries, x, 10, allowed) for c in (built(Faiss(index=name, recall=0.6, device="cpu"), items), built(Exact(), items))
+        c.search(queries, x, 10, Filter(allowed))
+        for c in (built(Faiss(index=name, recall=0.6, device="cpu"), items), built(Exact(), items))
     )
     shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(hits.rows.tolist(), right.rows.tolist(), strict=True)])
     assert shared > (0.85 if name == "IVF32,RaBitQ4" else 0.99)
@@ -82,7 +84,7 @@ def test_flat_equals_exact(seed, n, k, m):
     _, queries, _ = world(items)
     allowed = rng.random(n) < rng.random()
     exclude = Ragged.of(rng.integers(0, m, 5 * m), rng.integers(0, n, 5 * m), m)
-    for filters in ({}, {"allowed": allowed}, {"exclude": exclude}, {"allowed": allowed, "exclude": exclude}):
+    for filters in ({}, {"allowed": Filter(allowed)}, {"exclude": exclude}, {"allowed": Filter(allowed), "exclude": exclude}):
         one, two = (
             built(c, items).search(queries.take(slice(0, m)), x, k, **filters)
             for c in (Faiss(index="Flat", device="cpu"), Exact(device="cpu"))
@@ -169,7 +171,7 @@ def test_searching_changes_nothing(name):
     _, queries, _ = world(items)
     before = faiss.serialize_index(channel.index_)
     channel.search(queries, x, 10)
-    channel.search(queries, x, 10, np.arange(N) % 3 > 0, Ragged.of(np.arange(M), np.arange(M), M))
+    channel.search(queries, x, 10, Filter(np.arange(N) % 3 > 0), Ragged.of(np.arange(M), np.arange(M), M))
     assert (before == faiss.serialize_index(channel.index_)).all()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval.lexical import Lexical
 
 ANSWER = Task("answer", Relation("question", "answer", "item"))
@@ -65,7 +66,7 @@ def test_only_the_last_targets_before_the_question_speak():
 
 def test_filters():
     graph = shop()
-    allowed = np.array([False, True, True])
+    allowed = Filter(np.array([False, True, True]))
     exclude = Ragged.of(np.array([1, 2]), np.array([2, 1]), 4)
     assert found(ask(built(graph), graph, allowed=allowed, exclude=exclude)) == [[1], [1], [], []]
 

@@ -7,7 +7,7 @@ import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, candidates
-from kgrec_core.interfaces import Hits
+from kgrec_core.interfaces import Filter, Hits, Retrieval
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.lambdarank import Lambdarank
@@ -17,13 +17,13 @@ from kgrec_core.retrieval.popular import Popular
 from kgrec_core.retrieval.repeat import Repeat
 
 
-class Says:
+class Says(Retrieval):
     """A channel that always finds the same rows."""
 
     def __init__(self, *rows: int) -> None:
         self.rows = np.array(rows)
 
-    def build(self, graph, task, candidates, encode) -> None:
+    def learn(self, graph, task, candidates, encode) -> None:
         pass
 
     def search(self, queries, vectors, k, allowed=None, exclude=None) -> Hits:
@@ -65,7 +65,7 @@ def test_exactly_k_where_a_channel_guarantees_it(make, k, board):
     part.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
     allowed = np.arange(20) != 4
     exclude = board.history().last(5)
-    hits = part.search(board.nodes, board.encode(board.nodes), k, allowed, exclude)
+    hits = part.search(board.nodes, board.encode(board.nodes), k, Filter(allowed), exclude)
     for query, row in enumerate(hits.rows):
         gone = {4, *exclude.take(np.array([query])).rows.tolist()}
         found = row[row >= 0].tolist()

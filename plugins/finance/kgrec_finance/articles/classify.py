@@ -149,7 +149,7 @@ def _like(judge: Judge, channel: Neighbours, nearest: NDArray[np.int64], vector:
 def _channel(retrieval: Retrieval) -> Neighbours | None:
     """The channel that looks for past sources by their vectors."""
     for channel in (retrieval, *getattr(retrieval, "channels", {}).values()):
-        if isinstance(channel, Neighbours) and channel.looks_at_vectors:
+        if isinstance(channel, Neighbours) and channel.reads == "vectors":
             return channel
     return None
 
