@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
-from kgrec_core.retrieval.profile import events, horizon, moments, profile, rarity, unit_rows
+from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile, rarity, unit_rows
 
 WINDOWS = (7, 14, 30, 60, 90)  # days
 Columns = dict[str, NDArray[np.float32]]
@@ -20,11 +20,13 @@ Columns = dict[str, NDArray[np.float32]]
 class Features:
     """Computes the columns of (query, candidate) pairs. Ages are days; unknown is NaN.
 
-    Nothing after a query's `before` is counted; its own history is read through `Nodes.read` only.
+    Nothing after a query's `before` is counted; its own history is read through `Nodes.read` only. Where the task's relation has no
+    clock that its sources share, nothing is counted in days.
     """
 
     def __init__(self, graph: Graph, task: Task) -> None:
         self.graph, self.task, self.now = graph, task, horizon(graph, task.relation)
+        self.clock = clocked(graph, task.relation)
         self.size = graph.size(task.relation.target)
         self.trail = _Trail(graph, task.relation)
         self.numbers = _numbers(graph, task.relation.target)
@@ -37,7 +39,7 @@ class Features:
         for relation in (self.task.relation, *self.task.history):
             if relation.target == self.task.relation.target:
                 prefix = "" if relation == self.task.relation else f"{relation.name} "
-                met = _Met(queries, relation, self.now, self.size)
+                met = _Met(queries, relation, self.now if self.clock else None, self.size)
                 columns |= {prefix + name: values[pool.owner] for name, values in met.of_queries().items()}
                 columns |= {prefix + name: values for name, values in met.of_pairs(pool).items()}
         columns |= self._taste(queries, pool)
@@ -73,6 +75,8 @@ class Features:
             return columns
         # Lately is the last few by place and by time: baskets are long, streams are not.
         for when, how in (("", {}), (" lately", {"half_life": 30.0}), (" last", {"decay": 0.6})):
+            if "half_life" in how and not self.clock:
+                continue
             read = profile(queries, self.task.relation, self.size, self.now, **how)
             for name, ties in self.ties.items():
                 columns[f"near by {name}{when}"] = _pair_products(unit_rows(read @ ties), ties, pool)
@@ -88,7 +92,7 @@ class _Trail:
     def __init__(self, graph: Graph, relation: Relation) -> None:
         table = graph.relations[relation].drop_nulls(["source", "target"])
         self.times = None
-        if "time" not in table.columns:
+        if not graph.clocked(relation):
             self.degree = np.bincount(table["target"].to_numpy(), minlength=graph.size(relation.target))
             return
         weight = pl.col("weight").sum() if "weight" in table.columns else pl.len().cast(pl.Float64)
@@ -135,14 +139,14 @@ class _Trail:
 
 
 class _Met:
-    """One relation's history of a block of queries, by event: what is counted per query and per pair."""
+    """One relation's history of a block of queries, by event: what is counted per query and per pair. now = None: without ages."""
 
-    def __init__(self, queries: Nodes, relation: Relation, now: int, size: int) -> None:
+    def __init__(self, queries: Nodes, relation: Relation, now: int | None, size: int) -> None:
         found, time = events(queries, relation)
         known = found.rows < size
         self.found, self.size, self.n = found.keep(known), size, len(queries)
         self.owner = self.found.owner
-        self.age = None if time is None else (moments(queries, now)[self.owner] - time[known]) / DAY
+        self.age = None if time is None or now is None else (moments(queries, now)[self.owner] - time[known]) / DAY
         weight = queries.graph.values(relation, "weight", self.found.edges) if relation in queries.graph.relations else np.zeros(0)
         self.weight = np.log1p(np.maximum(np.nan_to_num(weight), 0))
         # Baskets (events at one time) of every query, numbered from its last, which is 0.

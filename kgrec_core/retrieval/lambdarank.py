@@ -20,6 +20,7 @@ from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.features import Columns, Features
 from kgrec_core.retrieval.merge import Around, fuse
 from kgrec_core.retrieval.pool import places, relative, top, union
+from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, unsold
 
 log = logging.getLogger("kgrec")
@@ -45,7 +46,8 @@ class Lambdarank(Around):
     pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
     tree): of the boosting. bags: models of different seeds per objective. folds: for
     out-of-fold hits; 0 saves their time where nothing is calibrated on them.
-    windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples;
+    windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (none
+        where the task's relation has no clock);
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     cold: share of the candidates whose past is taken away, in the windows and in the adjust queries asked once more, so that the models
         learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
@@ -214,6 +216,8 @@ class Lambdarank(Around):
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
             parts.append(Rows(stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
+        if not parts:
+            return Rows(np.zeros((0, len(names or ())), np.float32), np.zeros(0, bool), np.zeros(0, np.int64)), names or ()
         return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
 
     def _lost(self, stage: _Stage, nodes: Nodes) -> Ragged:
@@ -249,7 +253,8 @@ class Lambdarank(Around):
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
         """The windows' examples. They know nothing of vectors: a later fit on the same graph takes them again."""
         if self._windows is None or self._windows[0] is not self.graph_ or self._windows[1] != names:
-            found = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(self.windows)]
+            windows = self.windows if clocked(self.graph_, self.task_.relation) else 0
+            found = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(windows)]
             self._windows = self.graph_, names, found
         return list(self._windows[2])
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from kgrec_core.graph import DAY, Nodes
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import fading, moments
+from kgrec_core.retrieval.profile import clocked, fading, moments
 
 
 @dataclass(kw_only=True, eq=False)
 class Popular(Blockwise):
-    """Edges per candidate with t - days <= time < t, t being the query's `before` or the graph's present; undated: all edges.
+    """Edges per candidate with t - days <= time < t, t being the query's `before` or the graph's present; without a clock: all edges.
 
     days: length of the window; 0 = all time. half_life: days after which an edge counts half; 0 = all alike.
     """
@@ -28,7 +28,7 @@ class Popular(Blockwise):
     def attach(self) -> None:
         relation = self.task_.relation
         table = self.graph_.relations[relation].drop_nulls(["source", "target"])
-        dated = "time" in table.columns
+        dated = clocked(self.graph_, relation)
         table = table.sort("time") if dated else table
         self._targets = table["target"].to_numpy()
         self._times = table["time"].to_numpy() if dated else None

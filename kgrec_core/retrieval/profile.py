@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
@@ -9,16 +11,28 @@ from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation
 
+log = logging.getLogger("kgrec")
+
 
 def horizon(graph: Graph, relation: Relation) -> int:
-    """The present of a graph: `as_of`, or just after the relation's latest edge. 0 where nothing is dated.
+    """The present of a graph: `as_of`, or just after the relation's latest edge. 0 where there is no common clock.
 
     The clock would do as well for a live shop, but turn every "bought last week" of an older data set into years.
     """
     if graph.as_of is not None:
         return graph.as_of
-    latest = graph.relations[relation]["time"].max() if graph.dated(relation) else None
+    latest = graph.relations[relation]["time"].max() if graph.clocked(relation) else None
     return 0 if latest is None else int(latest) + 1
+
+
+def clocked(graph: Graph, relation: Relation) -> bool:
+    """Whether days can be counted: its sources share a clock. Said once for a data set where they do not."""
+    found = relation in graph.relations and graph.clocked(relation)
+    if not found:
+        graph.memo.get(
+            ("no clock", relation), (), lambda: log.info("%s has no clock: its windows, half-lives and ages in days step aside", relation)
+        )
+    return found
 
 
 def moments(queries: Nodes, now: int) -> NDArray[np.int64]:
@@ -34,9 +48,9 @@ def fading(age: NDArray, half_life: float) -> NDArray[np.float32]:
 
 
 def events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int64] | None]:
-    """The queries' edges, each (target, time) once per query and oldest first, with their times; undated: all, None."""
+    """The queries' edges, each (target, time) once per query and oldest first, with their times; without a clock: all, None."""
     found = queries.read(relation)
-    if relation not in queries.graph.relations or not queries.graph.dated(relation):
+    if relation not in queries.graph.relations or not queries.graph.clocked(relation):
         return found, None
     time = queries.graph.values(relation, "time", found.edges)
     order = np.lexsort((found.rows, time, found.owner))
@@ -51,13 +65,12 @@ def events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int64
 def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: float = 1.0, half_life: float = 0.0) -> sp.csr_matrix:
     """(n, size) float32: the queries' histories, read through `Nodes.read` only.
 
-    decay: weight decay^(m - j) of the j-th of m edges. half_life: instead, .5^(days since / half_life), summed over events.
-    Targets beyond `size`, new since the channel was built, are left out.
+    decay: weight decay^(m - j) of the j-th of m edges. half_life: instead, where there is a clock, .5^(days since / half_life), summed
+    over events. Targets beyond `size`, new since the channel was built, are left out.
     """
-    if half_life:
+    if half_life and clocked(queries.graph, relation):
         found, time = events(queries, relation)
-        age = np.zeros(len(found.rows)) if time is None else moments(queries, now)[found.owner] - time
-        weight = fading(age, half_life)
+        weight = fading(moments(queries, now)[found.owner] - time, half_life)
     else:
         found = queries.read(relation)
         place = found.indptr[1:][found.owner] - 1 - np.arange(len(found.rows))
@@ -69,7 +82,7 @@ def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: floa
 def matrix(graph: Graph, relation: Relation, now: int, half_life: float = 0.0) -> sp.csr_matrix:
     """(sources, targets) float32: 1 for a pair that met, or with a half-life the sum of its faded events."""
     table = _distinct(graph, relation)
-    fades = half_life and "time" in table.columns
+    fades = half_life and clocked(graph, relation)
     weight = fading(now - table["time"].to_numpy(), half_life) if fades else np.ones(len(table), np.float32)
     ends = tuple(table[end].to_numpy().astype(np.int64) for end in ("source", "target"))
     built = sp.csr_matrix((weight, ends), shape=(graph.size(relation.source), graph.size(relation.target)), dtype=np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import DAY, Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.retrieval.profile import horizon
 
@@ -13,10 +12,8 @@ from kgrec_core.retrieval.profile import horizon
 def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, Queries]:
     """The graph `number` windows of `days` before its end, and what the sources known then chose in the window that followed.
 
-    Raises KgrecError where the task's relation has no time.
+    Nothing where that is before its first edge. The task's relation must have a clock.
     """
-    if not graph.dated(task.relation):
-        raise KgrecError(f"retrieval.{task.name}: windows needs edges with a time, {task.relation} has none; set windows = 0")
     start, step = horizon(graph, task.relation) - number * int(days * DAY), int(days * DAY)
     then, table = graph.at(start), graph.relations[task.relation].drop_nulls(["source", "target"])
     time = table["time"].to_numpy()
