@@ -17,6 +17,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
+from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
@@ -29,7 +30,7 @@ from kgrec_core.stages import Progress, Stages
 from kgrec_core.training.loop import finetune
 from kgrec_core.training.options import Train
 
-SECTIONS: dict[str, type] = {"split": Split, "train": Train}
+SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
 LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "polars", "lightgbm", "numpy")
 
 
@@ -48,12 +49,12 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     """
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
-    how, options = recipe.section("split", Split), recipe.section("train", Train)
-    stages = Stages(progress)
+    how, options, limits = recipe.section("split", Split), recipe.section("train", Train), recipe.section("fit", Fit)
+    stages, budget = Stages(progress), Budget(limits.minutes)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             dataset = recipe.data(registry).load()
-            views = split(dataset, how)
+            views = sampled(split(dataset, how), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
@@ -62,13 +63,19 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 
         with stages("pretrained model"):
             chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
-        calibrations = compare("before", chain, views, results, how, stages)
+        if measured := budget.allows("the chain before fine-tuning"):
+            calibrations = compare("before", chain, views, results, how, stages)
 
         with stages("fine-tuning"):
             history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
-        calibrations = compare("after", chain, views, results, how, stages, learn=bool(history)) or calibrations
+        if history or not measured:
+            calibrations = compare("after", chain, views, results, how, stages)
+        else:
+            for result in results.values():
+                result.again("after", "before")
 
-        if knowledge(dataset):
+        spent = stages.seconds("retrieval (after)", "test (after)")
+        if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
             without = {name: without_knowledge(view, dataset) for name, view in views.items()}
             bare = chain.model
             if bare.encoder.reads_knowledge:
@@ -83,7 +90,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         with stages("figures"):
             metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
         progress("publishing", 0, 0)
-        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
+        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
         for name, calibration in calibrations.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
@@ -92,12 +99,12 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 
 
 def compare(
-    name: str, chain: Chain, views: Mapping[str, View], results: Mapping[str, Results], how: Split, stages: Stages, learn: bool = True
+    name: str, chain: Chain, views: Mapping[str, View], results: Mapping[str, Results], how: Split, stages: Stages
 ) -> dict[str, Calibration]:
     """Fit the chain's retrieval, then test it: a row of every table. The pretrained and the fine-tuned model are tested alone, too."""
     shown = name.replace("_", " ")
     with stages(f"retrieval ({shown})"):
-        calibrations = learn_retrieval(chain, views, how) if learn else {}
+        calibrations = learn_retrieval(chain, views, how)
     with stages(f"test ({shown})"):
         for task, result in results.items():
             result.add(name, chain.model, chain.retrievals[task], views["test"], model_too=name in ("before", "after"))

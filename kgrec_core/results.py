@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kgrec_core.evaluation import beyond, class_metrics, class_tables, floor, floor_classes, rank_tables, variants
+from kgrec_core.evaluation.metrics import measure
 from kgrec_core.graph import Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval
 from kgrec_core.model import Model
@@ -26,7 +27,8 @@ def select_value(model: Model, view: View, task: Task, metric: str | None) -> fl
     metric = metric or head.metric
     if metric in class_metrics.METRICS:
         return class_metrics.value(class_tables.model_classes(model, view.graph, task, case), case.queries.targets, metric)
-    return float(np.nanmean(rank_tables.model_values(model, view.graph, task, case, (metric,))[metric]))
+    ranks = rank_tables.model_ranks(model, view.graph, task, case)
+    return float(np.nanmean(measure(ranks, case.queries.targets, (metric,))[metric]))
 
 
 class Ranking:
@@ -48,19 +50,27 @@ class Ranking:
 
     def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
         """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""
+        cases = {name: make(view.queries[self.task.name], self.task) for name, make in self.make.items()}
         found: dict[bool, Hits] = {}  # cases with the same rows out of the ranking share one search
-        for name, make in self.make.items():
-            case = make(view.queries[self.task.name], self.task)
+        for name, case in cases.items():
             hits = found.get(case.exclude is None)
             if hits is None:
                 hits = found[case.exclude is None] = rank_tables.chain_hits(model, retrieval, self.task, case)
             self.values[name][system] = rank_tables.chain_values(hits, case)
             if name == "whole":
                 self.hits[system] = hits
-            if model_too:
-                self.values[name][f"encoder_{system}"] = rank_tables.model_values(model, view.graph, self.task, case)
+        if model_too:
+            ranks = variants.ranked_once(cases, partial(rank_tables.model_ranks, model, view.graph, self.task))
+            for name, case in cases.items():
+                self.values[name][f"encoder_{system}"] = measure(ranks[name], case.queries.targets)
         if model_too:
             self.vectors = model.vectors(self.task, candidates(view.graph, self.task))
+
+    def again(self, system: str, as_before: str) -> None:
+        """A system that is another one, since nothing was learned in between."""
+        self.hits[system] = self.hits[as_before]
+        for values in self.values.values():
+            values |= {system: values[as_before], f"encoder_{system}": values[f"encoder_{as_before}"]}
 
     def table(self, seed: int) -> dict[str, Any]:
         """The whole ranking, beyond accuracy, and the variants."""
@@ -100,6 +110,10 @@ class Classification:
         self.found[system] = class_metrics.predicted(rank_tables.chain_hits(model, retrieval, self.task, case))
         if model_too:
             self.found[f"encoder_{system}"] = class_tables.model_classes(model, view.graph, self.task, case)
+
+    def again(self, system: str, as_before: str) -> None:
+        """See `Ranking.again`."""
+        self.found |= {system: self.found[as_before], f"encoder_{system}": self.found[f"encoder_{as_before}"]}
 
     def table(self, seed: int) -> dict[str, Any]:
         """See `class_tables.table`; with what select chose for the floor."""

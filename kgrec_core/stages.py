@@ -32,6 +32,10 @@ class Stages:
             spent = {"seconds": time.monotonic() - began[0], "cpu": _cpu() - began[1]}
             self.costs[name] = {key: round(before[key] + value, 2) for key, value in spent.items()} | {"peak_mb": _peak()}
 
+    def seconds(self, *names: str) -> float:
+        """What these stages took together; those that were not are nothing."""
+        return sum(self.costs[name]["seconds"] for name in names if name in self.costs)
+
 
 def _cpu() -> float:
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))

@@ -86,6 +86,8 @@ def _left_out(skipped: dict[str, dict[str, Any]]) -> str:
 
 def figures(metrics: dict[str, Any]) -> str:
     """The test figures as a table for people."""
+    from kgrec_core.evaluation.rank_tables import SYSTEMS
+
     blocks = []
     for task, of in metrics["tasks"].items():
         for case, found in {"": of["test"], **of["test"].get("variants", {})}.items():
@@ -93,13 +95,12 @@ def figures(metrics: dict[str, Any]) -> str:
             head = ", ".join(filter(None, (task, case.replace("_", " "))))
             rows = [[head, *names]]
             systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]
-            wanted = ("encoder_before", "encoder_after", "before", "without_knowledge", "after")
-            systems += [(name.replace("_", " "), found[name]) for name in wanted if name in found]
+            systems += [(name.replace("_", " "), found[name]) for name in SYSTEMS if name in found]
             rows += [[name, *(_cell(values.get(metric)) for metric in names)] for name, values in systems]
             for name, values in found["gain"].items():
-                rows.append([f"gain: {name}", *(_cell(values.get(metric), signed=True) for metric in names)])
+                rows.append([f"gain: {name.replace('_', ' ')}", *(_cell(values.get(metric), signed=True) for metric in names)])
             blocks.append(columns(rows))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *metrics.get("dropped", [])])
 
 
 def _cell(value: dict[str, float] | None, signed: bool = False) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgrec_core.evaluation.class_metrics import Rows, best, confusions, figures, gains, per_class, value
+from kgrec_core.evaluation.rank_tables import AGAINST
 from kgrec_core.evaluation.variants import Case
 from kgrec_core.graph import Graph, Ragged, Task, candidates
 from kgrec_core.model import Model
@@ -28,7 +29,7 @@ def table(
     """
     found: dict[str, Any] = {"floor": {name: figures(rows, targets, seed) for name, rows in floors.items()}, "gain": {}}
     found |= {name: figures(rows, targets, seed) for name, rows in systems.items()}
-    against = {name: systems[name] for name in ("before", "without_knowledge") if name in systems}
+    against = {name: systems[name] for name in AGAINST if name in systems}
     if floors:
         found["best_floor"] = max(floors, key=lambda name: value(floors[name], targets, "macro_f1"))
         against["floor"] = floors[found["best_floor"]]

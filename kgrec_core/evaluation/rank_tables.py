@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.evaluation.interval import intervals
-from kgrec_core.evaluation.metrics import RANKED, measure
+from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import dense_ranks, hits_ranks
 from kgrec_core.evaluation.variants import Case
 from kgrec_core.graph import Graph, Task, candidates
@@ -17,15 +17,16 @@ from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 
 DEPTH = 100  # ranks beyond it count as not found, in the chain
+AGAINST = ("before", "without_knowledge", "without_language_model")  # the other chains, with which "after" is compared
+SYSTEMS = ("encoder_before", "encoder_after", *AGAINST, "after")  # rows of a table, below the floors
 Values = dict[str, NDArray[np.float64]]  # metric -> one value per query, NaN where nothing is right
 
 
-def model_values(model: Model, graph: Graph, task: Task, case: Case, metrics: tuple[str, ...] = RANKED) -> Values:
-    """The encoder alone: every candidate ranked by its dot product with the query."""
+def model_ranks(model: Model, graph: Graph, task: Task, case: Case) -> NDArray[np.float64]:
+    """The encoder alone: the targets' ranks among all candidates, by their dot products with the query."""
     nodes = candidates(graph, task)
     c, q = model.vectors(task, nodes).T, model.vectors(task, case.queries.nodes)
-    ranks = dense_ranks(lambda part: q[part] @ c, case.queries.targets, nodes.rows, case.exclude)
-    return measure(ranks, case.queries.targets, metrics)
+    return dense_ranks(lambda part: q[part] @ c, case.queries.targets, nodes.rows, case.exclude)
 
 
 def chain_hits(model: Model, retrieval: Retrieval, task: Task, case: Case) -> Hits:
@@ -41,7 +42,7 @@ def table(systems: Mapping[str, Values], floors: Mapping[str, Values], metric: s
     """Means with 95 % intervals of every system, of the floors, and of paired gains: of the chain, and of the encoder alone."""
     every = {**systems, **{f"floor/{name}": values for name, values in floors.items()}}
     best = max(floors, key=lambda name: np.nanmean(floors[name][metric])) if floors else None
-    pairs = [("after", "before", "before"), ("after", "without_knowledge", "without_knowledge"), ("after", "floor", f"floor/{best}")]
+    pairs = [*(("after", name, name) for name in AGAINST), ("after", "floor", f"floor/{best}")]
     pairs += [("encoder_after", "encoder_before", "encoder_before"), ("encoder_after", "text", "floor/text")]
     columns = {f"{system}|{name}": v for system, values in every.items() for name, v in values.items()}
     for one, label, other in pairs:

@@ -5,6 +5,7 @@ Each function gives a Case of the same queries in the same order, so values of d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,19 @@ def cold(queries: Queries, task: Task, known: Graph) -> Case:
     """Only targets without an edge of the task in `known`, the training view's graph; ranked as in `whole`."""
     edges = known.degree(task.relation, queries.targets.rows, inverse=True)
     return Case(_only(queries, edges == 0), whole(queries, task).exclude)
+
+
+def ranked_once(cases: Mapping[str, Case], ranks: Callable[[Case], NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """The ranks of every case's targets; cases with the same rows out of the ranking are ranked once, by the one with all the targets."""
+    whole: dict[bool, tuple[Ragged, NDArray[np.float64]]] = {}
+    found = {}
+    for name, case in sorted(cases.items(), key=lambda item: -len(item[1].queries.targets.rows)):
+        targets, free = case.queries.targets, case.exclude is None
+        if free not in whole:
+            whole[free] = targets, ranks(case)
+        every, ranked = whole[free]
+        found[name] = ranked[every.among(targets)]
+    return found
 
 
 def history(queries: Queries, task: Task) -> Ragged:

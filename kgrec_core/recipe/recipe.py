@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Layer = str | Path | Mapping[str, Any] | Sequence[str]
-SECTIONS = ("data", "split", "encoder", "head", "retrieval", "train")
+SECTIONS = ("data", "split", "encoder", "head", "retrieval", "train", "fit")
 BY_TASK = ("head", "retrieval")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Dataset
 
 
@@ -27,8 +28,10 @@ def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> s
     for name, task in metrics["tasks"].items():
         test = task["test"]
         rows = [(f"floor: {method}", values) for method, values in test["floor"].items()]
-        rows += [(system, test[system]) for system in ("before", "after", "without_knowledge") if system in test]
+        rows += [(system.replace("_", " "), test[system]) for system in SYSTEMS if system in test]
+        rows += [(f"gain: {name.replace('_', ' ')}", values) for name, values in test["gain"].items()]
         metric = "accuracy" if "accuracy" in test["after"] else "ndcg@10"
         lines += ["", f"## Test: {name}", "", f"| system | {metric} | 95 % interval | queries |", "|---|---|---|---|"]
         lines += [f"| {s} | {m['mean']:.4f} | {m['low']:.4f} to {m['high']:.4f} | {m['n']} |" for s, v in rows if (m := v.get(metric))]
+    lines += ["", *(f"- {said}" for said in metrics.get("dropped", []))]
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Task, histories
 from kgrec_core.report.plots import Dot, bars, dots, lines
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kgrec_core.run.run import Answer, Run
 
 K, ASKED, EXAMPLES, SHOWN, GROUPS = 10, 500, 5, 8, 10
-SYSTEMS = ("encoder_before", "encoder_after", "before", "without_knowledge", "after")
 STYLE = """
 :root { color-scheme: light dark; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #64748b; --rule: #8884; --ink: #111; }
 @media (prefers-color-scheme: dark) { :root { --c0: #60a5fa; --c1: #fb923c; --c2: #34d399; --c3: #c084fc; --c4: #94a3b8; --ink: #eee; } }
@@ -37,6 +37,7 @@ def render(run: Run) -> str:
     """The page, for any domain. Asks the run for the lists of up to 500 sources, drawn with a fixed seed."""
     metrics = run.metrics["tasks"]
     body = [f"<h1>{escape(run.folder.name)}</h1>", "<p>A kgrec run; figures are means over test queries with 95 % bootstrap intervals.</p>"]
+    body += [f"<p>{escape(said)}</p>" for said in run.metrics.get("dropped", [])]
     for task in run.tasks:
         test = metrics[task.name]["test"]
         body += [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>", *_figures(test)]

@@ -71,7 +71,7 @@ def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dic
         return class_tables.table(answered, {"majority": most}, case.queries.targets, graph, task), skipped
     systems = {
         "after": rank_tables.chain_values(hits, case),
-        "encoder_after": rank_tables.model_values(model, graph, task, case),
+        "encoder_after": measure(rank_tables.model_ranks(model, graph, task, case), case.queries.targets),
     }
     return rank_tables.table(systems, floors, "ndcg@10", 0), skipped
 

@@ -1,0 +1,70 @@
+"""What a fit may cost: its minutes, and how many queries choose, rank and test. What that leaves out is said."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kgrec_core.graph import Queries, View
+
+log = logging.getLogger("kgrec")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a fit may cost. The recipe's [fit].
+
+    minutes: of a whole fit, counted from when it is started (again); fine-tuning stops in time for what must follow it, comparisons that
+        no longer fit are left out; 0 = as long as it takes.
+    select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn
+        from, and that are tested, drawn by split.seed where there are more; 0 = all. Candidates are never sampled.
+    """
+
+    minutes: float = 0.0
+    select: int = 4_000
+    adjust: int = 4_000
+    test: int = 20_000
+
+
+def sampled(views: Mapping[str, View], limits: Fit, seed: int) -> dict[str, View]:
+    """The views with at most so many queries of every task."""
+    found = dict(views)
+    for number, name in enumerate(("select", "adjust", "test")):
+        most = getattr(limits, name)
+        found[name] = View(views[name].graph, {t: _drawn(q, most, [seed, number], name, t) for t, q in views[name].queries.items()})
+    return found
+
+
+def _drawn(queries: Queries, most: int, seed: list[int], name: str, task: str) -> Queries:
+    n = len(queries.nodes)
+    if not most or n <= most:
+        return queries
+    log.warning("%s queries of task %s: %s of %s are drawn; fit.%s = 0 takes all", name, task, f"{most:,}", f"{n:,}", name)
+    return queries.take(np.sort(np.random.default_rng(seed).choice(n, most, replace=False)))
+
+
+class Budget:
+    """The minutes of a fit from now on, and in `dropped` what they did not suffice for."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes, self.dropped = minutes, []
+        self.end = time.monotonic() + 60 * minutes if minutes else float("inf")
+
+    def left(self) -> float:
+        """Seconds; inf without a limit."""
+        return self.end - time.monotonic()
+
+    def allows(self, what: str, seconds: float = 0.0) -> bool:
+        """Whether a step that takes about so long may begin; else that is said, and kept in `dropped`."""
+        if self.left() > seconds:
+            return True
+        self.drop(f"{what} was not measured: fit.minutes = {self.minutes:g} were used up")
+        return False
+
+    def drop(self, said: str) -> None:
+        log.warning(said)
+        self.dropped.append(said)
