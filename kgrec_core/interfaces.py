@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -138,19 +140,48 @@ class Retrieval:
         when the encoder has changed.
     scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something.
 
+    placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
+        it does; for who keeps there what follows from it.
+
     A subclass gives `learn`, `search`, `save` and `load`, and keeps what it learned in attributes that end in an underscore.
     """
 
     reads: Literal["vectors", "history", "nothing"] = "vectors"
     scales: str = ""
     learns: bool = False
+    placed: tuple[str, ...] = ()
+    key_: tuple[Hashable, ...] | None = None
+    holds_: tuple[object, ...] = ()
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        """Index the candidates on this graph; keeps what `fit` learned. `encode(nodes) -> (n, d)` is memoised."""
-        self.learn(graph, task, candidates, encode)
+        """Index the candidates on this graph; keeps what `fit` learned. `encode(nodes) -> (n, d)` is memoised.
+
+        What reads no vectors learns once from the same tables, whatever the encoder: the graph keeps what was learned.
+        """
+        how = settings(self)
+        if self.reads == "vectors" or self.learns or how is None:
+            self.key_, self.holds_ = None, ()
+            self.learn(graph, task, candidates, encode)
+            return
+
+        def learned() -> dict[str, Any]:
+            other = copy.copy(self)
+            for name in [name for name in vars(self) if name.endswith("_") and name not in self.placed]:
+                delattr(other, name)
+            other.learn(graph, task, candidates, encode)
+            return {name: value for name, value in vars(other).items() if name.endswith("_") and name not in self.placed}
+
+        which = hashlib.blake2b(np.ascontiguousarray(candidates.rows, np.int64), digest_size=16).digest()
+        key, holds = (type(self), how, task, graph.as_of, graph.ordered, which), self.holds(graph, task)
+        vars(self).update(graph.memo.get(key, holds, learned))
+        self.key_, self.holds_ = key, holds
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        """What `build` has to find out: set attributes, keep neither queries nor `encode`."""
+        """What `build` has to find out: set attributes that end in an underscore, keep neither queries nor `encode`."""
+
+    def holds(self, graph: Graph, task: Task) -> tuple[object, ...]:
+        """What `learn` reads, as objects: the same ones with the same settings give the same. All of the graph, or single tables."""
+        return (graph,)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Where it `learns`: learn from the `adjust` queries, replacing an earlier fit; gives out-of-fold hits of them."""
@@ -215,3 +246,21 @@ class Asked:
 
     def score(self, pairs: Ragged) -> NDArray[np.float32]:
         return self.part.score(self.queries, self.vectors, pairs)
+
+
+def settings(part: object) -> Hashable | None:
+    """What a part was constructed with, for comparison; None where a value is not plain, so that it cannot be told."""
+    try:
+        return tuple((name, _frozen(value)) for name, value in sorted(vars(part).items()) if name[0] != "_" and name[-1] != "_")
+    except TypeError:
+        return None
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, Mapping):
+        return tuple((key, _frozen(value[key])) for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    if value is None or isinstance(value, (bool, int, float, str, Path)):
+        return type(value), value
+    raise TypeError(f"{value!r} is no plain value")

@@ -30,10 +30,11 @@ class Blockwise(Retrieval):
     """Base of channels. Subclasses set `state`: the learnt arrays and CSR matrices to be saved, by attribute name."""
 
     reads = "history"
+    placed = ("graph_", "task_", "mask_", "now_")
     state: ClassVar[tuple[str, ...]] = ()
 
     def attach(self) -> None:
-        """Derive from `self.graph_` what need not be saved; after build, load and extended."""
+        """Derive from `self.graph_` what need not be saved; after build and load."""
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         """(n, m) of a block of queries, m <= size of the target kind. Only scores > 0 are hits."""
@@ -45,14 +46,18 @@ class Blockwise(Retrieval):
         super().build(graph, task, candidates, encode)
         self.attach()
 
+    def holds(self, graph: Graph, task: Task) -> tuple[object, ...]:
+        """The tables of behaviour and of its two ends: knowledge changes nothing here."""
+        ends = {task.relation.source, task.relation.target}
+        return (*(graph.entities.kinds[kind] for kind in sorted(ends)), *(graph.relations.get(r) for r in (task.relation, *task.history)))
+
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """A copy that knows this graph and allows the new candidates; what was learnt is shared and unchanged."""
         other, relation = copy.copy(self), self.task_.relation
-        other.graph_, other.mask_ = graph, chosen(graph.size(relation.target), new.rows, self.mask_)
+        other.key_, other.holds_, other.graph_, other.mask_ = None, (), graph, chosen(graph.size(relation.target), new.rows, self.mask_)
         if graph.as_of is None and graph.dated(relation):
             latest = came(self.graph_, graph, relation)["time"].max()
             other.now_ = self.now_ if latest is None else max(self.now_, latest + 1)
-        other.attach()
         return other
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:

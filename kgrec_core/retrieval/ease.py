@@ -33,13 +33,8 @@ class Ease(Blockwise):
     limit: int = 20_000
 
     state = ("weights_",)
-    learnt_ = ()  # (graph, weights) of the last two graphs: a fit comes back to its views after fine-tuning, with the same edges
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        for graph, weights in self.learnt_:
-            if graph is self.graph_:
-                self.weights_ = weights
-                return
         x = matrix(self.graph_, self.task_.relation, self.now_, self.half_life)
         if self.half_life:
             x.data = np.sqrt(x.data)
@@ -50,7 +45,6 @@ class Ease(Blockwise):
                 "raise limit (memory grows with its square) or use cooccurrence"
             )
         self.weights_ = _weights(x, self.l2, self.keep, used)
-        self.learnt_ = (*self.learnt_[-1:], (self.graph_, self.weights_))
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         read = profile(queries, self.task_.relation, self.weights_.shape[0], self.now_, self.decay, self.half_life)
