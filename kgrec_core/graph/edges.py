@@ -1,24 +1,104 @@
-"""The edges of one relation, indexed in stretches: what a delta appends gets a small index of its own, not the whole a new one."""
+"""The edges of one relation, in stretches with an index each: what a delta appends is indexed by itself, not the whole again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph.ragged import Ragged, ranges
+
+T = TypeVar("T")
+FEW = 8  # polars copies a column of more pieces than that whenever rows are taken from it
+
+
+class Relations(Mapping[Any, pl.DataFrame]):
+    """The public view of the relations: a table each."""
+
+    def __init__(self, held: Mapping[Any, Edges]) -> None:
+        self.held = held
+
+    def __getitem__(self, relation: Any) -> pl.DataFrame:
+        return self.held[relation].frame
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+class Edges:
+    """The edges of one relation; immutable, `join` gives another that shares all that is old."""
+
+    def __init__(self, segments: tuple[Segment, ...]) -> None:
+        self.segments = segments
+
+    @classmethod
+    def of(cls, table: pl.DataFrame) -> Edges:
+        return cls((Segment(table, 0),))
+
+    def __len__(self) -> int:
+        return self.segments[-1].start + len(self.segments[-1])
+
+    @property
+    def columns(self) -> list[str]:
+        return self.segments[0].frame.columns
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        first, *others = [s.frame for s in self.segments]
+        return pl.concat([first, *others], rechunk=False) if others else first
+
+    def read(self, rows: NDArray[np.int64], before: NDArray[np.int64] | None, inverse: bool, last: int | None) -> Ragged:
+        """Every row's other ends, oldest first; see `Graph.adjacent`."""
+        parts = [(s.backward if inverse else s.forward).read(rows, before, last) for s in self.segments]
+        if len(parts) == 1:
+            return parts[0][0]
+        owner = np.concatenate([p.owner for p, _ in parts])
+        other, edge = (np.concatenate([getattr(p, f) for p, _ in parts]) for f in ("rows", "edges"))
+        order = np.lexsort((edge, np.concatenate([t for _, t in parts]), owner))
+        ragged = Ragged.of(owner[order], other[order], len(rows), edge[order])
+        return ragged if last is None else ragged.last(last)
+
+    def degree(
+        self, rows: NDArray[np.int64], before: NDArray[np.int64] | None, since: NDArray[np.int64] | None, inverse: bool
+    ) -> NDArray[np.int64]:
+        """(n,) see `Graph.degree`."""
+        total = np.zeros(rows.shape, np.int64)
+        for segment in self.segments:
+            starts, ends = (segment.backward if inverse else segment.forward).slices(rows, before, since)
+            total += ends - starts
+        return total
+
+    def join(self, table: pl.DataFrame, relation: str) -> Edges:
+        """With a table behind these. Raises KgrecError where edges with and without a time would meet."""
+        segments = self.segments
+        if ("time" in self.columns) != ("time" in table.columns):
+            raise KgrecError(f"relation {relation}: edges with and without a time cannot be joined; give all of them a time or none")
+        if "weight" in table.columns and "weight" not in self.columns:
+            segments = tuple(Segment(s.frame.with_columns(weight=pl.lit(1.0)), s.start) for s in segments)
+        elif "weight" in self.columns and "weight" not in table.columns:
+            table = table.with_columns(weight=pl.lit(1.0))
+        if not len(table):
+            return Edges(segments)
+        held = segments[0].frame
+        table = table.with_columns(pl.lit(None).alias(c) for c in held.columns if c not in table.columns)
+        new = Segment(table.select(held.columns).cast(dict(held.schema)), len(self))
+        return Edges(grow(segments, new, lambda a, b: Segment(pl.concat([a.frame, b.frame]), a.start)))
 
 
 class Segment:
     """A stretch of a relation's table, indexed when first asked for."""
 
     def __init__(self, frame: pl.DataFrame, start: int) -> None:
-        self.frame, self.start = frame.drop("weight", strict=False), start
+        self.frame, self.start = frame, start
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -32,7 +112,8 @@ class Segment:
         return self._index("target", "source")
 
     def _index(self, key: str, other: str) -> Index:
-        whole = self.frame.with_row_index("edge").filter(pl.col("source").is_not_null() & pl.col("target").is_not_null())
+        whole = self.frame.select("source", "target", *(["time"] if "time" in self.frame.columns else []))
+        whole = whole.with_row_index("edge").filter(pl.col("source").is_not_null() & pl.col("target").is_not_null())
         times = whole["time"].to_numpy() if "time" in whole.columns else None
         index = Index(whole[key].to_numpy(), whole[other].to_numpy(), times, self.start)
         if len(whole) < len(self.frame):
@@ -44,17 +125,21 @@ class Index:
     """Edges of one segment sorted by (key, time, edge), so that a key's edges before a time are one slice."""
 
     def __init__(self, keys: NDArray, others: NDArray, times: NDArray | None, start: int) -> None:
-        order = np.arange(len(keys)) if times is None else np.argsort(times, kind="stable")
-        order = order[np.argsort(keys[order], kind="stable")]
+        order, rank, self.times, self.stamps = np.arange(len(keys)), np.zeros(len(keys), np.int64), None, np.zeros(0, np.int64)
+        if times is not None:
+            if (times[1:] < times[:-1]).any():
+                order = np.argsort(times, kind="stable")
+            sorted_, turn = times[order], np.ones(len(times), bool)
+            turn[1:] = sorted_[1:] != sorted_[:-1]
+            rank, self.stamps = np.cumsum(turn) - 1, sorted_[turn]
+        by_key = _stable(keys[order])
+        order = order[by_key]
         self.others, self.edges = others[order].astype(np.int64), order + start
-        keys = keys[order].astype(np.int64)
-        self.times = None if times is None else times[order]
-        self.stamps = np.zeros(0, np.int64) if times is None else np.unique(times)
         # One sorted integer per edge, key and rank of time together: a vectorised binary search answers `before`.
         self.width = len(self.stamps) + 1
-        self.codes = keys * self.width
-        if self.times is not None:
-            self.codes = self.codes + np.searchsorted(self.stamps, self.times)
+        self.codes = keys[order].astype(np.int64) * self.width + rank[by_key]
+        if times is not None:
+            self.times = times[order]
 
     def slices(self, rows: NDArray, before: NDArray | None, since: NDArray | None) -> tuple[NDArray, NDArray]:
         """Start and end of every row's edges with since <= time < before."""
@@ -76,12 +161,22 @@ class Index:
         return Ragged(indptr, self.others[flat], self.edges[flat]), np.zeros(len(flat)) if self.times is None else self.times[flat]
 
 
-def grow(segments: tuple, new: Any, merge: Callable) -> tuple:
-    """Append, merging neighbours of like size: at most log(n) segments, each element moved log(n) times at most."""
-    while len(segments) > 1 and len(segments[-1]) <= len(new):
-        *segments, previous = segments
+def _stable(keys: NDArray) -> NDArray[np.int64]:
+    """The order that sorts whole numbers and keeps equal ones as they are; many are counted, which takes linear time."""
+    n = len(keys)
+    highest = int(keys.max()) if n else 0
+    if highest > n:
+        return np.argsort(keys, kind="stable")
+    cells = np.ones(n, np.int8), (keys, np.arange(n))
+    return sp.csr_matrix(cells, shape=(highest + 1, n)).indices.astype(np.int64)
+
+
+def grow(pieces: tuple[T, ...], new: T, merge: Callable[[T, T], T]) -> tuple[T, ...]:
+    """Append, merging what is not FEW times as large: the first piece stays, and few others are behind it however much is appended."""
+    while len(pieces) > 1 and len(pieces[-1]) <= FEW * len(new):
+        *pieces, previous = pieces
         new = merge(previous, new)
-    return (*segments, new)
+    return (*pieces, new)
 
 
 def check_edges(relation: str, table: pl.DataFrame, ends: Mapping[str, tuple[str, int]]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph.edges import grow
+
+NONE = np.zeros(0, np.int64)
 
 
 class Kinds(Mapping[str, pl.DataFrame]):
@@ -30,70 +32,165 @@ class Kinds(Mapping[str, pl.DataFrame]):
         return len(self.kinds)
 
 
+class Living(NamedTuple):
+    """Which rows exist, and how long that holds: start <= time < end."""
+
+    mask: NDArray[np.bool_]
+    start: int
+    end: int
+
+
 class Kind:
-    """The entities of one kind: appended tables, the rows that later deltas replaced, and id -> row dictionaries."""
+    """The entities of one kind; immutable, `join` gives another that shares all that is old.
+
+    tables: rows as they came, in stretches. fresh: rows as later deltas made them, in stretches; `places[i]` is the one in there that
+    row `patched[i]` (ascending) has now. ids: id -> row, in stretches.
+    """
 
     def __init__(
-        self, frame: pl.DataFrame, patches: Mapping[int, dict[str, Any]] | None = None, ids: tuple[dict[str, int], ...] | None = None
-    ):
-        self.base, self.patches, self._ids = frame, patches or {}, ids
+        self,
+        tables: tuple[pl.DataFrame, ...],
+        fresh: tuple[pl.DataFrame, ...] = (),
+        patched: NDArray[np.int64] = NONE,
+        places: NDArray[np.int64] = NONE,
+        ids: tuple[dict[str, int], ...] | None = None,
+        living: Living | None = None,
+    ) -> None:
+        self.tables, self.fresh, self.patched, self.places = tables, fresh, patched, places
+        self._ids, self._living = ids, living
+
+    def __len__(self) -> int:
+        return sum(map(len, self.tables))
+
+    @property
+    def schema(self) -> pl.Schema:
+        return self.tables[0].schema
 
     @cached_property
     def ids(self) -> tuple[dict[str, int], ...]:
-        return self._ids if self._ids is not None else (dict(zip(self.base["id"].to_list(), range(len(self.base)), strict=True)),)
+        return self._ids or ({id: row for row, id in enumerate(self._base["id"].to_list())},)
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        return self.gather(np.arange(len(self.base)), self.base.columns) if self.patches else self.base
+        return self.gather(np.arange(len(self)), list(self.schema)) if len(self.patched) else self._base
+
+    @cached_property
+    def _base(self) -> pl.DataFrame:
+        return _whole(self.tables)
 
     def gather(self, rows: NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
-        table = self.base[columns][rows]
-        stale = [i for i, row in enumerate(rows.tolist()) if row in self.patches] if self.patches else []
-        if not stale:
+        table = self._base[columns][rows]
+        if not len(self.patched):
             return table
-        fresh = pl.DataFrame([{c: self.patches[int(rows[i])][c] for c in columns} for i in stale], schema=table.schema)
+        at, stale = _found(self.patched, rows)
+        if not stale.any():
+            return table
         order = np.arange(len(rows))
-        order[stale] = len(rows) + np.arange(len(stale))
-        return pl.concat([table, fresh])[order]
+        order[stale] = len(rows) + np.arange(np.count_nonzero(stale))
+        return pl.concat([table, _whole(self.fresh)[columns][self.places[at[stale]]]])[order]
 
-    def find(self, id: str) -> int:
-        for ids in reversed(self.ids):
-            if (row := ids.get(id)) is not None:
-                return row
-        return -1
+    def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers; -1 where an id is unknown."""
+        if len(self.ids) == 1:
+            find = self.ids[0].get
+            return np.fromiter((find(id, -1) for id in ids), np.int64)
+        return np.fromiter((self._find(id) for id in ids), np.int64)
 
-    def join(self, delta: pl.DataFrame, name: str) -> tuple[Kind, NDArray[np.int64]]:
-        """This kind, called `name`, with the delta's rows, and the row number each of them got.
+    def _find(self, id: str) -> int:
+        return next((row for known in reversed(self.ids) if (row := known.get(id)) is not None), -1)
+
+    def alive(self, now: int) -> NDArray[np.bool_]:
+        """(size,) which rows exist then; not to be written to, and the same object until one begins or ends."""
+        living = self._living
+        if living is None or not living.start <= now < living.end:
+            dates = _dates(self.schema)
+            table = self.gather(np.arange(len(self)), dates) if dates else pl.DataFrame()
+            self._living = living = _living(table, len(self), now)
+        return living.mask
+
+    def join(self, delta: pl.DataFrame, name: str, present: int = 0) -> tuple[Kind, NDArray[np.int64]]:
+        """This kind, called `name`, with the delta's rows, and the row number each of them got. present: when the delta was made.
 
         A value takes the column's type; only integers that meet decimals become decimals. Raises KgrecError where one does not fit.
         """
-        rows = np.array([self.find(id) for id in delta["id"].to_list()], np.int64)
-        known, new = rows >= 0, np.flatnonzero(rows < 0)
-        base = self.base
-        missing = [c for c in delta.columns if c not in base.columns]
-        if missing:
-            base = base.with_columns(pl.lit(None, delta.schema[c]).alias(c) for c in missing)
-        delta = pl.DataFrame([_fitted(delta[c], base.schema[c], name) for c in delta.columns])
-        changed = {c: t for c, t in delta.schema.items() if t != base.schema[c]}
-        base = base.cast(changed) if changed else base
-        rows[new] = len(base) + np.arange(len(new))
-        patches = self.patches
-        if missing and patches:
-            patches = {r: {**dict.fromkeys(missing), **d} for r, d in patches.items()}
-        if known.any():
-            old = self.gather(rows[known], self.base.columns).to_dicts()
-            blank = dict.fromkeys(base.columns)
-            patches = {
-                **patches,
-                **{int(r): {**blank, **o, **d} for r, o, d in zip(rows[known], old, delta.filter(known).to_dicts(), strict=True)},
-            }
-        ids = self.ids
+        rows = self.rows(delta["id"].to_list())
+        known, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        if delta.columns == ["id"] and not len(new):  # only named, so that edges can point at them
+            return self, rows
+        held = {**self.schema, **{c: t for c, t in delta.schema.items() if c not in self.schema}}
+        delta = pl.DataFrame([_fitted(delta[c], held[c], name) for c in delta.columns])
+        held.update(delta.schema)
+        tables, fresh = (tuple(_widened(t, held) for t in of) for of in (self.tables, self.fresh))
+        patched, places, ids, size = self.patched, self.places, self.ids, len(self)
+        rows[new] = size + np.arange(len(new))
+        known = known[np.argsort(rows[known])]
+        changed = delta[known]
+        if len(known):
+            old = _widened(self.gather(rows[known], list(self.schema)), held)
+            changed = old.with_columns(changed.get_columns())
+            at, again = _found(patched, rows[known])
+            latest, places = sum(map(len, fresh)) + np.arange(len(known)), places.copy()
+            places[at[again]] = latest[again]
+            patched, places = (np.insert(of, at[~again], more[~again]) for of, more in ((patched, rows[known]), (places, latest)))
+            fresh = grow(fresh, changed, _joined)
+        added = _widened(delta[new], held)
         if len(new):
-            added = delta[new]
-            base = pl.concat([base, added], how="diagonal", rechunk=False)
-            base = base.rechunk() if max(s.n_chunks() for s in base.get_columns()) > 32 else base
+            tables = grow(tables, added, _joined)
             ids = grow(ids, dict(zip(added["id"].to_list(), rows[new].tolist(), strict=True)), lambda a, b: {**a, **b})
-        return Kind(base, patches, ids), rows
+        living = self._living_with(pl.concat([changed, added]) if len(known) else added, np.concatenate([rows[known], rows[new]]), present)
+        return Kind(tables, fresh, patched, places, ids, living), rows
+
+    def _living_with(self, came: pl.DataFrame, rows: NDArray[np.int64], present: int) -> Living | None:
+        """What is known of who exists, with these rows as they are now; None where it has to be found again."""
+        if self._living is None or present >= self._living.end:
+            return None
+        mask, start, end = self._living
+        theirs = _living(came.select(_dates(came.schema)), len(came), max(start, present))
+        whole = np.concatenate([mask, np.zeros(max(0, int(rows.max(initial=-1)) + 1 - len(mask)), bool)])
+        whole[rows] = theirs.mask
+        whole.flags.writeable = False
+        return Living(whole, max(start, theirs.start), min(end, theirs.end))
+
+
+def _living(dates: pl.DataFrame, size: int, now: int) -> Living:
+    """dates: the columns `since` and `until`, as far as there are any."""
+    mask, start, end = np.ones(size, bool), -(2**63), 2**63 - 1
+    for column, first in (("since", 1), ("until", 0)):  # exists from the microsecond after `since` until that before `until`
+        if column not in dates.columns or dates[column].null_count() == size:
+            continue
+        turns = dates[column].drop_nulls().to_numpy() + first
+        start, end = max(start, turns[turns <= now].max(initial=start)), min(end, turns[turns > now].min(initial=end))
+        mask &= dates.select((pl.col(column) < now if first else pl.col(column) > now).fill_null(True)).to_series().to_numpy()
+    mask.flags.writeable = False
+    return Living(mask, int(start), int(end))
+
+
+def _dates(schema: pl.Schema) -> list[str]:
+    return [c for c in ("since", "until") if c in schema]
+
+
+def _found(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the wanted stand in ascending `rows`, or would stand, and which of them are there."""
+    at = np.searchsorted(rows, wanted)
+    there = at < len(rows)
+    there[there] = rows[at[there]] == wanted[there]
+    return at, there
+
+
+def _whole(tables: tuple[pl.DataFrame, ...]) -> pl.DataFrame:
+    return tables[0] if len(tables) == 1 else pl.concat(tables, rechunk=False)
+
+
+def _joined(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([one, two])
+
+
+def _widened(table: pl.DataFrame, held: dict[str, pl.DataType]) -> pl.DataFrame:
+    """With all columns held, null where there were none, in these types."""
+    if list(table.schema.items()) == list(held.items()):
+        return table
+    missing = [pl.lit(None, t).alias(c) for c, t in held.items() if c not in table.columns]
+    return table.with_columns(missing).select(list(held)).cast(held)
 
 
 def _fitted(added: pl.Series, held: pl.DataType, kind: str) -> pl.Series:

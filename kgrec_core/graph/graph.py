@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph.edges import Segment, check_edges, grow
+from kgrec_core.graph.edges import Edges, Relations, check_edges
 from kgrec_core.graph.entities import Kind, Kinds, check_entities
 from kgrec_core.graph.memo import Memo
 from kgrec_core.graph.ragged import Ragged
@@ -45,6 +45,7 @@ class Graph:
     timeless: undated relations that are true at all times (a product's brand).
     as_of: what is later is not in this graph; set by `at`. None = the present.
     ordered: relations whose times are an order within each source, no clock that sources share; see `clocked`.
+    present: with `as_of` None, the clock or this, whichever is later: what an edit ended stays so when the clock steps back.
     memo: what was learnt from it; the views `at` and `with_edges` share it, a `join` begins another.
 
     Raises KgrecError when a table breaks this contract.
@@ -55,46 +56,38 @@ class Graph:
     timeless: frozenset[Relation] = frozenset()
     as_of: int | None = None
     ordered: frozenset[Relation] = frozenset()
+    present: int = 0
     memo: Memo = field(default_factory=Memo, repr=False)
-    _segments: Mapping[Relation, tuple[Segment, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.entities, Kinds):
             for kind, table in self.entities.items():
                 check_entities(kind, table)
-            object.__setattr__(self, "entities", Kinds({k: Kind(t) for k, t in self.entities.items()}))
-        if not self._segments:
-            for relation, table in self.relations.items():
-                ends = {end: (kind, self.size(kind)) for end, kind in (("source", relation.source), ("target", relation.target))}
-                check_edges(str(relation), table, ends)
-            object.__setattr__(self, "_segments", {r: (Segment(t, 0),) for r, t in self.relations.items()})
+            object.__setattr__(self, "entities", Kinds({k: Kind((t,)) for k, t in self.entities.items()}))
+        if not isinstance(self.relations, Relations):
+            held = {r: t if isinstance(t, Edges) else self._edges_of(r, t) for r, t in self.relations.items()}
+            object.__setattr__(self, "relations", Relations(held))
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def size(self, kind: str) -> int:
         """How many rows the kind has, removed ones included."""
-        return len(self._kind(kind).base)
+        return len(self._kind(kind))
 
     def rows(self, kind: str, ids: Iterable[str]) -> NDArray[np.int64]:
         """Row numbers of ids; -1 where an id is unknown."""
-        table = self._kind(kind)
-        return np.fromiter((table.find(id) for id in ids), np.int64)
+        return self._kind(kind).rows(ids)
 
     def gather(self, kind: str, rows: ArrayLike, *columns: str) -> pl.DataFrame:
         """The named columns (all when none is named) of the given rows, in their order."""
         table = self._kind(kind)
-        return table.gather(np.asarray(rows, np.int64), list(columns) or table.base.columns)
+        return table.gather(np.asarray(rows, np.int64), list(columns) or list(table.schema))
 
     def columns(self, kind: str) -> list[str]:
-        return self._kind(kind).base.columns
+        return list(self._kind(kind).schema)
 
     def alive(self, kind: str) -> NDArray[np.bool_]:
-        """(size,) which rows exist at `as_of`: since <= as_of < until, where the kind has such columns."""
-        table, mask = self._kind(kind), np.ones(self.size(kind), bool)
-        now = int(_clock.time() * 1e6) if self.as_of is None else self.as_of
-        for column, ok in (("since", lambda c: c < now), ("until", lambda c: c > now)):
-            if column in table.base.columns and table.frame[column].null_count() < len(mask):
-                mask &= ok(table.frame[column]).fill_null(True).to_numpy()
-        return mask
+        """(size,) which rows exist at `as_of`: since < as_of < until, where the kind has such columns. Not to be written to."""
+        return self._kind(kind).alive(max(int(_clock.time() * 1e6), self.present) if self.as_of is None else self.as_of)
 
     def _kind(self, kind: str) -> Kind:
         try:
@@ -114,27 +107,15 @@ class Graph:
         """
         rows = np.asarray(rows, np.int64)
         before = None if before is None else np.broadcast_to(np.asarray(before, np.int64), rows.shape)
-        parts = [(s.backward if inverse else s.forward).read(rows, before, last) for s in self._edges(relation)]
-        if not parts:
-            return Ragged.empty(len(rows))
-        if len(parts) == 1:
-            return parts[0][0]
-        owner = np.concatenate([p.owner for p, _ in parts])
-        other, edge = (np.concatenate([getattr(p, f) for p, _ in parts]) for f in ("rows", "edges"))
-        order = np.lexsort((edge, np.concatenate([t for _, t in parts]), owner))
-        ragged = Ragged.of(owner[order], other[order], len(rows), edge[order])
-        return ragged if last is None else ragged.last(last)
+        return self._edges(relation).read(rows, before, inverse, last)
 
     def degree(
         self, relation: Relation, rows: ArrayLike, before: ArrayLike | None = None, since: ArrayLike | None = None, inverse: bool = False
     ) -> NDArray[np.int64]:
         """(n,) number of edges with since <= time < before: popularity in a window, without a scan."""
-        rows, total = np.asarray(rows, np.int64), np.zeros(np.shape(rows), np.int64)
+        rows = np.asarray(rows, np.int64)
         limits = [None if t is None else np.broadcast_to(np.asarray(t, np.int64), rows.shape) for t in (before, since)]
-        for segment in self._edges(relation):
-            starts, ends = (segment.backward if inverse else segment.forward).slices(rows, *limits)
-            total += ends - starts
-        return total
+        return self._edges(relation).degree(rows, *limits, inverse)
 
     def values(self, relation: Relation, column: str, edges: NDArray[np.int64]) -> NDArray:
         """`time` or `weight` of edges by number; weight is 1 where the relation has none."""
@@ -144,17 +125,21 @@ class Graph:
         return table[column].gather(edges).to_numpy()
 
     def dated(self, relation: Relation) -> bool:
-        return "time" in self.relations[relation].columns
+        return "time" in self._edges(relation).columns
 
     def clocked(self, relation: Relation) -> bool:
         """Whether its times can be compared between sources: popularity of a week, age in days, moments before."""
         return self.dated(relation) and relation not in self.ordered
 
-    def _edges(self, relation: Relation) -> tuple[Segment, ...]:
+    def _edges(self, relation: Relation) -> Edges:
         try:
-            return self._segments[relation]
+            return self.relations.held[relation]
         except KeyError:
             raise choices("relation", str(relation), map(str, self.relations)) from None
+
+    def _edges_of(self, relation: Relation, table: pl.DataFrame) -> Edges:
+        check_edges(str(relation), table, {e: (k, self.size(k)) for e, k in (("source", relation.source), ("target", relation.target))})
+        return Edges.of(table)
 
     # --- versions ---------------------------------------------------------------------------------------------------
     def at(self, time: int) -> Graph:
@@ -164,12 +149,13 @@ class Graph:
             for relation, table in self.relations.items()
             if "time" in table.columns or relation in self.timeless
         }
-        return replace(self, relations=kept, as_of=time, _segments={})
+        return self.with_edges(kept, time)
 
     def with_edges(self, relations: Mapping[Relation, pl.DataFrame], as_of: int | None = None) -> Graph:
-        """The same entities with these relations instead."""
-        kept = frozenset(r for r in self.timeless if r in relations)
-        return replace(self, relations=dict(relations), timeless=kept, as_of=as_of, _segments={})
+        """The same entities with these relations instead; tables of this graph's are not indexed again."""
+        held = self.relations.held
+        shared = {r: held[r] if r in held and held[r].frame is table else table for r, table in relations.items()}
+        return replace(self, relations=shared, timeless=frozenset(r for r in self.timeless if r in relations), as_of=as_of)
 
     def join(self, delta: Graph) -> Graph:
         """This graph with a delta, which numbers its own tables and is mapped by id; cost grows with the delta only.
@@ -180,30 +166,23 @@ class Graph:
         kinds, mapped = dict(self.entities.kinds), {}
         for kind, table in delta.entities.items():
             if kind in kinds:
-                kinds[kind], mapped[kind] = kinds[kind].join(table, kind)
+                kinds[kind], mapped[kind] = kinds[kind].join(table, kind, delta.present)
             else:
-                kinds[kind], mapped[kind] = Kind(table), np.arange(len(table))
-        relations, segments = dict(self.relations), dict(self._segments)
+                kinds[kind], mapped[kind] = Kind((table,)), np.arange(len(table))
+        held = dict(self.relations.held)
         for relation, table in delta.relations.items():
             table = table.with_columns(
                 pl.Series(mapped[kind], dtype=pl.UInt32).gather(table[end]).alias(end)
                 for end, kind in (("source", relation.source), ("target", relation.target))
             )
-            if relation not in relations:
-                relations[relation], segments[relation] = table, (Segment(table, 0),)
-                continue
-            old = relations[relation]
-            if ("time" in old.columns) != ("time" in table.columns):
-                raise KgrecError(f"relation {relation}: edges with and without a time cannot be joined; give all of them a time or none")
-            if ("weight" in old.columns) != ("weight" in table.columns):
-                old, table = (t if "weight" in t.columns else t.with_columns(weight=pl.lit(1.0)) for t in (old, table))
-            table = table.with_columns(pl.lit(None).alias(c) for c in old.columns if c not in table.columns)
-            table = table.select(old.columns).cast(dict(old.schema))
-            relations[relation] = pl.concat([old, table], rechunk=False)
-            new = Segment(table, len(old))
-            segments[relation] = grow(segments[relation], new, lambda a, b: Segment(pl.concat([a.frame, b.frame]), a.start))
+            held[relation] = held[relation].join(table, str(relation)) if relation in held else Edges.of(table)
         return replace(
-            self, entities=Kinds(kinds), relations=relations, timeless=self.timeless | delta.timeless, memo=Memo(), _segments=segments
+            self,
+            entities=Kinds(kinds),
+            relations=Relations(held),
+            timeless=self.timeless | delta.timeless,
+            present=max(self.present, delta.present),
+            memo=Memo(),
         )
 
 

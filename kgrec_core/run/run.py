@@ -259,7 +259,7 @@ class Run:
 
     def _allowed(self, graph: Graph, task: Task, where: str | None, exclude: Sequence[str]) -> NDArray[np.bool_]:
         kind = task.relation.target
-        allowed = graph.alive(kind)
+        allowed = graph.alive(kind).copy()
         if exclude:
             allowed[known(graph, kind, exclude)] = False
         if where:

@@ -49,7 +49,7 @@ def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) 
     relations, ordered = dict(graph.relations), {t.relation for t in tasks if not graph.dated(t.relation)}
     for task in tasks:
         relations[task.relation] = relations[task.relation].with_columns(time=pl.Series(parts[task.name].time, dtype=pl.Int64))
-    return replace(graph, relations=relations, ordered=graph.ordered | ordered, _segments={})
+    return replace(graph, relations=relations, ordered=graph.ordered | ordered)
 
 
 def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], how: Split, limit: int) -> Graph:
