@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _LATE = {
     "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Filter": "interfaces", "Head": "interfaces", "Hits": "interfaces",
+    "Objective": "training.objective", "Step": "training.objective",
     "Retrieval": "interfaces", "Dataset": "graph", "Graph": "graph", "Nodes": "graph", "Queries": "graph",
     "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split",
     "fit": "pipeline", "open_run": "run.run",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +27,10 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages
-from kgrec_core.training.loop import finetune
+from kgrec_core.training import checkpoint
+from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
+from kgrec_core.training.records import keeping_best, patient, shown
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
 LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "polars", "lightgbm", "numpy")
@@ -49,7 +51,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     """
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
-    how, options, limits = recipe.section("split", Split), recipe.section("train", Train), recipe.section("fit", Fit)
+    how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
     stages, budget = Stages(progress), Budget(limits.minutes)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
@@ -67,7 +69,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             calibrations = compare("before", chain, views, results, how, stages)
 
         with stages("fine-tuning"):
-            history = train(chain.model, views, options, work / "checkpoint.pt", purpose, progress)
+            validate = selecting(chain.model, views, options)
+            history = train(chain.model, views["train"], options, validate, work / "checkpoint.pt", purpose, progress)
         if history or not measured:
             calibrations = compare("after", chain, views, results, how, stages)
         else:
@@ -81,7 +84,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             if bare.encoder.reads_knowledge:
                 with stages("fine-tuning without knowledge"):
                     bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                    train(bare, without, options, work / "checkpoint-without.pt", purpose, progress)
+                    validate, file = selecting(bare, without, options), work / "checkpoint-without.pt"
+                    train(bare, without["train"], options, validate, file, purpose, progress)
             compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
 
         with stages("building with all known edges"):
@@ -119,16 +123,36 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
     return Model(recipe.encoder(registry), heads, tasks).prepare(graph)
 
 
-def train(model: Model, views: Mapping[str, View], options: Train, file: Path, purpose: str, progress: Progress) -> list[dict[str, Any]]:
-    """Fine-tune on the training view; the best weights on the select queries stay."""
+def train(
+    model: Model, view: View, options: Train, validate: Callable[[], dict[str, float]], file: Path, purpose: str, progress: Progress
+) -> list[dict[str, Any]]:
+    """Fine-tune on the training view; the best weights stay. Returns the history, a record per validation.
+
+    validate() -> task -> metric, of the model as it is. file: checkpoint; a killed fit continues from it and ends with the same numbers.
+    purpose: what the checkpoint must belong to.
+    """
+    learner = Learner(model.encoder, model.heads, model.tasks, view, options)
+    if not learner.total:
+        return []
+    so_far = checkpoint.resumed(learner, file, purpose)
+    updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
+    updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
+    for _ in patient(updates, so_far, options.patience):
+        pass
+    learner.load(so_far.weights)
+    model.refresh(view.graph)
+    return so_far.history
+
+
+def selecting(model: Model, views: Mapping[str, View], options: Train) -> Callable[[], dict[str, float]]:
+    """What chooses the best weights: task -> metric of the model alone on the select queries."""
+    view = views["select"]
 
     def validate() -> dict[str, float]:
-        model.refresh(views["select"].graph, only_new=True)
-        return {task.name: select_value(model, views["select"], task, options.metric) for task in model.tasks}
+        model.refresh(view.graph, only_new=True)
+        return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
 
-    history = finetune(model.encoder, model.heads, model.tasks, views["train"], options, validate, file, purpose, progress)
-    model.refresh(views["train"].graph)
-    return history
+    return validate
 
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:

@@ -43,11 +43,11 @@ def plugins(as_json: bool) -> None:
 @click.argument("kind", required=False)
 @as_json
 def list_parts(kind: str | None, as_json: bool) -> None:
-    """List the parts and domains a recipe can use; KIND is data, encoder, head, retrieval or domain."""
+    """List the parts and domains a recipe can use; KIND is data, encoder, head, retrieval, objective or domain."""
     registry = Registry.discover()
     rows = [
         {"kind": k, "name": registry.shortest(k, full), "plugin": full.partition("/")[0], "summary": record.summary}
-        for k in ([kind] if kind else (*KINDS, "domain"))
+        for k in ([kind] if kind else (*KINDS, "objective", "domain"))
         for full, record in registry.components(k).items()
     ]
     echo_json(rows) if as_json else click.echo(columns([tuple(row.values()) for row in rows]))
@@ -61,10 +61,10 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Show the recipe keys of part NAME with types, defaults and meaning; `show domain NAME` prints the domain's recipe."""
     if kind == "domain":
         _show_domain(name, as_json)
-    elif kind in KINDS:
+    elif kind in (*KINDS, "objective"):
         _show_part(kind, name, as_json)
     else:
-        raise choices("kind", kind, (*KINDS, "domain"))
+        raise choices("kind", kind, (*KINDS, "objective", "domain"))
 
 
 def _show_domain(name: str, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
+import kgrec_core
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.recipe.parameters import (
     MAPPINGS,
@@ -207,9 +208,7 @@ def _takes_table(wanted: Any) -> bool:
 
 
 def _check_kind(kind: str, factory: Any, place: str, use: Leaf) -> None:
-    from kgrec_core import interfaces
-
-    base = getattr(interfaces, kind.capitalize())
+    base = getattr(kgrec_core, kind.capitalize())
     if isinstance(factory, type) and not (hasattr(factory, "load") if kind == "data" else issubclass(factory, base)):
         how = "it needs a method load" if kind == "data" else f"derive it from kgrec_core.{base.__name__}"
         raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {factory.__name__} is no {kind}; {how}")

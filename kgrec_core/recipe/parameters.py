@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.components import KINDS
 
 MAPPINGS = (dict, Mapping)
 REQUIRED = inspect.Parameter.empty
@@ -72,17 +72,17 @@ def expand(key: Parameter) -> list[Parameter]:
 
 def part_kind(wanted: Any) -> str | None:
     """The kind of part that an annotation asks for, through `| None`; None for anything else."""
-    interfaces = sys.modules.get("kgrec_core.interfaces")  # not imported: then no annotation can name one of its classes
-    if interfaces is None:
-        return None
     wanted = without_none(wanted)
-    return next((kind for kind in ("data", "encoder", "head", "retrieval") if wanted is getattr(interfaces, kind.capitalize())), None)
+    kind = getattr(wanted, "__name__", "").lower()
+    home = "training.objective" if kind == "objective" else "interfaces"
+    return kind if kind in (*KINDS, "objective") and wanted.__module__ == f"kgrec_core.{home}" else None
 
 
 def part_mapping(wanted: Any) -> str | None:
-    """The kind K of part in Mapping[str, K]."""
+    """The kind K of part in Mapping[str, K]; objectives have a table of their own around them."""
     wanted = without_none(wanted)
-    return part_kind(get_args(wanted)[1]) if get_origin(wanted) in MAPPINGS else None
+    kind = part_kind(get_args(wanted)[1]) if get_origin(wanted) in MAPPINGS else None
+    return kind if kind in KINDS else None
 
 
 def without_none(wanted: Any) -> Any:

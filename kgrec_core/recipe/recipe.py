@@ -106,9 +106,9 @@ class Recipe:
     def retrieval(self, registry: Registry, task: str) -> Retrieval:
         return make(self._bind(registry, "retrieval", task))
 
-    def section(self, name: str, cls: type[T]) -> T:
-        """A plain section as its (data)class; without the section, the class's defaults."""
-        return make(Binder().call(cls, self.tree.get(name, {}), (name,)))
+    def section(self, name: str, cls: type[T], registry: Registry | None = None) -> T:
+        """A plain section as its (data)class; without the section, the class's defaults. registry: where it names objectives."""
+        return make(Binder(registry).call(cls, self.tree.get(name, {}), (name,)))
 
     def _bind(self, registry: Registry, *where: str) -> Call:
         return Binder(registry).part(where[0], self._table(*where), where)

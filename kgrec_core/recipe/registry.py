@@ -70,9 +70,9 @@ class Registry:
         return cls(_load_all())
 
     def components(self, kind: str) -> dict[str, Record]:
-        """`plugin/name` -> record, for a kind of part or "domain". Raises KgrecError for an unknown kind."""
-        if kind not in (*KINDS, "domain"):
-            raise choices("kind", kind, (*KINDS, "domain"))
+        """`plugin/name` -> record, for a kind of part, "objective" or "domain". Raises KgrecError for an unknown kind."""
+        if kind not in (*KINDS, "objective", "domain"):
+            raise choices("kind", kind, (*KINDS, "objective", "domain"))
         return {f"{plugin.name}/{record.name}": record for plugin in self.plugins for record in plugin.records.get(kind, ())}
 
     @property
@@ -154,7 +154,7 @@ def _foreign(kind: str, use: str, folders: Iterable[Path]) -> Foreign:
 
 
 def _load_all() -> Iterator[Plugin]:
-    yield Plugin(CORE, "kgrec-core", kgrec_core.__version__, "active", "", _records(builtin, CORE))
+    yield Plugin(CORE, "kgrec-core", kgrec_core.__version__, "active", "", {**_records(builtin, CORE), "objective": builtin.OBJECTIVES})
     allowed = _names("KGREC_PLUGINS") if "KGREC_PLUGINS" in os.environ else None
     blocked = _names("KGREC_BLOCK")
     seen = {CORE: "kgrec-core"}

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from kgrec_core import devices
 from kgrec_core.errors import KgrecError
+from kgrec_core.training.loop import Learner, Record
+from kgrec_core.training.records import SoFar
+
+
+def resumed(learner: Learner, file: Path, purpose: str) -> SoFar:
+    """How far the fit is that `file` holds, the learner brought there; without the file, nothing is done yet.
+
+    purpose: what the checkpoint must belong to.
+    """
+    state = read(file, purpose)
+    if state is None:
+        return SoFar()
+    learner.load(state["weights"])
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.schedule.load_state_dict(state["schedule"])
+    return SoFar(state["history"], state["best"], state["best_weights"])
+
+
+def written(records: Iterator[Record], learner: Learner, so_far: SoFar, file: Path, purpose: str) -> Iterator[Record]:
+    """After every validation the main process writes what a killed fit goes on from, to end with the same numbers."""
+    for record in records:
+        if "select" in record and devices.main():
+            write(file, {
+                "purpose": purpose, "weights": learner.weights(), "optimizer": learner.optimizer.state_dict(),
+                "schedule": learner.schedule.state_dict(), "history": so_far.history, "best": so_far.best, "best_weights": so_far.weights,
+            })  # fmt: skip
+        yield record
 
 
 def write(file: Path, state: dict[str, Any]) -> None:

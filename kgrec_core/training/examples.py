@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates, histories
-from kgrec_core.interfaces import Batch
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, View, candidates, histories
+from kgrec_core.interfaces import Batch, Head
+from kgrec_core.training.objective import Step
 from kgrec_core.training.options import Train
 
 
-class Step(NamedTuple):
-    """One batch: the queries (n), the candidates (m) and how they belong together."""
-
-    queries: Nodes
-    candidates: Nodes
-    batch: Batch
+def examples(view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Iterator[tuple[Examples, float]]:
+    """Of every task that is learned and has any, with its weight."""
+    for task in tasks:
+        weight = options.weights.get(task.name, 1.0)
+        of = Examples(view.graph, task, tasks, view.queries[task.name], options, not heads[task.name].encodes_candidates)
+        if len(of) and weight > 0:
+            yield of, weight
 
 
 class Examples:

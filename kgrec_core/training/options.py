@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kgrec_core.training.objective import Objective
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Settings of the fine-tuning loop.
 
-    epochs: passes over the training edges; steps: at most so many updates (0 = no limit). batch: edges per update.
+    epochs: passes over the training edges; steps: at most so many updates, contrastive ones aside (0 = no limit). batch: edges per update.
     repeats: learn from targets that a query met before, too; false leaves them to channels such as `repeat`.
     negatives: further candidates drawn uniformly into every batch. chunk: gradient caching (Gao et al. 2021): at most so many
         nodes of a batch in memory at once, same result; 0 = off.
-    contrastive: passes before that over the queries of classifications, in which queries of one class are drawn together (supervised
-        contrastive learning, Khosla et al. 2020; few-shot: SetFit, Tunstall et al. 2022); class vectors then start from their means.
+    contrastive: passes before that over the queries of classifications, see `kgrec show objective contrastive`.
+    objectives: what else is learned from, by name: `use` is of `kgrec list objective` or `my_file:MyObjective`. A table `supervised` or
+        `contrastive` takes the place of what epochs or contrastive say.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; head_lr: of the heads' own weights; warmup: share of the updates; schedule after it; clip: gradient norm.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
@@ -41,5 +44,6 @@ class Train:
     patience: int = 0
     metric: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0

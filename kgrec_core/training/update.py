@@ -6,54 +6,55 @@ The wrapped module is encoder + `project`; the loss is outside, on gathered vect
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch import nn
 
 from kgrec_core.graph import Nodes
-from kgrec_core.interfaces import Batch, Encoder, Head
-from kgrec_core.training.examples import Step
+from kgrec_core.interfaces import Encoder, Head
+from kgrec_core.training.objective import Objective, Step
 
 
 class Vectors(nn.Module):
-    """Encoder and heads as one module: a task's query and candidate nodes in, their projections out."""
+    """Encoder and objectives as one module: an objective's query and candidate nodes in, their projections out."""
 
-    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+    def __init__(self, encoder: Encoder, objectives: Iterable[Objective | Head]) -> None:
         super().__init__()
-        self.encoder, self.heads = encoder, nn.ModuleDict(heads)
+        self.encoder, self.objectives = encoder, nn.ModuleList(objectives)
 
-    def forward(self, task: str, queries: Nodes, candidates: Nodes | None, whole: Nodes) -> tuple[torch.Tensor, torch.Tensor]:
-        head = self.heads[task]
-        q = head.project(self.encoder(queries), queries)
-        c = head.project(None, whole) if candidates is None else head.project(self.encoder(candidates), candidates)
+    def forward(self, which: int, queries: Nodes, candidates: Nodes | None, whole: Nodes) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, d) of the queries, (m, d) of the candidates; candidates None: those that the objective has for the whole batch."""
+        objective = self.objectives[which]
+        q = objective.project(self.encoder(queries), queries)
+        c = objective.project(None, whole) if candidates is None else objective.project(self.encoder(candidates), candidates)
         return q, c
 
 
-def backward(accelerator: Accelerator, module: nn.Module, task: str, step: Step, chunk: int, seed: tuple[int, ...]) -> float:
-    """Add the gradients of one batch; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
-    inner: Vectors = accelerator.unwrap_model(module)
-    head = inner.heads[task]
-    encodes = head.encodes_candidates
+def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step, chunk: int, seed: tuple[int, ...]) -> float:
+    """Add the gradients of one batch of an objective; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
+    objective = accelerator.unwrap_model(module).objectives[which]
+    encodes = objective.encodes_candidates
     mine = _mine(len(step.queries)), _mine(len(step.candidates))
     queries, candidates = step.queries.take(mine[0]), step.candidates.take(mine[1])
     parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1
     pieces = list(zip(np.array_split(np.arange(len(queries)), parts), np.array_split(np.arange(len(candidates)), parts), strict=True))
-    batch = Batch(*(t.to(accelerator.device) for t in step.batch))
+    batch = send_to_device(step.batch, accelerator.device)
     world = accelerator.num_processes
 
     def forward(number: int) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(hash((*seed, number, accelerator.process_index)))  # the same dropout in both passes of a chunk
         q, c = pieces[number]
-        return module(task, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
+        return module(which, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
 
     def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         every = _gathered(c, len(step.candidates)) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
-        return head.loss(_gathered(q, len(step.queries)), every, batch)
+        return objective.loss(_gathered(q, len(step.queries)), every, batch)
 
     if parts == 1:
         with accelerator.autocast():

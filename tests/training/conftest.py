@@ -71,11 +71,11 @@ def gradients(kind: str, chunk: int) -> dict[str, torch.Tensor]:
     views = split((graph, tasks), Split(by="last"))
     examples = Examples(views["train"].graph, tasks[0], tasks, views["train"].queries["buys"], Train(batch=13, negatives=3, seed=0))
     accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    vectors = Vectors(Latest(), {"buys": Rank(temperature=0.2) if kind == "rank" else Classes()})
+    vectors = Vectors(Latest(), [Rank(temperature=0.2) if kind == "rank" else Classes()])
     module, optimizer = accelerator.prepare(vectors, torch.optim.SGD(vectors.parameters(), lr=0.1))
     for number in range(2):
         optimizer.zero_grad()
-        backward(accelerator, module, "buys", examples.step(number), chunk, (0, number))
+        backward(accelerator, module, 0, examples.step(number), chunk, (0, number))
         found = {name: p.grad.clone() for name, p in vectors.named_parameters() if p.grad is not None}
         optimizer.step()
     return found | {f"after.{name}": p.detach().clone() for name, p in vectors.named_parameters()}

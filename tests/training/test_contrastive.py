@@ -13,10 +13,10 @@ from kgrec_core.graph import Dataset, Graph, Relation, Task, candidates
 from kgrec_core.head.classify import Classify
 from kgrec_core.interfaces import Encoder
 from kgrec_core.model import Model
+from kgrec_core.pipeline import train
 from kgrec_core.split import Split, split
-from kgrec_core.training.contrastive import Alike, means
+from kgrec_core.training.contrastive import Alike, Contrastive, means
 from kgrec_core.training.examples import Examples
-from kgrec_core.training.loop import finetune
 from kgrec_core.training.options import Train
 
 SAYS = Relation("question", "says", "mood")
@@ -48,13 +48,17 @@ def world():
 
 
 def examples(world, size=16) -> Examples:
-    train = world["train"]
-    return Examples(train.graph, TASK, (TASK,), train.queries["mood"], Train(batch=size), every=True)
+    view = world["train"]
+    return Examples(view.graph, TASK, (TASK,), view.queries["mood"], Train(batch=size), every=True)
+
+
+def alike(world) -> Alike:
+    return Alike(examples(world), Classify(), Contrastive(), 1.0)
 
 
 def test_a_partner_has_the_class_and_is_another_query(world, monkeypatch):
     monkeypatch.setattr("kgrec_core.training.examples._readable", lambda nodes, relations: np.ones(len(nodes), bool))
-    pairs = Alike(examples(world))
+    pairs = alike(world)
     for number in range(12):
         step = pairs.step(number)
         mine, other = step.queries.rows % 3, step.candidates.rows % 3
@@ -62,7 +66,7 @@ def test_a_partner_has_the_class_and_is_another_query(world, monkeypatch):
         wanted = mine[:, None] == other[None]
         np.fill_diagonal(wanted, False)
         assert (step.batch.mask.numpy() == wanted).all() and step.batch.positive.tolist() == list(range(len(mine)))
-        again = Alike(examples(world)).step(number)
+        again = alike(world).step(number)
         assert (again.queries.rows == step.queries.rows).all() and (again.candidates.rows == step.candidates.rows).all()
 
 
@@ -74,9 +78,9 @@ def test_every_class_is_in_every_batch_and_a_mean_is_of_its_queries(world, monke
     assert (step.batch.mask.sum(1) == 0).all() and bool(torch.isfinite(step.batch.logq).all())
     found = means(encoder, of, 4)
     assert found[3].abs().sum() == 0
-    train = world["train"].queries["mood"]
+    asked = world["train"].queries["mood"]
     for mood in range(3):
-        rows = train.nodes.take(train.targets.owner[train.targets.rows == mood])
+        rows = asked.nodes.take(asked.targets.owner[asked.targets.rows == mood])
         torch.testing.assert_close(found[mood], encoder(rows).sum(0))
 
 
@@ -101,7 +105,7 @@ def test_it_is_learnt_and_an_interrupted_fit_ends_with_the_same_numbers(world, m
             model.refresh(world["select"].graph)
             return validate()
 
-        history = finetune(model.encoder, model.heads, (TASK,), world["train"], options, refreshed, file, "this", progress)
+        history = train(model, world["train"], options, refreshed, file, "this", progress)
         return history, model, begun
 
     history, model, begun = fit(tmp_path / "whole")

@@ -12,8 +12,8 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import candidates
 from kgrec_core.head.rank import Rank
 from kgrec_core.model import Model
+from kgrec_core.pipeline import train
 from kgrec_core.training import checkpoint
-from kgrec_core.training.loop import finetune
 from kgrec_core.training.options import Train
 
 OPTIONS = Train(epochs=40, batch=12, lr=0.05, validations=5, schedule="constant", weight_decay=0.0)
@@ -31,7 +31,7 @@ def hit(model: Model, board, name: str = "select") -> float:
 def fit(board, encoder, file, options=OPTIONS, validate=None, progress=lambda *told: None, purpose="this"):
     model = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks)
     validate = validate or (lambda: {"buys": hit(model, board)})
-    return finetune(encoder, model.heads, board.tasks, board.views["train"], options, validate, file, purpose, progress), model
+    return train(model, board.views["train"], options, validate, file, purpose, progress), model
 
 
 def without_seconds(history):
@@ -66,11 +66,11 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(toy, board, tmp_path, whe
     with pytest.raises(KeyboardInterrupt):
         fit(board, broken, tmp_path / "state", options, **{where: interrupt})
     first = checkpoint.read(tmp_path / "state", "this")
-    assert 0 < first["step"] < 20 and len(first["history"]) < 5
+    assert 0 < first["history"][-1]["step"] < 20 and len(first["history"]) < 5
     torch.manual_seed(99)
     again, steps = toy.Latest(dropout=0.3), []
     found, _ = fit(board, again, tmp_path / "state", options, progress=lambda what, done, total: steps.append(done))
-    assert steps == list(range(first["step"] + 1, 21))
+    assert steps == list(range(first["history"][-1]["step"] + 1, 21))
     assert without_seconds(found) == without_seconds(expected)
     assert all(torch.equal(v, again.state_dict()[n]) for n, v in whole.state_dict().items())
 

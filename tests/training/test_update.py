@@ -40,9 +40,9 @@ def test_dropout_is_the_same_in_both_passes_of_a_chunk(toy, board):
 
     views = board.views["train"]
     step = Examples(views.graph, board.task, board.tasks, views.queries["buys"], Train(batch=13, negatives=3, seed=0)).step(0)
-    vectors, seen = Vectors(toy.Latest(dropout=0.5), {"buys": Rank()}), []
+    vectors, seen = Vectors(toy.Latest(dropout=0.5), [Rank()]), []
     vectors.train().encoder.register_forward_hook(lambda module, given, out: seen.append(out.detach().clone()))
-    backward(Accelerator(cpu=True), vectors, "buys", step, 9, (3,))
+    backward(Accelerator(cpu=True), vectors, 0, step, 9, (3,))
     half = len(seen) // 2
     assert half >= 4 and all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
 

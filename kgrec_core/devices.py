@@ -1,0 +1,76 @@
+"""Who does what where: the process that owns the run folder, and the device on which tensors live. The one place that decides it.
+
+Several processes (`torchrun`, `accelerate launch`) fine-tune together; the main one does all the rest, and alone writes and prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from kgrec_core.errors import KgrecError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=7)  # how long the others wait for what the main process does alone; torch's own half hour is shorter than a fit
+
+
+def world() -> int:
+    """How many processes work together, as their launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def main() -> bool:
+    """Whether this process owns the run folder: it takes the lock, asks, tests, publishes and prints."""
+    return world() == 1 or os.environ["RANK"] == "0"
+
+
+def joined() -> None:
+    """Meet the other processes, where there are any; to be called before anything that they do together."""
+    if world() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        dist.barrier()
+
+
+def shared(make: Callable[[], T]) -> T:
+    """What the main process makes, for all processes."""
+    if world() == 1:
+        return make()
+    import torch.distributed as dist
+
+    made = [make() if main() else None]
+    dist.broadcast_object_list(made)
+    return made[0]
+
+
+def device(wanted: str = "auto", who: str = "") -> torch.device:
+    """A device by name; "auto": an accelerator where there is one (of several, the one of this process), else the CPU.
+
+    Raises KgrecError where there is no such device; who: the setting that named it.
+    """
+    import torch
+
+    if wanted == "auto":
+        if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
+            return torch.device("cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=wanted).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise KgrecError(f"{who}there is no device {wanted!r} here ({reason}); choose auto, cpu, cuda, cuda:1 or mps") from None

@@ -1,0 +1,62 @@
+"""What stands around the loop: each takes its records and gives them on, so that a fit puts together what it needs.
+
+for record in patient(keeping_best(finetune(learner, validate), learner, so_far), so_far, 2): ...
+
+A tracker or a pruner is one more such function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from kgrec_core.stages import Progress
+from kgrec_core.training.loop import Learner, Record
+
+
+@dataclass
+class SoFar:
+    """How far a fit is. history: the records of its validations; best: the score of the best of them, weights: what learned then."""
+
+    history: list[Record] = field(default_factory=list)
+    best: float = -math.inf
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> tuple[int, float]:
+        """Updates done and seconds spent at the last validation."""
+        return (self.history[-1]["step"], self.history[-1]["seconds"]) if self.history else (0, 0.0)
+
+
+def shown(records: Iterator[Record], progress: Progress, total: int) -> Iterator[Record]:
+    """Progress is told of every update."""
+    for record in records:
+        if "select" not in record:
+            progress("fine-tuning", record["step"], total)
+        yield record
+
+
+def keeping_best(records: Iterator[Record], learner: Learner, so_far: SoFar) -> Iterator[Record]:
+    """Every validation gets "best", whether it is better than all before, and a place in the history; the best weights are kept."""
+    for record in records:
+        if "select" in record:
+            score = learner.score(record["select"])
+            record["best"] = score > so_far.best
+            so_far.history.append(record)
+            if record["best"]:
+                so_far.best, so_far.weights = score, learner.weights()
+        yield record
+
+
+def patient(records: Iterator[Record], so_far: SoFar, patience: int) -> Iterator[Record]:
+    """The records end after so many validations in a row without a gain; 0 = never."""
+
+    def stopped() -> bool:
+        since = next((i for i, record in enumerate(reversed(so_far.history)) if record["best"]), 0)
+        return bool(patience) and since >= patience
+
+    while not stopped() and (record := next(records, None)) is not None:
+        yield record
