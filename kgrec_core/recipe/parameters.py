@@ -42,7 +42,7 @@ def parameters(factory: Callable[..., Any]) -> dict[str, Parameter]:
         name = getattr(factory, "__qualname__", repr(factory))
         raise KgrecError(f"{name}: its constructor cannot be read ({error}); import what annotations name at module level") from error
     named = [p for p in signature if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    docs = _docs(inspect.getdoc(factory) or "", [p.name for p in named])
+    docs = documented(inspect.getdoc(factory) or "", [p.name for p in named])
     made = {f.name: f.default_factory() for f in fields(factory) if f.default_factory is not MISSING} if is_dataclass(factory) else {}
     return {p.name: Parameter(p.name, hints.get(p.name, Any), made.get(p.name, p.default), docs.get(p.name, "")) for p in named}
 
@@ -104,7 +104,7 @@ def toml(value: Any) -> str:
     return json.dumps("none" if value is None else value, ensure_ascii=False, default=str)
 
 
-def _docs(text: str, names: list[str]) -> dict[str, str]:
+def documented(text: str, names: list[str]) -> dict[str, str]:
     """What a docstring says about each name: "name: text" or "one, two: text", at the start of a line or of a sentence."""
     name = "|".join(map(re.escape, names))
     heads = list(re.finditer(rf"(?:^|(?<=[.;] ))((?:(?:{name}), )*(?:{name})): ", text, re.MULTILINE))

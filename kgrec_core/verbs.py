@@ -1,0 +1,129 @@
+"""A verb from Python: one request of keywords, or many at once. The command line and jobs call `call` as well.
+
+    from kgrec_core.domain import words
+
+    __getattr__, __dir__, __all__ = words(__name__, DOMAIN)      # in a plugin's __init__: kgrec_shop.recommend(run, user="7")
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, wraps
+from importlib import import_module
+from typing import Any, TypeVar
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.components import Domain, Verb
+from kgrec_core.recipe.parameters import parameters
+from kgrec_core.recipe.registry import load_target
+from kgrec_core.requests import about, made
+
+R, T = TypeVar("R"), TypeVar("T")
+Progress = Callable[[str, int, int], None]
+
+
+def call(verb: Verb, run: Any, requests: Sequence[Any], progress: Progress | None = None) -> list[Any]:
+    """A result or a KgrecError for every request. run: an open Run, for an ask also one of its snapshots; None where a verb opens none."""
+    function = load_target(verb.function, f"verb {verb.function}")
+    if verb.kind == "job":
+        return [_or_error(function, run, request, progress or _silent) for request in requests]
+    found = function(getattr(run, "snapshot", run) if verb.kind == "ask" else run, requests)
+    if len(found) != len(requests):
+        raise KgrecError(f"{verb.function} gives {len(found)} results for {len(requests)} requests; it must give one for each")
+    return found
+
+
+def one(results: Sequence[T | KgrecError]) -> T:
+    """The only result; its error is raised."""
+    (result,) = results
+    if isinstance(result, KgrecError):
+        raise result
+    return result
+
+
+def each(function: Callable[[Any, R], T]) -> Callable[[Any, Sequence[R]], list[T | KgrecError]]:
+    """Makes of (snapshot or run, request) -> result a verb's function over many requests."""
+
+    @wraps(function)
+    def many(source: Any, requests: Sequence[R]) -> list[T | KgrecError]:
+        return [_or_error(function, source, request) for request in requests]
+
+    return many
+
+
+def grouped(
+    requests: Sequence[R], alike: Callable[[R], Hashable], answer: Callable[[list[R]], Sequence[T]]
+) -> list[T | KgrecError]:
+    """`answer`ed many at a time: those that are alike together; a group with a faulty request is halved until the fault stands alone."""
+    found: dict[int, T | KgrecError] = {}
+    groups: dict[Hashable, list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault(alike(request), []).append(place)
+    waiting = list(groups.values())
+    while waiting:
+        places = waiting.pop()
+        try:
+            found.update(zip(places, answer([requests[place] for place in places]), strict=True))
+        except KgrecError as error:
+            if len(places) == 1:
+                found[places[0]] = error
+            else:
+                waiting += [places[: len(places) // 2], places[len(places) // 2 :]]
+    return [found[place] for place in range(len(requests))]
+
+
+def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) -> tuple[Callable, Callable, list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a domain's package: its verbs as functions, and what `places` names.
+
+    places: submodule -> names in it, e.g. {"shop": "Recommend Similar"}.
+    """
+    late = {name: place for place, names in (places or {}).items() for name in names.split()}
+    verbs = {word.replace("-", "_"): verb for word, verb in domain.verbs.items()}
+    names = sorted({"DOMAIN", *verbs, *late})
+
+    @cache
+    def get(name: str) -> Any:
+        if name in verbs:
+            return python_word(name, verbs[name], module)
+        if name in late:
+            return getattr(import_module(f"{module}.{late[name]}"), name)
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+
+    return get, lambda: names, names
+
+
+def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
+    """The function of one verb: the run, then the request's fields; its result is returned, its error raised."""
+    request = load_target(verb.request, f"verb '{name}'")
+    first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Run")] if verb.opens else []
+    last = [inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=None)] if verb.kind == "job" else []
+    known = parameters(request).values()
+    fields = [
+        inspect.Parameter(p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.wanted) for p in known
+    ]
+    signature = inspect.Signature([*first, *fields, *last])
+
+    def word(*given: Any, **named: Any) -> Any:
+        bound = signature.bind(*given, **named).arguments
+        progress, run = bound.pop("progress", None), bound.pop("run", None) if verb.opens else None
+        return one(call(verb, run, [made(request, bound, name)], progress))
+
+    text, _ = about(request)
+    explained = [f"{p.name}: {p.doc}" for p in known if p.doc]
+    word.__name__ = word.__qualname__ = name
+    word.__module__ = module
+    word.__doc__ = "\n".join([text or verb.help, "", *explained, "", "Raises KgrecError for what cannot be answered."])
+    word.__signature__ = signature  # type: ignore[attr-defined]
+    return word
+
+
+def _or_error(function: Callable[..., T], *given: Any) -> T | KgrecError:
+    try:
+        return function(*given)
+    except KgrecError as error:
+        return error
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
