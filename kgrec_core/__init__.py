@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.recipe.components import Component, Domain
+from kgrec_core.recipe.components import Component, Domain, Verb
 from kgrec_core.recipe.hookspecs import hookimpl
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ _LATE = {
     "fit": "pipeline", "open_run": "run.run",
 }  # fmt: skip
 
-__all__ = ["Component", "Domain", "KgrecError", "hookimpl", *_LATE]
+__all__ = ["Component", "Domain", "KgrecError", "Verb", "hookimpl", *_LATE]
 
 
 def __getattr__(name: str) -> Any:

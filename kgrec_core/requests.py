@@ -20,7 +20,7 @@ option: the option's name ("--company", or several: ("-k", "--top")), where it i
 repeat: True = a tuple is given by the option several times, instead of once as "a,b".
 metavar: what stands for the value in --help. envvar: a variable that gives it where the command line does not.
 known: "source" or "target" = `--all` fills it with every known id of the first task's queries or candidates.
-hidden: True = for Python only.
+stdin: True = "-" on the command line reads standard input. hidden: True = for Python only.
 """
 
 from __future__ import annotations
@@ -41,13 +41,18 @@ WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 
 
 class Field(NamedTuple):
-    """One field. `default` is REQUIRED where there is none; how: its metadata."""
+    """One field. annotation: as written; `default` is REQUIRED where there is none; how: its metadata."""
 
     name: str
-    wanted: Any
+    annotation: Any
     default: Any
     doc: str
     how: Mapping[str, Any]
+
+    @property
+    def wanted(self) -> Any:
+        """X of `X | None`."""
+        return without_none(self.annotation)
 
     @property
     def many(self) -> bool:
@@ -57,9 +62,12 @@ class Field(NamedTuple):
 
 @cache
 def fields_of(request: type) -> dict[str, Field]:
-    """The fields of a request by name, in their order."""
+    """The fields of a request by name, in their order. A field's text may stand in the docstring of the base that has it."""
     how = {of.name: of.metadata for of in fields(request)}
-    return {p.name: Field(p.name, without_none(p.wanted), p.default, p.doc, how[p.name]) for p in parameters(request).values()}
+    told: dict[str, str] = {}
+    for base in request.__mro__:
+        told = documented(cleandoc(base.__dict__.get("__doc__") or ""), list(how)) | told
+    return {p.name: Field(p.name, p.wanted, p.default, told.get(p.name, ""), how[p.name]) for p in parameters(request).values()}
 
 
 def about(request: type) -> tuple[str, str]:

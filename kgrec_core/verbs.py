@@ -1,8 +1,8 @@
 """A verb from Python: one request of keywords, or many at once. The command line and jobs call `call` as well.
 
-    from kgrec_core.domain import words
+from kgrec_core.domain import words
 
-    __getattr__, __dir__, __all__ = words(__name__, DOMAIN)      # in a plugin's __init__: kgrec_shop.recommend(run, user="7")
+__getattr__, __dir__, __all__ = words(__name__, DOMAIN)      # in a plugin's __init__: kgrec_shop.recommend(run, user="7")
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Domain, Verb
-from kgrec_core.recipe.parameters import parameters
 from kgrec_core.recipe.registry import load_target
-from kgrec_core.requests import about, made
+from kgrec_core.requests import about, fields_of, made
 
 R, T = TypeVar("R"), TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -52,9 +51,7 @@ def each(function: Callable[[Any, R], T]) -> Callable[[Any, Sequence[R]], list[T
     return many
 
 
-def grouped(
-    requests: Sequence[R], alike: Callable[[R], Hashable], answer: Callable[[list[R]], Sequence[T]]
-) -> list[T | KgrecError]:
+def grouped(requests: Sequence[R], alike: Callable[[R], Hashable], answer: Callable[[list[R]], Sequence[T]]) -> list[T | KgrecError]:
     """`answer`ed many at a time: those that are alike together; a group with a faulty request is halved until the fault stands alone."""
     found: dict[int, T | KgrecError] = {}
     groups: dict[Hashable, list[int]] = {}
@@ -96,17 +93,17 @@ def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) 
 def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
     """The function of one verb: the run, then the request's fields; its result is returned, its error raised."""
     request = load_target(verb.request, f"verb '{name}'")
-    first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Run")] if verb.opens else []
     last = [inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=None)] if verb.kind == "job" else []
-    known = parameters(request).values()
-    fields = [
-        inspect.Parameter(p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.wanted) for p in known
-    ]
+    first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Run")] if verb.opens else []
+    if verb.opens is None:
+        last.append(inspect.Parameter("run", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Run | None"))
+    known = fields_of(request).values()
+    fields = [inspect.Parameter(p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.annotation) for p in known]
     signature = inspect.Signature([*first, *fields, *last])
 
     def word(*given: Any, **named: Any) -> Any:
         bound = signature.bind(*given, **named).arguments
-        progress, run = bound.pop("progress", None), bound.pop("run", None) if verb.opens else None
+        progress, run = bound.pop("progress", None), bound.pop("run", None) if verb.opens is not False else None
         return one(call(verb, run, [made(request, bound, name)], progress))
 
     text, _ = about(request)

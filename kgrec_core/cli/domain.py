@@ -15,16 +15,17 @@ from typing import Any
 import click
 
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.jobs.standard import STANDARD
 from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.registry import load_target
 
 Targets = Mapping[str, tuple[str, str]]  # word -> ("package.module:click_command", one-line help)
 
-# What every domain can do; a domain's own command of the same word comes first.
-COMMON: Targets = {
-    "recipe": ("kgrec_core.cli.recipe:recipe", "Print the recipe that the layers give."),
-    "fit": ("kgrec_core.cli.fit:fit", "Fine-tune, test once and write a run."),
-    "evaluate": ("kgrec_core.cli.fit:evaluate", "Print a run's test figures, or score new rows."),
-    "report": ("kgrec_core.cli.report:report", "Write a run's figures and examples as one HTML page."),
+# What every domain can do besides its verbs; each is built for the domain, by a function of it.
+BUILT: Targets = {
+    "demo": ("kgrec_core.cli.fit:demo_command", "Fit what is embedded in the plugin, show figures, and use it."),
+    "recipe": ("kgrec_core.cli.recipe:recipe_command", "Print the recipe that the layers give."),
+    "fit": ("kgrec_core.cli.fit:fit_command", "Fine-tune, test once and write a run."),
 }
 
 
@@ -41,8 +42,6 @@ class LazyGroup(click.Group):
 
     def fetch(self, word: str) -> click.Command:
         """The command of a word that `sections` lists."""
-        from kgrec_core.recipe.registry import load_target
-
         return load_target(self.targets[word][0], f"command '{word}'")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -86,7 +85,27 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+class DomainGroup(LazyGroup):
+    """The words of a domain: its own verbs and commands come before the core's of the same name."""
+
+    def __init__(self, domain: Domain) -> None:
+        example = f"Example: kgrec {domain.name} recipe > mine.toml"
+        built = {word: target for word, target in BUILT.items() if word != "demo" or domain.demo}
+        targets = {**built, **{word: ("", verb.help) for word, verb in {**STANDARD, **domain.verbs}.items()}, **domain.commands}
+        super().__init__(domain.name, targets, help=domain.summary, epilog=example, context_settings={"obj": domain})
+        self.domain = domain
+
+    def fetch(self, word: str) -> click.Command:
+        from kgrec_core.cli.verbs import verb_command
+
+        domain = self.domain
+        if word in domain.commands:
+            return super().fetch(word)
+        if verb := {**STANDARD, **domain.verbs}.get(word):
+            return verb_command(word, verb, domain.name)
+        return load_target(BUILT[word][0], f"command '{word}'")(domain)
+
+
 def domain_group(domain: Domain) -> click.Group:
-    """The commands of a domain; they find it with `click.pass_obj`."""
-    example = f"Example: kgrec {domain.name} recipe > mine.toml"
-    return LazyGroup(domain.name, {**COMMON, **domain.commands}, help=domain.summary, epilog=example, context_settings={"obj": domain})
+    """The commands of a domain; those of `Domain.commands` find it with `click.pass_obj`."""
+    return DomainGroup(domain)

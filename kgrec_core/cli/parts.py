@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from kgrec_core.errors import choices
+from kgrec_core.printing import columns
 from kgrec_core.recipe.components import KINDS, Component
 from kgrec_core.recipe.registry import Registry, load
 
@@ -18,14 +18,6 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns; the last one is left as it is."""
-    if not rows:
-        return ""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] + [0]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 @click.command(epilog="Example: kgrec plugins --json")
@@ -68,12 +60,13 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 def _show_domain(name: str, as_json: bool) -> None:
+    from kgrec_core.cli.domain import domain_group
     from kgrec_core.recipe.recipe import packaged, resolve
 
     domain = Registry.discover().domain(name)
     resolved = resolve(domain.recipe)
     if as_json:
-        commands = {word: help for word, (_, help) in domain.commands.items()}
+        commands = dict(domain_group(domain).sections()["Commands"])
         echo_json({"name": domain.name, "summary": domain.summary, "commands": commands, "recipe": resolved.tables})
     else:
         click.echo(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments

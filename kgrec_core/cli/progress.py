@@ -24,7 +24,7 @@ def progress_bar(quiet: bool) -> Iterator[Any]:
             for earlier in tasks.values():
                 bar.update(earlier, total=1, completed=1) if bar.tasks[earlier].total is None else bar.stop_task(earlier)
             tasks[what] = bar.add_task(what, total=total or None)
-        bar.update(tasks[what], completed=done)
+        bar.update(tasks[what], completed=done, total=total or None)
 
     try:
         yield progress

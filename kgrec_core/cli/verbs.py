@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,12 +10,12 @@ import click
 
 from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.progress import progress_bar
-from kgrec_core.cli.run import run_options
+from kgrec_core.cli.run import DEMO, run_options
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.parameters import REQUIRED, spell
 from kgrec_core.recipe.registry import load_target
-from kgrec_core.requests import Field, about, as_data, convert, fields_of, made
+from kgrec_core.requests import Field, about, as_data, fields_of, made
 from kgrec_core.verbs import call, one
 
 BULK = ("--all", "--in", "--out")
@@ -56,8 +56,8 @@ def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
-def verb_command(word: str, verb: Verb) -> click.Command:
-    """`kgrec DOMAIN word`: parses, calls the verb, prints."""
+def verb_command(word: str, verb: Verb, domain: str) -> click.Command:
+    """`kgrec DOMAIN word`: parses, calls the verb, prints. DOMAIN in the docstring's example becomes the domain's name."""
     request = load_target(verb.request, f"command '{word}'")
     text, example = about(request)
     own = options_of(request)
@@ -67,7 +67,7 @@ def verb_command(word: str, verb: Verb) -> click.Command:
     def run(**values: Any) -> Any:
         answer(word, verb, request, given_values(values))
 
-    return Explained(word, params=[*own, *core], callback=run, help=text or verb.help, epilog=example)
+    return Explained(word, params=[*own, *core], callback=run, help=text or verb.help, epilog=f"\b\n{example}".replace("DOMAIN", domain))
 
 
 def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
@@ -75,23 +75,27 @@ def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
     source = {name.lstrip("-"): given.pop(f"_{name.lstrip('-')}", None) for name in (*BULK, "--run", "--allow", "--json")}
     if any(source[name.lstrip("-")] for name in BULK):
         raise KgrecError(f"{word}: many at once is not there yet")
+    for field in fields_of(request).values():
+        if field.how.get("stdin") and given.get(field.name) == "-":
+            given[field.name] = click.get_text_stream("stdin").read()
     asked = made(request, given, word)
+    folder = source["run"] or (DEMO if verb.kind == "ask" and verb.opens is None and DEMO.exists() else None)
     run = None
-    if verb.opens:
+    if folder is not None:
         from kgrec_core.run.run import open_run
 
-        run = open_run(source["run"], source["allow"] or ())
+        run = open_run(folder, source["allow"] or ())
     with progress_bar(quiet=bool(source["json"])) as progress:
         result = one(call(verb, run, [asked], progress))
     if source["json"] or (result is not None and not verb.shown):
         echo_json(as_data(result))
-    elif verb.shown:
-        click.echo(load_target(verb.shown, f"command '{word}'")(result, asked))
+    elif verb.shown and (told := load_target(verb.shown, f"command '{word}'")(result, asked)):
+        click.echo(told)
 
 
 def _core_options(word: str, verb: Verb, request: type) -> list[click.Option]:
     file = click.Path(path_type=Path)
-    options = run_options() if verb.opens else []
+    options = [] if verb.opens is False else run_options(optional=verb.opens is None)
     if verb.kind == "ask" and verb.many:
         if any(field.how.get("known") for field in fields_of(request).values()):
             options.append(click.Option(["--all", "_all"], is_flag=True, help="Ask it of everyone the run knows; needs --out."))

@@ -32,7 +32,7 @@ class Verb:
         job: (run, request, progress) -> result; long work, or what asks no question of a snapshot.
     help: one line, shown without importing anything.
     shown: "module:function", (result, request) -> str for people; without one they see the JSON.
-    many: whether an ask also takes rows of a file (--in) or every known query (--all). opens: whether there is a run (--run) at all.
+    many: whether an ask also takes rows of a file (--in) or every known query (--all). opens: whether there is a run (--run); None = there may be.
     """
 
     request: str
@@ -41,7 +41,7 @@ class Verb:
     help: str = ""
     shown: str = ""
     many: bool = True
-    opens: bool = True
+    opens: bool | None = True
 
 
 @dataclass(frozen=True)

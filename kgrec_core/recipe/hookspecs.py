@@ -45,4 +45,4 @@ def kgrec_retrieval() -> Iterable[Component[Retrieval]]:
 
 @hookspec
 def kgrec_domain() -> Iterable[Domain]:
-    """Whole domains: a recipe and commands."""
+    """Whole domains: a recipe and verbs."""

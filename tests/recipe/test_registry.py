@@ -8,7 +8,7 @@ import pytest
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.registry import Registry, load
 
-PLUGINS = Path(__file__).parent / "plugins"
+PLUGINS = Path(__file__).parents[1] / "plugins"
 BAD = ("import_error", "too_new", "half_way", "same_name")
 
 

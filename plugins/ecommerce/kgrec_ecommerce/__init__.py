@@ -8,23 +8,28 @@ kgrec_ecommerce.recommend(run, user="13085", k=5, where="price < 5")
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from kgrec_core import Component, Domain, Verb, hookimpl
+from kgrec_core.domain import words
 
-from kgrec_core import Component, Domain, hookimpl
-
-__all__ = ["DOMAIN", "add_items", "recommend", "similar"]
-
+SHOP = "kgrec_ecommerce.shop:"
 DOMAIN = Domain(
     "ecommerce",
     "kgrec_ecommerce:recipe.toml",
     "Products for shoppers, from orders, product texts and what connects them.",
-    {
-        "demo": ("kgrec_ecommerce.commands:demo", "Fit the embedded order book, show what was gained, recommend."),
-        "recommend": ("kgrec_ecommerce.commands:recommend", "Products for a customer, a history or a text."),
-        "similar": ("kgrec_ecommerce.commands:similar", "Products like one product."),
-        "add-items": ("kgrec_ecommerce.commands:add_items", "Add products that can be recommended at once."),
+    verbs={
+        "recommend": Verb(
+            f"{SHOP}Recommend", f"{SHOP}recommend", help="Products for a customer, a history or a text.", shown=f"{SHOP}table"
+        ),
+        "similar": Verb(f"{SHOP}Similar", f"{SHOP}similar", help="Products like one product.", shown=f"{SHOP}table"),
+        "add-items": Verb(
+            "kgrec_ecommerce.catalogue:AddItems",
+            "kgrec_ecommerce.catalogue:add_items",
+            "edit",
+            "Add products that can be recommended at once.",
+            "kgrec_ecommerce.catalogue:told",
+        ),
     },
+    demo="kgrec_ecommerce.demo:Demo",
 )
 
 
@@ -38,7 +43,4 @@ def kgrec_domain() -> list[Domain]:
     return [DOMAIN]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'kgrec_ecommerce' has no attribute '{name}'")
-    return getattr(import_module("kgrec_ecommerce.shop"), name)
+__getattr__, __dir__, __all__ = words(__name__, DOMAIN, {"shop": "Recommend Similar", "catalogue": "AddItems Added"})

@@ -8,7 +8,7 @@ DOMAIN = Domain(
     "finance",
     "kgrec_finance:recipe.toml",
     "Sentiment of financial news, by article, topic and company; and when it turns.",
-    {
+    commands={
         "demo": ("kgrec_finance.commands:demo", "Fit embedded headlines, show figures, then watch a stream of real tweets."),
         "fit": ("kgrec_finance.commands:fit", "Fine-tune on your labelled articles, test once and write a run."),
         "classify": ("kgrec_finance.commands:classify", "Sentiment, topic and what is said of each company in a text."),

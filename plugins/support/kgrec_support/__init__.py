@@ -25,7 +25,7 @@ DOMAIN = Domain(
     "support",
     "kgrec_support:recipe.toml",
     "Answers for customers, from an FAQ, labelled questions and old dialogues; and when not to answer.",
-    {
+    commands={
         "demo": ("kgrec_support.commands:demo", "Fit the embedded questions to a bank, show figures, ask three questions."),
         "fit": ("kgrec_support.commands:fit", "Fine-tune on your FAQ, intents or dialogues, test once and write a run."),
         "ask": ("kgrec_support.commands:ask", "Answer one question, ask back, hand over or refuse."),

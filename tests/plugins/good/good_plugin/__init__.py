@@ -17,4 +17,4 @@ def kgrec_domain():
         "interrupted": ("good_plugin.commands:interrupted", "Be interrupted."),
         "lost": ("good_plugin.absent:lost", "A command whose module does not exist."),
     }
-    return [Domain("shop", "good_plugin:recipe.toml", "a shop for tests", commands)]
+    return [Domain("shop", "good_plugin:recipe.toml", "a shop for tests", commands=commands)]

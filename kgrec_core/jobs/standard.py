@@ -1,0 +1,83 @@
+"""The words of every run, whatever its domain: evaluate and report. They are verbs as a domain's own are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.components import Verb
+from kgrec_core.verbs import Progress
+
+if TYPE_CHECKING:
+    from kgrec_core.run.run import Run
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Print the test figures of a run, or score it on new labelled rows.
+
+    data: labelled rows the run has not seen, as its own events.
+
+    Example: kgrec DOMAIN evaluate --run runs/shop
+    """
+
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a self-contained HTML page: figures with intervals, training curve, coverage, example answers.
+
+    out: instead of report.html in the run's folder.
+
+    Example: kgrec DOMAIN report --run runs/shop --out shop.html
+    """
+
+    out: Path | None = field(default=None, metadata={"metavar": "FILE.html"})
+
+
+def evaluate(run: Run, request: Evaluate, progress: Progress) -> dict[str, Any]:
+    """metrics.json, or figures of the same shape of a file's rows."""
+    if request.data is None:
+        return run.metrics
+    from kgrec_core.run.labelled import evaluate_file
+
+    return evaluate_file(run, request.data)
+
+
+def report(run: Run, request: Report, progress: Progress) -> Path:
+    """The file that was written."""
+    from kgrec_core.report.page import render
+
+    page, file = render(run), request.out or run.folder / "report.html"
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise KgrecError(f"{file} cannot be written ({error.strerror}); name another file with --out") from error
+    return file
+
+
+def evaluated(found: dict[str, Any], request: Evaluate) -> str:
+    """Figures, and for every task what could not be scored."""
+    from kgrec_core.printing import figures
+
+    lines = []
+    for task, why in found.get("skipped", {}).items():
+        counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
+        lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
+    return "\n\n".join(filter(None, (figures(found), "\n".join(lines))))
+
+
+def written(file: Path, request: Report) -> str:
+    return str(file)
+
+
+STANDARD = {
+    word: Verb(f"{__name__}:{word.capitalize()}", f"{__name__}:{word}", "job", help, f"{__name__}:{shown}")
+    for word, help, shown in (
+        ("evaluate", "Print a run's test figures, or score new rows.", "evaluated"),
+        ("report", "Write a run's figures and examples as one HTML page.", "written"),
+    )
+}

@@ -1,0 +1,40 @@
+"""Tables for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the last one is left as it is."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] + [0]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def figures(metrics: dict[str, Any]) -> str:
+    """The test figures as a table for people."""
+    from kgrec_core.evaluation.rank_tables import SYSTEMS
+
+    blocks = []
+    for task, of in metrics["tasks"].items():
+        for case, found in {"": of["test"], **of["test"].get("variants", {})}.items():
+            names = ("accuracy", "macro_f1") if "accuracy" in found["after"] else ("ndcg@10", "recall@20", "mrr", "hit_rate@10")
+            head = ", ".join(filter(None, (task, case.replace("_", " "))))
+            rows = [[head, *names]]
+            systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]
+            systems += [(name.replace("_", " "), found[name]) for name in SYSTEMS if name in found]
+            rows += [[name, *(_cell(values.get(metric)) for metric in names)] for name, values in systems]
+            for name, values in found["gain"].items():
+                rows.append([f"gain: {name.replace('_', ' ')}", *(_cell(values.get(metric), signed=True) for metric in names)])
+            blocks.append(columns(rows))
+    return "\n\n".join([*blocks, *metrics.get("dropped", [])])
+
+
+def _cell(value: dict[str, float] | None, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    sign = "+" if signed else ""
+    return f"{value['mean']:{sign}.4f} [{value['low']:{sign}.4f}, {value['high']:{sign}.4f}]"
