@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = words(__name__, DOMAIN)      # in a plugin's __i
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, wraps
 from importlib import import_module
@@ -87,7 +88,7 @@ def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) 
             return getattr(import_module(f"{module}.{late[name]}"), name)
         raise AttributeError(f"module '{module}' has no attribute '{name}'")
 
-    return get, lambda: names, names
+    return get, lambda: sorted({*vars(sys.modules[module]), *names}), names  # hooks too: who looks for them asks dir()
 
 
 def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
