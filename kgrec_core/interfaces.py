@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
 
 Vectors = NDArray[np.float32]
@@ -138,7 +139,8 @@ class Retrieval:
     reads: what of a query it looks at: the encoder's "vectors"; only its "history", what the graph says of it (edges, text); or
         "nothing", so that all queries of one moment are answered alike. What reads no vectors is given None and is not asked again
         when the encoder has changed.
-    scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something.
+    scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something. newcomers: whether `extended`
+        finds candidates that came after `build`; others find them when they are built again.
 
     placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
         it does; for who keeps there what follows from it.
@@ -149,6 +151,7 @@ class Retrieval:
     reads: Literal["vectors", "history", "nothing"] = "vectors"
     scales: str = ""
     learns: bool = False
+    newcomers: bool = False
     placed: tuple[str, ...] = ()
     key_: tuple[Hashable, ...] | None = None
     holds_: tuple[object, ...] = ()
@@ -165,11 +168,15 @@ class Retrieval:
             return
 
         def learned() -> dict[str, Any]:
-            other = copy.copy(self)
-            for name in [name for name in vars(self) if name.endswith("_") and name not in self.placed]:
-                delattr(other, name)
+            other, plain = copy.copy(self), {name: v for name, v in vars(self).items() if name[-1] != "_" or name in self.placed}
+            vars(other).clear()
+            vars(other).update(plain)
             other.learn(graph, task, candidates, encode)
-            return {name: value for name, value in vars(other).items() if name.endswith("_") and name not in self.placed}
+            found = {name: value for name, value in vars(other).items() if name not in plain or value is not plain[name]}
+            for name in found:
+                if name[-1] != "_" or name in self.placed:
+                    raise KgrecError(f"{type(self).__name__}.learn sets {name}; what is learned ends in an underscore, settings stay")
+            return found
 
         which = hashlib.blake2b(np.ascontiguousarray(candidates.rows, np.int64), digest_size=16).digest()
         key, holds = (type(self), how, task, graph.as_of, graph.ordered, which), self.holds(graph, task)

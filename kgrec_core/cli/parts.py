@@ -84,9 +84,19 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
         doc = "; ".join(filter(None, [form, p.doc]))
         keys.append({"name": p.name, "type": spell(p.wanted), "required": p.default is REQUIRED, **default, "doc": doc})
     doc = (inspect.getdoc(factory) or component.summary).partition("\n\n")[0]
+    says = {name: _said(getattr(factory, name)) for name in ("reads", "scales") if kind == "retrieval"}
     if as_json:
         target = component.factory if isinstance(component.factory, str) else f"{factory.__module__}:{factory.__qualname__}"
-        echo_json({"kind": kind, "name": component.name, "factory": target, "summary": component.summary, "doc": doc, "parameters": keys})
+        echo_json(
+            {"kind": kind, "name": component.name, "factory": target, "summary": component.summary, "doc": doc, **says, "parameters": keys}
+        )
         return
     click.echo(f'[{kind}] use = "{component.name}"\n{doc}\n')
+    if says:
+        click.echo("".join(f"{name}: {value}\n" for name, value in says.items()))
     click.echo(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))
+
+
+def _said(value: Any) -> str:
+    """What a part says of itself; where that hangs on its settings, how."""
+    return inspect.getdoc(value).partition("\n")[0] if isinstance(value, property) else str(value)

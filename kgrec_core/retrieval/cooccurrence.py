@@ -39,6 +39,7 @@ class Cooccurrence(Blockwise):
     apart: float = 1.0
     relations: Sequence[str] = ()
 
+    scales = "holds `keep` neighbours a candidate; a million candidates take 1 ms a query to rank"
     state = ("similar_", "sizes_")
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

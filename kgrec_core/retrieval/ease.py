@@ -32,6 +32,7 @@ class Ease(Blockwise):
     keep: int = 500
     limit: int = 20_000
 
+    scales = "inverts a matrix of the `limit` most chosen candidates; the others are weighted by co-occurrence"
     state = ("weights_",)
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

@@ -26,6 +26,8 @@ class Exact(Layered):
 
     device: str = "auto"
 
+    scales = "compares with every candidate: a million of 384 numbers take 1.5 GB and about 60 ms a query on one core"
+
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         whole = self.base_ if self.delta_ is None else self.base_.joined(self.delta_)

@@ -32,12 +32,16 @@ class Around(Retrieval):
 
     @property
     def reads(self) -> Literal["vectors", "history", "nothing"]:
-        """The most that it or one of its channels reads."""
+        """the most that it or one of its channels reads"""
         return max((self.own, *(channel.reads for channel in self.channels.values())), key=("nothing", "history", "vectors").index)
 
     @property
     def learns(self) -> bool:
         return any(channel.learns for channel in self.channels.values())
+
+    @property
+    def newcomers(self) -> bool:
+        return any(channel.newcomers for channel in self.channels.values())
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         if not self.channels:

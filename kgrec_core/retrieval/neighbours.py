@@ -31,11 +31,13 @@ class Neighbours(Blockwise):
     neighbours: int = 100
     half_life: float = 0.0
 
+    newcomers = True
+    scales = "compares the query with every known source, exactly; a million candidates take 1 ms more a query to rank"
     state = ("sources_", "index_", "rarity_", "followed_")
 
     @property
     def reads(self) -> Literal["vectors", "history"]:
-        """What `by` says."""
+        """vectors where by = "vectors", else history"""
         return self.by
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

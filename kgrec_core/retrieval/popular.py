@@ -27,6 +27,7 @@ class Popular(Blockwise):
     half_life: float = 0.0
 
     reads = "nothing"
+    newcomers = True
     scales = "counts the window's edges once for every moment asked about; a million candidates take 2 ms a query to rank"
 
     def attach(self) -> None:

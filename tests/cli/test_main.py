@@ -112,6 +112,9 @@ def test_show():
     assert scale == {"name": "scale", "type": "float", "required": False, "default": 1.0, "doc": "length of the vectors."}
     assert words["type"] == 'Path | "none"'
     assert "scale  float          = 1.0     length of the vectors." in run("show", "encoder", "colour").stdout
+    assert "\nreads: history\nscales: " in run("show", "retrieval", "ease").stdout
+    told = json.loads(run("show", "retrieval", "neighbours", "--json").stdout)
+    assert told["reads"] == 'vectors where by = "vectors", else history' and told["scales"]
     assert run("show", "domain", "shop").stdout == (PLUGINS / "good" / "good_plugin" / "recipe.toml").read_text()
     assert json.loads(run("show", "domain", "shop", "--json").stdout)["recipe"]["train"] == {"epochs": 2}
 

@@ -8,7 +8,6 @@ from kgrec_core import Encoder
 from kgrec_core.graph import Dataset, candidates
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.retrieval.exact import Exact
 from kgrec_core.testing import BUYS, check_data, check_encoder, check_head, check_retrieval, checkerboard
 
 REGISTRY = Registry.discover()
@@ -163,25 +162,3 @@ def test_a_bad_encoder(fault, told):
 def test_an_encoder_without_gradients():
     with pytest.raises((AssertionError, RuntimeError), match="grad"):
         check_encoder(lambda: Colour("gradient"))
-
-
-class Bad(Exact):
-    fault = ""
-
-    def search(self, queries, vectors, k, allowed=None, exclude=None):
-        allowed = None if self.fault == "allowed" else allowed
-        exclude = None if self.fault == "exclude" else exclude
-        hits = super().search(queries, vectors, k, allowed, exclude)
-        if self.fault == "order":
-            return hits._replace(rows=hits.rows[:, ::-1], scores=hits.scores[:, ::-1])
-        return hits._replace(rows=hits.rows.astype(np.int32)) if self.fault == "type" else hits
-
-
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [("allowed", "that is not allowed"), ("exclude", "an excluded candidate"), ("order", "best first"), ("type", "instead of int64")],
-)
-def test_a_bad_retrieval(fault, told):
-    part = type("Worse", (Bad,), {"fault": fault})
-    with pytest.raises(AssertionError, match=told):
-        check_retrieval(part)

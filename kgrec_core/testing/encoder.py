@@ -1,0 +1,67 @@
+"""What an encoder promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from kgrec_core.graph import DAY, Nodes, candidates
+from kgrec_core.interfaces import Encoder
+from kgrec_core.testing.world import BUYS, HAS, checkerboard, same
+
+
+def check_encoder(factory: Callable[[], Encoder]) -> None:
+    """Shape, type, gradients; a vector depends on its own node alone, and on nothing that the node may not know; save and load."""
+    graph, tasks = checkerboard()
+    encoder = factory()
+    encoder.prepare(graph, tasks)
+    encoder.refresh(graph)
+    users = Nodes(graph, "user", np.arange(8), "query", before=np.full(8, 2 * DAY + 100))
+    items = candidates(graph, tasks[0])
+    for nodes in (users, items):
+        vectors = encoder(nodes)
+        assert vectors.shape == (len(nodes), encoder.dim), f"{tuple(vectors.shape)} for {len(nodes)} nodes and dim {encoder.dim}"
+        assert vectors.dtype == torch.float32 and bool(torch.isfinite(vectors).all()), "vectors must be finite float32"
+    assert encoder(items.take(slice(0, 0))).shape == (0, encoder.dim), "no nodes must give (0, dim)"
+    trained = [p for p in encoder.parameters() if p.requires_grad]
+    if trained:
+        (encoder(users).pow(3).sum() + encoder(items).pow(3).sum()).backward()
+        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in trained), "no gradient reaches a parameter"
+    encoder.eval()
+    encode = _encoding(encoder)
+    for nodes in (users, items):
+        order = np.random.default_rng(0).permutation(len(nodes))
+        same(encode(nodes)[order], encode(nodes.take(order)), "a vector must not depend on the other nodes of the batch")
+    known = graph.at(2 * DAY + 100)
+    mine = encode(users)
+    encoder.refresh(known)
+    same(mine, encode(Nodes(known, "user", users.rows, "query", before=users.before)), "the future is read past `before`")
+    encoder.refresh(graph)
+    hidden = graph.adjacent(BUYS, users.rows)
+    blind = graph.with_edges({HAS: graph.relations[HAS], BUYS: graph.relations[BUYS].filter(~pl.col("source").is_in(users.rows))})
+    mine = encode(Nodes(graph, "user", users.rows, "query", hide={BUYS: hidden}))
+    encoder.refresh(blind)
+    same(mine, encode(Nodes(blind, "user", users.rows, "query")), "edges are read that `hide` names")
+    encoder.refresh(graph)
+    with TemporaryDirectory() as folder:
+        encoder.save(Path(folder))
+        again = factory()
+        again.load(Path(folder))
+        again.eval()
+        again.refresh(graph)
+        same(encode(items), _encoding(again)(items), "a loaded encoder must give the same vectors")
+        same(encode(users), _encoding(again)(users), "a loaded encoder must give the same vectors")
+
+
+def _encoding(encoder: Encoder) -> Callable[[Nodes], NDArray]:
+    def encode(nodes: Nodes) -> NDArray:
+        with torch.no_grad():
+            return encoder(nodes).numpy()
+
+    return encode
