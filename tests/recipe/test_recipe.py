@@ -207,7 +207,7 @@ def wrong(**tables):
 @pytest.mark.parametrize(
     ("layer", "told"),
     [
-        ({"encodr": {"use": "text"}}, "no section of a recipe is called 'encodr'; did you mean 'encoder'? known: data, encoder, head"),
+        ({"encodr": {"use": "text"}}, "no section of a recipe is called 'encodr'; did you mean 'encoder'? known: data, encoder, fit, head"),
         ({"epochs": 1}, "epochs = 1 (Python) stands outside of a section; sections: data, split"),
         (["epochs=1"], "'epochs=1' is no setting; write section.key=value, for example train.epochs=1"),
         (

@@ -20,7 +20,7 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run.labelled import evaluate_file
 from kgrec_core.run.run import Run, open_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

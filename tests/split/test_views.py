@@ -17,7 +17,7 @@ from kgrec_core.split import Split, split
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
 
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 BUYS, VIEWS, LIKES, HAS = (
     Relation("user", "buys", "item"),
     Relation("user", "views", "item"),
