@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Domain, Verb
+from kgrec_core.recipe.parameters import REQUIRED
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, fields_of, made
 
@@ -95,11 +96,19 @@ def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
     """The function of one verb: the run, then the request's fields; its result is returned, its error raised."""
     request = load_target(verb.request, f"verb '{name}'")
     last = [inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=None)] if verb.kind == "job" else []
-    first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Run")] if verb.opens else []
-    if verb.opens is None:
-        last.append(inspect.Parameter("run", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Run | None"))
+    run = inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=REQUIRED if verb.opens else None, annotation="Run")
+    first = [run] if verb.opens is not False else []
     known = fields_of(request).values()
-    fields = [inspect.Parameter(p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=p.default, annotation=p.annotation) for p in known]
+    late = None if verb.opens is None else REQUIRED  # behind a run that may be left out every name may be; `made` misses it
+    fields = [
+        inspect.Parameter(
+            p.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=late if p.default is REQUIRED else p.default,
+            annotation=p.annotation,
+        )
+        for p in known
+    ]
     signature = inspect.Signature([*first, *fields, *last])
 
     def word(*given: Any, **named: Any) -> Any:

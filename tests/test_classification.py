@@ -143,3 +143,38 @@ def test_new_labelled_rows_are_scored_as_a_classification(run, desk):
     asked.write_csv(desk / "new.csv")
     found = evaluate_file(run, desk / "new.csv")["tasks"]["intent"]["test"]
     assert 0 <= found["after"]["accuracy"]["mean"] <= 1 and set(found["floor"]) == {"majority"} and found["after"]["accuracy"]["n"] > 0
+
+
+def test_probabilities_are_the_same_to_the_bit_whatever_comes_with_a_text(run):
+    texts = ["my card is lost", "what is your exchange rate for euros today, and does it move at weekends", "PIN", "purple elephants"] * 3
+    together = run.probabilities(texts, "intent")
+    assert sorted(together.labels) == sorted(INTENTS) and np.exp(together.log).sum(1) == pytest.approx(1)
+    for text, log in zip(texts, together.log, strict=True):
+        assert (run.probabilities([text], "intent").log[0] == log).all()
+    assert (run.probabilities(texts[::-1], "intent").log[::-1] == together.log).all()
+    assert run.probabilities([], "intent").log.shape == (0, 6)
+
+
+def test_the_first_probability_is_calibrated_where_the_run_is(run, monkeypatch):
+    texts = ["my card is lost", "purple elephants sing at dawn"]
+    sure, judged = run.probabilities(texts, "intent"), run.judged([{"text": text} for text in texts], "intent")
+    first = [sure.labels.index(of.answers[0].id) for of in judged]
+    assert sure.calibrated and np.exp(sure.log)[[0, 1], first] == pytest.approx([of.probability for of in judged], abs=1e-5)
+    monkeypatch.setattr(run, "calibration", lambda task=None: None)
+    bare = run.probabilities(texts, "intent")
+    assert not bare.calibrated
+    for before, after, label in zip(np.exp(bare.log), np.exp(sure.log), first, strict=True):
+        others = np.arange(6) != label
+        assert after[others] / after[others].sum() == pytest.approx(before[others] / before[others].sum(), rel=1e-3, abs=1e-3), (
+            "LEAST apart"
+        )
+
+
+def test_the_past_of_a_question_is_the_nearest_questions_and_what_they_ask(run):
+    known = run.graph.gather("question", np.arange(1)).row(0, named=True)
+    (lost, itself, more) = run.past([{"text": "my card is lost"}, known["id"], {"text": known["text"]}], "intent", k=2)
+    assert next(iter(lost.shares)) == "lost_or_stolen_card" and sum(lost.shares.values()) == pytest.approx(1)
+    assert [near.targets for near in lost.sources] == [["lost_or_stolen_card"]] * 2 and 0.5 < lost.sources[1].similarity < 1
+    assert more.sources[0].id == known["id"] and more.sources[0].similarity == pytest.approx(1, abs=1e-5)
+    assert known["id"] not in [near.id for near in itself.sources] and len(itself.sources) == 2
+    assert run.past([{"text": "my card"}], "topic")[0] == ({}, []), "no channel of it looks at the past"

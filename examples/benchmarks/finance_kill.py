@@ -2,7 +2,7 @@
 
     python examples/benchmarks/finance_kill.py [--kills 500] [--small]
 
-Stock tweets of half a year with stored scores go through `kgrec finance replay` into a webhook of this script, which answers after 5 ms, with 503 to
+Stock tweets of half a year with stored scores go through `kgrec_finance.replay` into a webhook of this script, which answers after 5 ms, with 503 to
 one request in 50, and hangs up without an answer on another. Once undisturbed; then killed 500 times: somewhere in its start, or when it
 has read another random part of what is left, plus 0 to 70 ms; each time the same command goes on, and where all is read, another state
 begins anew. The webhook keeps what comes first
@@ -31,17 +31,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
-SETTINGS = ["--window", "12h", "--lateness", "2h", "--cooldown", "1d", "--warmup", "14d", "--learn", "28d", "--rate", "25", "--leap", "12h"]
+SETTINGS = {"window": "12h", "lateness": "2h", "cooldown": "1d", "warmup": "14d", "learn": "28d", "rate": 25.0, "leap": "12h"}
 
 PARENT = """
 import json, os, sys, traceback
-import kgrec_finance.feeds.batches, kgrec_finance.monitoring.monitor, kgrec_finance.articles.roster, kgrec_finance.monitoring.sinks
-from kgrec_finance.watching import replay
+from kgrec_finance import replay
 for line in sys.stdin:
     pid = os.fork()
     if not pid:
         try:
-            replay.main(json.loads(line), standalone_mode=False)
+            replay(None, **json.loads(line))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -113,8 +112,9 @@ class Replays:
         self._parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdin=pipe, stdout=pipe, text=True, bufsize=1)
 
     def start(self, state: Path, hook: Hook) -> None:
-        words = [str(self.feed), "--state", str(state), "--sink", f"http://127.0.0.1:{hook.server_address[1]}/", "--batch", "64"]
-        self._parent.stdin.write(json.dumps([*words, *SETTINGS]) + "\n")
+        sink = f"http://127.0.0.1:{hook.server_address[1]}/"
+        asked = {"file": str(self.feed), "state": str(state), "sinks": [sink], "batch": 64, **SETTINGS}
+        self._parent.stdin.write(json.dumps(asked) + "\n")
         self.pid = int(self._parent.stdout.readline())
 
     def over(self, wait: bool = False) -> bool:

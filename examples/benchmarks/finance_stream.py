@@ -27,7 +27,7 @@ from kgrec_finance.articles.roster import roster
 from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
 from kgrec_finance.feeds.batches import batches
 from kgrec_finance.feeds.events import Event
-from kgrec_finance.monitoring.model import Scoring
+from kgrec_finance.monitoring.model import SentimentModel
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.scores import named
 from kgrec_finance.monitoring.settings import Settings
@@ -75,7 +75,7 @@ def fitted(folder: Path) -> Run:
 def speed(run: Run, feed: Path, folder: Path, number: int) -> tuple[float, float, int]:
     """Seconds end to end, seconds of the encoder alone, texts that were scored."""
     known = roster(TWEETS_COMPANIES)
-    scoring = Scoring(run, known.linker)
+    scoring = SentimentModel(run, known.linker)
     with State(folder / f"{number}.sqlite", write=True) as state:
         monitor = Monitor(state, Settings(), score=scoring, linker=known.linker, graph=known.graph)
         start = time.perf_counter()
@@ -114,7 +114,7 @@ def memory(count: int, folder: Path) -> dict:
     """Resident memory (MiB) and events a second."""
     process, seen = psutil.Process(), []
     with State(folder / "memory.sqlite", write=True) as state:
-        monitor = Monitor(state, Settings(warmup=14 * 1440 * MINUTE, history=35 * 1440 * MINUTE, keep=60 * 1440 * MINUTE))
+        monitor = Monitor(state, Settings(warmup=14 * 1440 * MINUTE, learn=35 * 1440 * MINUTE, keep=60 * 1440 * MINUTE))
         start, batch = time.perf_counter(), []
         for n, event in enumerate(generated(count), 1):
             batch.append((event, json.dumps({"at": n})))

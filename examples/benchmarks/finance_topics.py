@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from kgrec_finance.articles.reading import judges
 
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.evaluation.interval import gain, interval
@@ -81,8 +80,8 @@ def main() -> None:
         settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
         recipe = resolve("kgrec_finance:recipe.toml", mine, settings)
         run = fit(recipe, Path(folder) / "run", progress=lambda what, done, total: print(what, flush=True) if not total else None)
-        judge = judges(run)["topic"]
-        said = [judge.labels[i] for i in judge([row["text"] for row in split["test"]]).argmax(1)]
+        found = run.probabilities([row["text"] for row in split["test"]], "topic")
+        said = [found.labels[i] for i in found.log.argmax(1)]
         trained = run.history[-1]["seconds"]
     encoder = load(recipe.tables["encoder"]["model"])
     texts, names = encoder.encode([row["text"] for row in split["test"]], normalize_embeddings=True), list(MEANT)

@@ -29,6 +29,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.asked import Query, known, with_queries
 from kgrec_core.run.log import Live
+from kgrec_core.run.texts import Past, Probabilities, past, probabilities
 
 
 class Answer(NamedTuple):
@@ -194,6 +195,16 @@ class Run:
         best = np.take_along_axis(scores, order, 1)
         found = np.where(np.isfinite(best), nodes.rows[order], -1)
         return [_answers(snapshot.graph, of, r, s, {}) for r, s in zip(found, best, strict=True)]
+
+    def probabilities(self, texts: Sequence[str], task: str | None = None) -> Probabilities:
+        """Of every label of a task for every text, to the bit the same whatever texts come together."""
+        of, snapshot = self.task(task), self._catch_up()
+        return probabilities(snapshot.graph, self._model, snapshot.retrievals[of.name], self.calibration(of.name), of, texts)
+
+    def past(self, queries: Sequence[Query], task: str | None = None, k: int = 3) -> list[Past]:
+        """For each query what the known sources nearest to it lead to, and k of them; empty without a channel `neighbours`."""
+        of, snapshot = self.task(task), self._catch_up()
+        return past(snapshot.graph, self._model, snapshot.retrievals[of.name], of, queries, k)
 
     # --- editing ----------------------------------------------------------------------------------------------------
     def add(self, delta: Graph, undoes: int | None = None) -> None:

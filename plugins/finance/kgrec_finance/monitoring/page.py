@@ -1,19 +1,25 @@
-"""A monitor as one self-contained HTML page: the series over time, where it alarmed, and the articles of each alert on click.
+"""`report`: a monitor as one self-contained HTML page: the series over time, where it alarmed, and the articles of each alert on click.
 
 Nothing is loaded from anywhere and nothing runs: a click follows a link within the page. What comes from feeds is escaped.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.report.page import STYLE
+from kgrec_core.report.page import render as figures
 from kgrec_core.report.plots import ticks
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
-from kgrec_finance.monitoring.status import episodes, reviewed, told
+from kgrec_finance.monitoring.status import reviewed, told
+from kgrec_finance.monitoring.stored import Stored, episodes
 from kgrec_finance.monitoring.windows import Window
 from kgrec_finance.monitoring.wording import shown
 
@@ -24,6 +30,43 @@ MORE = """
 .volume { fill: none; stroke: var(--c0); stroke-width: 1.3; } .share { fill: none; stroke: var(--c3); stroke-width: 1.3; }
 .episode { fill: var(--c1); opacity: .15; } .mark { fill: var(--c1); } .high .mark { fill: #dc2626; } pre { white-space: pre-wrap; }
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Stored):
+    """Write a self-contained HTML page: each company's windows over time, alerts marked, their articles on click.
+
+    Of a run without a monitor: its figures.
+
+    out: the page [STATE.html, report.html in the run].
+    allow: a part from a file that may be executed.
+
+    Example: kgrec finance report --run runs/news --out monitor.html
+    """
+
+    out: Path | None = None
+    allow: tuple[str, ...] = field(default=(), metadata={"repeat": True, "metavar": "FILE:PART"})
+
+
+def report(run: None, request: Report, progress: object = None) -> Path:
+    """The page's file. Raises KgrecError where it cannot be written."""
+    file = request.file
+    if request.state is None and not file.exists():
+        from kgrec_core.run.run import open_run
+
+        page, out = figures(open_run(request.run, request.allow)), request.out or request.run / "report.html"
+    else:
+        with request.opened() as state:
+            page, out = render(state, time.time(), f"Monitor {file.stem}"), request.out or file.with_suffix(".html")
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise KgrecError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
+    return out
+
+
+def path(out: Path, request: Report) -> str:
+    return str(out)
 
 
 def render(state: State, now: float, title: str) -> str:

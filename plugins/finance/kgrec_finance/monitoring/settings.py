@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import Field, asdict, dataclass, field, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_origin, get_type_hints
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import DAY
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kgrec_finance.monitoring.detectors import Detector
 
 UNITS = {"s": DAY // 86_400, "m": DAY // 1440, "h": DAY // 24, "d": DAY, "w": 7 * DAY}
+Span = Annotated[int, "microseconds"]
 WATCHED = ("poisson-burst:volume", "cusum:volume", "cusum:negative", "ewma:sentiment")
 
 
@@ -36,33 +37,38 @@ def spelled(micros: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Spans are int microseconds.
+    """What decides which alerts there are; a Span is int microseconds.
 
-    window, lateness: of `Windows`; an event may come `lateness` after the newest one. cooldown: of `Episodes`.
-    rate: false episodes a week over all series and detectors together. warmup, history: what the detectors see before their scores
-        count, and how much then decides the threshold. No episode opens before.
-    detectors: "name:watched value".
-    decay, hops: an event at a company counts decay**n at what is n steps away (`companies.spread`); hops = 0: its sector alone.
-    merge: similarity from which two articles tell the same story and count once. story: how long a story is remembered.
-    leap: an event further ahead of all before it waits until another confirms that time has moved on.
-    keep: how long articles, windows and alerts can be asked for.
-    outage: silence of all series that is taken to be the source's: it is no observation.
+    window: length of a window [1d].
+    lateness: how late an event may come after the newest one [1h].
+    cooldown: calm after which an episode closes [2d].
+    rate: false episodes a week, over all series and detectors together [1].
+    warmup: what the detectors see before their scores count [4w].
+    learn: what then decides the threshold, unless a history does [10w]. No episode opens before.
+    detectors: detector and watched value, instead of all four.
+    hops: how far an event spreads to suppliers; 0 = not at all, and whole to its sector [1].
+    decay: what an event counts a step further [0.5].
+    merge: similarity from which two articles tell the same story and count once [0.8].
+    story: how long a story is remembered [3d].
+    leap: how far ahead of all before it an event is believed before another confirms that time has moved on [1h].
+    keep: how long articles, windows and alerts can be asked for [26w].
+    outage: silence of all series that is taken to be the source's, and no observation [2w].
     """
 
-    window: int = DAY
-    lateness: int = UNITS["h"]
-    cooldown: int = 2 * DAY
-    rate: float = 1.0
-    warmup: int = 28 * DAY
-    history: int = 70 * DAY
-    detectors: tuple[str, ...] = WATCHED
-    decay: float = 0.5
-    hops: int = 1
-    merge: float = 0.8
-    story: int = 3 * DAY
-    leap: int = UNITS["h"]
-    keep: int = 182 * DAY
-    outage: int = 14 * DAY
+    window: Span = DAY
+    lateness: Span = DAY // 24
+    cooldown: Span = 2 * DAY
+    rate: float = field(default=1.0, metadata={"metavar": "N"})
+    warmup: Span = 28 * DAY
+    learn: Span = 70 * DAY
+    detectors: tuple[str, ...] = field(default=WATCHED, metadata={"option": "--detector", "repeat": True, "metavar": "NAME:VALUE"})
+    hops: int = field(default=1, metadata={"metavar": "N"})
+    decay: float = field(default=0.5, metadata={"metavar": "SHARE"})
+    merge: float = field(default=0.8, metadata={"metavar": "SIMILARITY"})
+    story: Span = 3 * DAY
+    leap: Span = DAY // 24
+    keep: Span = 182 * DAY
+    outage: Span = 14 * DAY
 
     def __post_init__(self) -> None:
         from kgrec_finance.monitoring.detectors import DETECTORS
@@ -77,9 +83,9 @@ class Settings:
             or min(self.lateness, self.cooldown, self.warmup) < 0
         ):
             raise KgrecError("a monitor needs a detector, and spans above 0: window, leap, keep, story")
-        if self.history // self.window < 30:
+        if self.learn // self.window < 30:
             raise KgrecError(
-                f"history = {spelled(self.history)} has {self.history // self.window} windows of {spelled(self.window)}; a threshold needs 30"
+                f"learn = {spelled(self.learn)} has {self.learn // self.window} windows of {spelled(self.window)}; a threshold needs 30"
             )
         if self.rate <= 0:
             raise KgrecError(f"rate = {self.rate} episodes a week has no threshold; give a number above 0")
@@ -89,7 +95,7 @@ class Settings:
     @property
     def windows_before(self) -> tuple[int, int]:
         """How many windows warm up, and how many then decide the threshold."""
-        return self.warmup // self.window, self.history // self.window
+        return self.warmup // self.window, self.learn // self.window
 
     @property
     def looked_back(self) -> int:
@@ -123,11 +129,30 @@ class Settings:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave. Raises KgrecError where it is another thing."""
         try:
-            return cls(**state)
+            return cls(**{"learn" if name == "history" else name: value for name, value in state.items()})  # as once it was called
         except TypeError as error:
             raise KgrecError(f"these are no settings of a monitor ({error}); it was written by another version") from error
 
-    def with_given(self, given: Mapping[str, Any]) -> Self:
-        """With words of a command line: spans as text, None left out."""
-        numbers = {"rate": float, "decay": float, "hops": int, "merge": float, "detectors": tuple}
-        return replace(self, **{name: numbers[name](v) if name in numbers else span(v, name) for name, v in given.items() if v is not None})
+    def with_given(self, given: Given) -> Self:
+        """With what is given in words."""
+        told = {of.name: value for of in fields(Given) if (value := getattr(given, of.name)) not in (None, ())}
+        return replace(self, **{name: span(value, name) if isinstance(value, str) else value for name, value in told.items()})
+
+
+def _in_words(of: Field[Any], wanted: Any) -> tuple[str, Any, Any]:
+    spoken = get_origin(wanted) is Annotated
+    return (
+        of.name,
+        (str if spoken else wanted) | None,
+        field(default=None, metadata={**({"metavar": "SPAN"} if spoken else {}), **of.metadata}),
+    )
+
+
+# The same for requests: spans as "15m", "12h", "1d", "2w"; None = as the monitor's state has it, or else as by default.
+Given = make_dataclass(
+    "Given",
+    [_in_words(of, get_type_hints(Settings, include_extras=True)[of.name]) for of in fields(Settings)],
+    frozen=True,
+    kw_only=True,
+    namespace={"__doc__": Settings.__doc__},
+)

@@ -253,6 +253,10 @@ class State:
         rows = self._db.execute(query + " ORDER BY number LIMIT ?", (after, *([episode] if episode else []), limit))
         return [Alert(number, key, json.loads(body)) for number, key, body in rows]
 
+    def last_alert(self) -> int:
+        """Its number; 0 = there is none."""
+        return self._db.execute("SELECT coalesce(max(number), 0) FROM alert").fetchone()[0]
+
     def prove(self, episode: str, body: Any) -> None:
         self._db.execute("INSERT OR REPLACE INTO evidence VALUES (?, ?)", (episode, _packed(body)))
 

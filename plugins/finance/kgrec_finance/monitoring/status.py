@@ -1,25 +1,33 @@
-"""What a state file says of its monitor: read while it runs."""
+"""`status`: how far a monitor is."""
 
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kgrec_core.graph import DAY
 from kgrec_finance.monitoring.settings import UNITS, Settings
 from kgrec_finance.monitoring.state import State
+from kgrec_finance.monitoring.stored import Stored, episodes
 from kgrec_finance.monitoring.wording import shown
 
 HOUR = DAY // 24
 
 
-def episodes(state: State) -> list[list[dict[str, Any]]]:
-    """Per episode its changes, in the order in which the episodes opened."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for alert in state.alerts():
-        found.setdefault(alert.body["episode"], []).append(alert.body)
-    return list(found.values())
+@dataclass(frozen=True, kw_only=True)
+class Status(Stored):
+    """Show how far a monitor is: lag, rates, open episodes, sinks that wait.
+
+    Example: kgrec finance status --run runs/news
+    """
+
+
+def status(run: None, request: Status, progress: object = None) -> dict[str, Any]:
+    with request.opened() as state:
+        return reviewed(state, time.time())
 
 
 def reviewed(state: State, now: float) -> dict[str, Any]:
@@ -28,7 +36,7 @@ def reviewed(state: State, now: float) -> dict[str, Any]:
     latest, calibration = kept.get("windows", {}).get("latest"), state.kept("calibration")
     unread = {name: left for name, after in state.sources().items() if (left := _left(name, after)) is not None}
     opened = [changes[-1] for changes in episodes(state) if changes[-1]["what"] != "close"]
-    last = state.alerts()[-1].number if state.counted()["alert"] else 0
+    last = state.last_alert()
     return {
         "state": str(state.file),
         "model": state.kept("model"),
@@ -49,7 +57,7 @@ def reviewed(state: State, now: float) -> dict[str, Any]:
     }
 
 
-def told(found: dict[str, Any]) -> str:
+def told(found: dict[str, Any], request: object = None) -> str:
     """`reviewed` for a person at a terminal."""
     seen, needed = found["windows_seen"], found["windows_needed"]
     phase = found["calibration"]["note"] if found["calibration"] else f"{seen} of {needed} windows seen; no episode opens before"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from kgrec_finance.articles.companies import graph_of
 from kgrec_finance.feeds.events import Event
-from kgrec_finance.monitoring.explain import explain, smallest, told
+from kgrec_finance.monitoring.counterfactual import smallest
+from kgrec_finance.monitoring.explain import explained, told
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.page import render
 from kgrec_finance.monitoring.settings import Settings
@@ -21,7 +22,7 @@ from kgrec_core.graph import DAY
 
 HOUR = DAY // 24
 BEGIN = 388_889 * HOUR
-QUICK = Settings(window=HOUR, lateness=0, cooldown=3 * HOUR, warmup=24 * HOUR, history=80 * HOUR, rate=2.0, leap=6 * HOUR)
+QUICK = Settings(window=HOUR, lateness=0, cooldown=3 * HOUR, warmup=24 * HOUR, learn=80 * HOUR, rate=2.0, leap=6 * HOUR)
 BAD, GOOD = [0.95, 0.03, 0.02], [0.05, 0.05, 0.9]
 
 
@@ -81,7 +82,7 @@ def opened(state, series):
 
 def test_the_level_is_the_one_that_was_alarmed_and_without_the_stories_it_is_below(state):
     alert = opened(state, "company:AAA")
-    found = explain(state, alert["episode"][:6])
+    found = explained(state, alert["episode"][:6])
     assert found["level_again"] == pytest.approx(alert["level"], abs=1e-12)
     assert found["level_without"] < alert["threshold"] <= alert["level"]
     assert 0 < len(found["stories"]) <= 8 and all("Fire" in story["text"] for story in found["stories"])
@@ -93,14 +94,14 @@ def test_the_level_is_the_one_that_was_alarmed_and_without_the_stories_it_is_bel
 
 
 def test_the_way_to_a_supplier_is_told(state):
-    found = explain(state, opened(state, "company:BBB")["episode"])
+    found = explained(state, opened(state, "company:BBB")["episode"])
     assert all(story["path"] == ["BBB supplies AAA"] for story in found["stories"] if story["via"] == "AAA")
     assert "about another company (BBB supplies AAA)" in found["sentence"]
 
 
 def test_unknown_alerts_are_refused(state):
     with pytest.raises(KgrecError, match='no alerts of s begin with "zz"; the latest: '):
-        explain(state, "zz")
+        explained(state, "zz")
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -7,10 +7,10 @@ import pytest
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.articles.marking import marked
 from kgrec_finance.articles.passages import passages
-from kgrec_finance.articles.reading import Judge, judges, lead, towards
+from kgrec_finance.articles.reading import asked, lead, towards
 from kgrec_finance.articles.roster import roster
 from kgrec_finance.feeds.events import Event
-from kgrec_finance.monitoring.model import Scoring
+from kgrec_finance.monitoring.model import SentimentModel
 from kgrec_finance.monitoring.scores import moods
 
 import kgrec_core
@@ -37,7 +37,7 @@ def run(fitted):
 
 @pytest.fixture(scope="module")
 def score(run):
-    return Scoring(run)
+    return SentimentModel(run)
 
 
 def test_scores_are_the_same_to_the_bit_in_any_batch(score):
@@ -61,17 +61,15 @@ def test_companies_that_only_the_feed_names_are_scored_too(score):
     assert score([event._replace(companies=("TCS", "nobody knows"))])[0].companies.keys() == {"TCS"}
 
 
-def test_the_sum_of_passages(run, score):
+def test_the_sum_of_passages(run):
     """An article that repeats itself scores as its passage does; a short one is read as it is."""
-    judge = judges(run)["sentiment"]
     once = "Profit rose sharply in the quarter and the board raised the dividend for all shareholders."
-    (short,) = judge.articles([lead(once)])
-    assert short == pytest.approx(judge([once])[0]) and np.exp(short).sum() == pytest.approx(1)
-    long = " ".join([once] * 40)
-    assert len(passages(long)) > 3
-    parts = lead(long)
-    window = judge([parts[0][0]])[0]
-    assert judge.articles([parts])[0] == pytest.approx(window, abs=0.35)
+    (short,) = asked(run, "sentiment", [lead(once)]).log
+    assert short == pytest.approx(run.probabilities([once], "sentiment").log[0]) and np.exp(short).sum() == pytest.approx(1)
+    parts = lead(" ".join([once] * 40))
+    assert len(parts) > 3
+    (window,) = run.probabilities([parts[0][0]], "sentiment").log
+    assert asked(run, "sentiment", [parts]).log[0] == pytest.approx(window, abs=0.35)
 
 
 def test_mentions_of_a_long_article_are_read_where_they_stand(run):
@@ -87,30 +85,13 @@ def test_mentions_of_a_long_article_are_read_where_they_stand(run):
     assert len(towards(text, ["WIPRO"], linker)[0]) == len(passages(text)), "a company that the text does not name is asked of all of it"
 
 
-def test_probabilities_are_calibrated_where_the_run_is(run, monkeypatch):
-    judge, texts = judges(run)["entity_sentiment"], list(TEXTS)
-    bare = np.exp(judge(texts))
-
-    class Sure:
-        def probability(self, scores):
-            return np.full(len(scores), 0.9)
-
-    monkeypatch.setattr(run, "calibration", lambda task=None: Sure())
-    sure = np.exp(judge(texts))
-    assert sure.max(1) == pytest.approx(0.9) and sure.sum(1) == pytest.approx(1)
-    first = sure.argmax(1)
-    for before, after, top in zip(bare, sure, first, strict=True):
-        others = np.arange(3) != top
-        assert after[others] / after[others].sum() == pytest.approx(before[others] / before[others].sum())
-
-
 def test_labels_that_are_no_sentiments_are_refused(run, monkeypatch):
     monkeypatch.setattr("kgrec_finance.monitoring.model.WORDS", {"good": 2})
     with pytest.raises(KgrecError, match="no sentiments; call them negative, neutral and positive"):
-        Scoring(run)
+        SentimentModel(run)
 
 
 def test_a_run_without_sentiment_is_refused(run, monkeypatch):
-    monkeypatch.setattr("kgrec_finance.monitoring.model.judges", lambda run: {"topic": Judge(run, run.tasks[0])})
+    monkeypatch.setattr(run, "tasks", (run.tasks[0]._replace(name="topic"),))
     with pytest.raises(KgrecError, match="knows no sentiment, only topic"):
-        Scoring(run)
+        SentimentModel(run)

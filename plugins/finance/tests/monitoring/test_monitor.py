@@ -20,7 +20,7 @@ from kgrec_core.graph import DAY
 
 HOUR = DAY // 24
 BEGIN = 1_400_000 * HOUR // HOUR * 1_000_000_000 // HOUR * HOUR  # the start of some hour
-QUICK = Settings(window=HOUR, lateness=HOUR // 4, cooldown=3 * HOUR, warmup=48 * HOUR, history=120 * HOUR, rate=2.0, leap=6 * HOUR)
+QUICK = Settings(window=HOUR, lateness=HOUR // 4, cooldown=3 * HOUR, warmup=48 * HOUR, learn=120 * HOUR, rate=2.0, leap=6 * HOUR)
 COMPANIES = ("AAA", "BBB", "CCC", "DDD")
 WORDS = np.array(
     [
@@ -291,7 +291,7 @@ def test_companies_are_linked_where_scores_are_of_the_article_alone(tmp_path, co
 
 def test_spans_and_settings():
     assert span("15m") == 900_000_000 and span("1.5h") == 5_400_000_000 and spelled(span("2w")) == "2w"
-    for wrong in ({"rate": 0.0}, {"history": HOUR}, {"detectors": ("cusom:volume",)}, {"window": 0}, {"keep": 1}):
+    for wrong in ({"rate": 0.0}, {"learn": HOUR}, {"detectors": ("cusom:volume",)}, {"window": 0}, {"keep": 1}):
         with pytest.raises(KgrecError):
             Settings.of(Settings().state() | wrong)
     with pytest.raises(KgrecError, match="is no span of time"):

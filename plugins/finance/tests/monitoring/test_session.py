@@ -1,9 +1,8 @@
-"""The monitor's commands as a person starts them: processes of their own, on the tweets of the package and on broken feeds."""
+"""The monitor's words, from Python and as commands: on the tweets of the package, on broken feeds, and killed."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import signal
@@ -12,14 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+import kgrec_finance
 import pytest
+from click.testing import CliRunner
+from kgrec_finance.__main__ import main
 from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
 from kgrec_finance.monitoring.state import State
-from kgrec_finance.watching import monitor, replay
 
 from kgrec_core.errors import KgrecError
 
-FEED = [str(TWEETS), "--companies", str(TWEETS_COMPANIES), "--column", "time=created_at"]
+TWEETED = {"companies": TWEETS_COMPANIES, "columns": {"time": "created_at"}}
 QUICK = ["--window", "1h", "--warmup", "12h", "--learn", "40h", "--rate", "5", "--lateness", "10m", "--cooldown", "3h"]
 
 
@@ -27,12 +28,12 @@ def command(*words) -> list[str]:
     return [sys.executable, "-m", "kgrec_finance", *map(str, words)]
 
 
-def kgrec(*words, fails: str | None = None, cwd: Path | None = None, given: str | None = None) -> str:
-    done = subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, timeout=120, input=given)
+def kgrec(*words, fails: str | None = None, given: str | None = None) -> str:
+    done = CliRunner().invoke(main, list(map(str, words)), input=given)
     if fails is None:
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.exit_code == 0, done.stderr[-2000:]
         return done.stdout
-    assert done.returncode == 2 and fails in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.exit_code == 2 and fails in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
     return done.stderr
 
 
@@ -54,7 +55,10 @@ def lines(hours: range, burst: int | None = None) -> list[str]:
 def watched(tmp_path_factory):
     """A folder in which the tweets were watched: tweets.sqlite, tweets.jsonl."""
     folder = tmp_path_factory.mktemp("watched")
-    kgrec("monitor", *FEED, "--state", "tweets.sqlite", "--sink", "tweets.jsonl", "--sink", "stdout", "--once", cwd=folder)
+    alerts = kgrec_finance.monitor(
+        feed=str(TWEETS), state=folder / "tweets.sqlite", sinks=(str(folder / "tweets.jsonl"), "stdout"), once=True, **TWEETED
+    )
+    assert alerts == [json.loads(row) for row in (folder / "tweets.jsonl").read_text("utf-8").splitlines()]
     return folder
 
 
@@ -64,10 +68,11 @@ def test_the_sample_has_its_warning_and_not_its_flood(watched):
     assert ("company:WMT", "2015-10-15") in days and not any(series == "company:KO" for series, _ in days)
 
 
-def test_a_replay_gives_what_the_monitor_gave(watched, tmp_path):
+def test_a_replay_gives_what_the_monitor_gave(watched, tmp_path, capsys):
     told = (watched / "tweets.jsonl").read_text("utf-8").splitlines()
-    words = ["replay", *FEED, "--like", watched / "tweets.sqlite", "--json", "--batch", "50", "--dead-letters", tmp_path / "dead.jsonl"]
-    assert kgrec(*words).splitlines() == told
+    asked = {"like": watched / "tweets.sqlite", "batch": 50, "dead_letters": tmp_path / "dead.jsonl", "as_json": True}
+    alerts = kgrec_finance.replay(file=str(TWEETS), **asked, **TWEETED)
+    assert capsys.readouterr().out.splitlines() == told and alerts == [json.loads(row) for row in told]
 
 
 def test_status_alerts_explain_and_report(watched):
@@ -143,17 +148,19 @@ def test_standard_input_and_a_history_of_its_own(tmp_path):
         (["x.jsonl"], "name its file with --state"),
         (["x.jsonl", "--state", "s", "--window", "soon"], 'window = "soon" is no span of time'),
         (["x.jsonl", "--state", "s", "--sink", "nowhere"], 'sink "nowhere" is none'),
-        (["x.jsonl", "--state", "s", "--column", "time"], "write OURS=THEIRS"),
+        (["x.jsonl", "--state", "s", "--column", "time"], "write NAME=VALUE"),
         (["x.jsonl", "--state", "s", "--detector", "cusom:volume"], "did you mean 'cusum'?"),
         (["x.jsonl", "--state", "s", "--once"], "there is no file"),
+        (["x.jsonl", "--state", "s", "--batch", "0"], "make no transaction"),
+        (["x.jsonl", "--state", "s", "--poll", "0"], "give .01 or more"),
     ],
 )
 def test_wrong_words(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KgrecError, match=re.escape(said)):
-        monitor.main(words, standalone_mode=False)
+        main(["monitor", *words], standalone_mode=False)
     with pytest.raises(KgrecError, match="yesterday"):
-        replay.main(["x.jsonl", "--from", "yesterday"], standalone_mode=False)
+        kgrec_finance.replay(file="x.jsonl", since="yesterday")
 
 
 def seen(file: Path) -> int:
@@ -170,6 +177,3 @@ def until(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
-
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
