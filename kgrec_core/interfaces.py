@@ -37,13 +37,29 @@ class Data(Protocol):
 class Encoder(nn.Module):
     """Turns nodes into vectors, with gradients.
 
+    An encoder of items encodes a node by what it is; one with encoders in it is a fusion; `history` around either reads what a query met.
     dim: width of the vectors, known once constructed or prepared.
-    reads_knowledge: whether it reads relations beyond the tasks' own and their histories; the comparison without knowledge then
-        fine-tunes it again.
     """
 
     dim: int
-    reads_knowledge: ClassVar[bool] = False
+
+    @property
+    def reads_knowledge(self) -> bool:
+        """Whether it reads relations beyond the tasks' own and their histories; the comparison without knowledge then fine-tunes it again.
+
+        What a class does not say, the encoders in it say; so with `reads_edges`.
+        """
+        return any(part.reads_knowledge for part in self.modules() if part is not self and isinstance(part, Encoder))
+
+    @property
+    def reads_edges(self) -> bool:
+        """Whether a candidate's vector depends on its edges, of whatever relation."""
+        return self.reads_knowledge or any(p.reads_edges for p in self.modules() if p is not self and isinstance(p, Encoder))
+
+    @property
+    def blocks(self) -> tuple[tuple[int, float], ...]:
+        """(width, length) of the parts that a vector has, end to end: whoever pools vectors pools each part to its own length."""
+        return ((self.dim, 1.0),)
 
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
         """Learn vocabularies and tables from the training view only. Called once, before training."""
@@ -52,8 +68,12 @@ class Encoder(nn.Module):
         """(n, dim) float vectors with gradients. Always called through `__call__`: DDP synchronises only then."""
         raise NotImplementedError
 
-    def refresh(self, graph: Graph, only_new: bool = False) -> None:
-        """Recompute gradient-free tables for the current weights and graph: once per weight version and after a join."""
+    def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
+        """Recompute gradient-free tables for the current weights and graph: once per weight version, and after a join.
+
+        new: rows by kind that came or changed since, under the same weights: only these are looked at ({}, of another view of the
+        graph or of a run that was opened: none). None = anything may have changed.
+        """
 
     def save(self, folder: Path) -> None:
         """Write everything `load` needs; no pickle."""

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Encoder, Head, Vectors
 
 BLOCK = 1024  # nodes of one forward pass without gradients
+SOME = 16  # queries that must not all be nothing
 KEPT = 16  # vector sets that stay in memory
 
 
@@ -30,18 +33,30 @@ class Model:
             self.heads[task.name].prepare(graph, task, self.encoder.dim)
         self.refresh(graph)
         for task in self.tasks:
+            self._check_read(graph, task)
             if hasattr(self.heads[task.name], "start") and "text" in graph.columns(task.relation.target):
                 every = Nodes(graph, task.relation.target, np.arange(graph.size(task.relation.target)), "candidate")
                 with torch.no_grad():
                     self.heads[task.name].start(self.encoder(every))
         return self
 
-    def refresh(self, graph: Graph, only_new: bool = False) -> Model:
-        """After the weights or the graph changed: old vectors are forgotten."""
+    def _check_read(self, graph: Graph, task: Task) -> None:
+        """Raise KgrecError where the encoder makes nothing of sources without texts: what they met is read by `history` alone."""
+        kind, rows = task.relation.source, graph.relations[task.relation]["source"].drop_nulls()[:SOME].to_numpy().astype(np.int64)
+        if len(rows) and "text" not in graph.columns(kind):
+            with torch.no_grad():
+                if not self.encoder(Nodes(graph, kind, rows, "query")).any():
+                    raise KgrecError(
+                        f"task {task.name}: a {kind} has no text, and the encoder does not read what it met; put `history` around it: "
+                        '[encoder] use = "history", and what stood in [encoder] as [encoder.items]'
+                    )
+
+    def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> Model:
+        """After the weights or the graph changed (see `Encoder.refresh`): old vectors are forgotten."""
         self.encoder.eval()
         for head in self.heads.values():
             head.eval()
-        self.encoder.refresh(graph, only_new)
+        self.encoder.refresh(graph, new)
         self._kept.clear()
         return self
 

@@ -149,7 +149,7 @@ def selecting(model: Model, views: Mapping[str, View], options: Train) -> Callab
     view = views["select"]
 
     def validate() -> dict[str, float]:
-        model.refresh(view.graph, only_new=True)
+        model.refresh(view.graph, new={})
         return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
 
     return validate

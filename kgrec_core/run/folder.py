@@ -19,7 +19,7 @@ import polars as pl
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -75,9 +75,9 @@ def verified(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         raise KgrecError(f"{folder} is no run folder: its {MANIFEST} is missing or damaged; name the folder that fit wrote") from None
     if version > FORMAT:
-        raise KgrecError(
-            f"{folder} was written by a newer kgrec (format {version}, this one reads up to {FORMAT}); pip install -U kgrec-core"
-        )
+        raise KgrecError(f"{folder} was written by a newer kgrec (format {version}, this one reads {FORMAT}); pip install -U kgrec-core")
+    if version < FORMAT:
+        raise KgrecError(f"{folder} was written by an older kgrec (format {version}, this one reads {FORMAT}); fit again")
     for name, expected in files.items():
         if not (folder / name).is_file():
             raise KgrecError(f"{folder} is damaged: {name} is missing; restore it from a copy or fit again")

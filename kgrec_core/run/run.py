@@ -84,7 +84,7 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
         heads[task.name].eval()
         retrievals[task.name] = recipe.retrieval(registry, task.name)
         retrievals[task.name].load(folder / "retrieval" / task.name, graph, task)
-    return Run(folder, recipe, manifest, Model(encoder, heads, tasks), Snapshot(graph, retrievals, 0))
+    return Run(folder, recipe, manifest, Model(encoder, heads, tasks).refresh(graph, {}), Snapshot(graph, retrievals, 0))
 
 
 class Run:
@@ -257,7 +257,7 @@ class Run:
             graph = graph.join(delta)
             for kind, table in delta.entities.items():
                 touched.setdefault(kind, {}).update(dict.fromkeys(table["id"].to_list()))
-        self._model.refresh(graph, only_new=True)
+        self._model.refresh(graph, {kind: graph.rows(kind, ids) for kind, ids in touched.items()})
         retrievals = dict(snapshot.retrievals)
         for task in self.tasks:
             kind = task.relation.target

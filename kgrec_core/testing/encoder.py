@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core.graph import DAY, Nodes, candidates
+from kgrec_core.graph import DAY, Graph, Nodes, candidates
 from kgrec_core.interfaces import Encoder
 from kgrec_core.testing.world import BUYS, HAS, checkerboard, same
 
@@ -49,12 +49,26 @@ def check_encoder(factory: Callable[[], Encoder]) -> None:
     encoder.refresh(blind)
     same(mine, encode(Nodes(blind, "user", users.rows, "query")), "edges are read that `hide` names")
     encoder.refresh(graph)
+    if not encoder.reads_edges:
+        bare = Nodes(
+            graph, "item", items.rows, "candidate", np.full(len(items), np.iinfo(np.int64).min), {r: items.read(r) for r in (BUYS, HAS)}
+        )
+        same(encode(items), encode(bare), "a candidate's vector depends on its edges, so the encoder must say reads_edges")
+    delta = Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a blue lamp", "a red table"]})})
+    joined = graph.join(delta)
+    encoder.refresh(joined, {"item": joined.rows("item", ["i1", "new"])})
+    after = candidates(joined, tasks[0]), Nodes(joined, "user", users.rows, "query")
+    told = [encode(nodes) for nodes in after]
+    encoder.refresh(joined)
+    for mine, nodes in zip(told, after, strict=True):
+        same(mine, encode(nodes), "refresh(graph, new) must give the vectors that a whole refresh gives")
+    encoder.refresh(graph)
     with TemporaryDirectory() as folder:
         encoder.save(Path(folder))
         again = factory()
         again.load(Path(folder))
         again.eval()
-        again.refresh(graph)
+        again.refresh(graph, {})
         same(encode(items), _encoding(again)(items), "a loaded encoder must give the same vectors")
         same(encode(users), _encoding(again)(users), "a loaded encoder must give the same vectors")
 

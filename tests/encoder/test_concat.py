@@ -27,7 +27,7 @@ class Rows(Encoder):
     def forward(self, nodes):
         return torch.nn.functional.normalize(self.vectors[torch.from_numpy(nodes.rows)], dim=1)
 
-    def refresh(self, graph, only_new=False):
+    def refresh(self, graph, new=None):
         """No table."""
 
 
@@ -56,9 +56,27 @@ def test_while_training_only_what_learns_is_heard(world):
     assert whole(users)[:, 5:].abs().sum() > 0
 
 
+def test_what_is_silent_is_not_asked(world, monkeypatch):
+    whole, encoders, users, _ = world
+    whole.train()
+    monkeypatch.setattr(encoders["words"], "forward", lambda nodes: pytest.fail("asked"))
+    assert not whole(users)[:, 5:].any() and whole.blocks == ((5, 1.0), (8, 0.0))
+
+
+def test_the_blocks_are_those_of_its_encoders(world):
+    whole = world[0]
+    assert whole.blocks == ((5, 0.75**0.5), (8, 0.5))
+    around = Concat(encoders={"a": whole, "b": Rows(4)}).eval().blocks
+    assert [width for width, _ in around] == [5, 8, 4]
+    np.testing.assert_allclose([length**2 for _, length in around], [0.375, 0.125, 0.5])
+
+
 def test_wrong_weights_and_no_encoder_are_told(world):
     graph, tasks = checkerboard()
     with pytest.raises(KgrecError, match="wrods"):
         Concat(encoders={"words": Tfidf()}, weights={"wrods": 1.0}).prepare(graph, tasks)
+    for weights in ({"words": 0.0}, {"words": -1.0}):
+        with pytest.raises(KgrecError, match="0 or more, and not all of them 0"):
+            Concat(encoders={"words": Tfidf()}, weights=weights).prepare(graph, tasks)
     with pytest.raises(KgrecError, match="no encoder in it"):
         Concat(encoders={}).prepare(graph, tasks)

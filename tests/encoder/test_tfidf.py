@@ -43,14 +43,14 @@ def test_dot_products_are_the_cosines_of_the_weighted_words(graph):
     np.testing.assert_allclose(found @ found.T, words @ words.T, atol=1e-5)
 
 
-def test_a_shopper_is_the_mean_of_the_history(graph):
-    encoder = prepared(graph)
-    items = vectors(encoder, graph, "item", "candidate", len(TEXTS))
-    people = vectors(encoder, graph, "user", "query", 3)
-    mean = items[0] + items[2]
-    np.testing.assert_allclose(people[0], mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_allclose(people[1], items[3], atol=1e-6)
-    assert not people[2].any()
+def test_a_query_is_of_length_one_and_a_candidate_no_longer(graph):
+    encoder = prepared(graph, width=2)
+    query, candidate = vectors(encoder, graph, "item", "query", 6), vectors(encoder, graph, "item", "candidate", 6)
+    np.testing.assert_allclose(np.linalg.norm(query, axis=1), [1, 1, 1, 1, 1, 0], atol=1e-6)
+    lengths = np.linalg.norm(candidate, axis=1)
+    assert (lengths <= 1 + 1e-6).all() and lengths[:5].min() < 0.9
+    np.testing.assert_allclose(query * lengths[:, None], candidate, atol=1e-6)
+    assert not vectors(encoder, graph, "user", "query", 3).any(), "there is nothing to read"
 
 
 def test_a_later_text_is_read_by_the_known_words(graph):

@@ -74,7 +74,7 @@ def test_bad_plugins_beside_a_good_one(discover):
     assert reason(registry, "too_new") == "too-new-plugin needs kgrec-core>=2, this is 0.1.0; upgrade one of the two"
     assert "good-plugin and same-name-plugin" in reason(registry, "good")
     assert "too_new_plugin" not in sys.modules  # its requirement is read before it is imported
-    assert set(registry.components("encoder")) == {"core/text", "core/tfidf", "core/concat", "good/colour", "good/text"}
+    assert set(registry.components("encoder")) == {"core/text", "core/tfidf", "core/history", "core/concat", "good/colour", "good/text"}
     assert set(registry.components("head")) == {"core/rank", "core/classify"}  # nothing of a failed plugin is kept
     assert registry.domains["shop"].recipe == "good_plugin:recipe.toml"
     assert load(registry.component("encoder", "colour"), "encoder").__name__ == "Colour"

@@ -15,7 +15,7 @@ import pytest
 
 from kgrec_core.cli.fit import figures
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes
+from kgrec_core.graph import Graph, Nodes, candidates
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.labelled import evaluate_file
 from kgrec_core.run.run import Run, open_run
@@ -69,9 +69,12 @@ def test_the_folder_is_whole_and_without_pickle(published):
 def test_the_text_tower_loads_without_kgrec(published, run):
     from sentence_transformers import SentenceTransformer
 
-    vector = SentenceTransformer(str(published / "encoder"), device="cpu").encode(["red mug"], normalize_embeddings=True)[0]
-    known, table = run.chain(run.task())[1].encoder.table_
-    assert vector @ table[known["red mug"]].numpy() == pytest.approx(1, abs=1e-5)
+    model = SentenceTransformer(str(published / "encoder" / "items"), device="cpu")
+    graph, ours, _ = run.chain(run.task())
+    items = candidates(graph, run.task())
+    names = graph.gather("item", items.rows, "text")["text"].to_list()
+    expected = model.encode(names, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(ours.vectors(run.task(), items), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,10 @@ def test_the_text_tower_loads_without_kgrec(published, run):
         (lambda f: next((f / "retrieval").rglob("*.faiss")).unlink(), ".faiss is missing; restore it from a copy or fit again"),
         (lambda f: (f / "manifest.json").write_text("{"), "is no run folder: its manifest.json is missing or damaged"),
         (lambda f: (f / "manifest.json").unlink(), "is no run folder: its manifest.json is missing or damaged"),
+        (
+            lambda f: (f / "manifest.json").write_text('{"format": 1, "files": {}}'),
+            "was written by an older kgrec (format 1, this one reads 2); fit again",
+        ),
         (lambda f: (f / "manifest.json").write_text('{"format": 99, "files": {}}'), "was written by a newer kgrec (format 99"),
         (lambda f: f.rename(f.with_name("elsewhere")), "there is no run folder"),
     ],

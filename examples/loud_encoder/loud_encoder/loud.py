@@ -26,8 +26,8 @@ class Loud(Encoder):
     def forward(self, nodes: Nodes) -> torch.Tensor:
         return self.text(nodes) * self.gain_.exp()
 
-    def refresh(self, graph: Graph, only_new: bool = False) -> None:
-        self.text.refresh(graph, only_new)
+    def refresh(self, graph: Graph, new=None) -> None:
+        self.text.refresh(graph, new)
 
     def save(self, folder: Path) -> None:
         self.text.save(folder / "text")
