@@ -38,11 +38,12 @@ class Known:
     def add(self, texts: Sequence[str], vectors: torch.Tensor) -> None:
         """vectors: (n, dim) of n distinct texts that were missing. Room is doubled, so that adding a few stays cheap."""
         size = len(self)
-        if size + len(texts) > len(self._vectors):
-            room = vectors.new_zeros(max(size + len(texts), 2 * size), vectors.shape[1])
-            room[:size] = self._vectors[:size]
-            self._vectors = room
-        self._vectors[size : size + len(texts)] = vectors
+        with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode could not be written to outside of it
+            if size + len(texts) > len(self._vectors):
+                room = torch.zeros(max(size + len(texts), 2 * size), vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
+                room[:size] = self._vectors[:size]
+                self._vectors = room
+            self._vectors[size : size + len(texts)] = vectors
         self._place.update(zip(texts, range(size, size + len(texts)), strict=True))
 
     def move(self, to: Callable[[torch.Tensor], torch.Tensor]) -> None:

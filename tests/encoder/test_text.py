@@ -236,6 +236,17 @@ def test_without_any_text_it_says_what_to_name():
         Text(model=MODEL).prepare(bare, tasks)
 
 
+def test_what_is_remembered_in_inference_mode_is_used_outside_of_it():
+    encoder, graph = prepared(train_layers=0)
+    users = Nodes(graph, "user", np.arange(6), "query")
+    with torch.inference_mode():
+        first = encoder(users.take(slice(2))).numpy()
+    whole = encoder(users)
+    assert len(encoder.memory_) == 2, "the texts of users are equal by colour"
+    np.testing.assert_array_equal(whole[:2].numpy(), first)
+    encoder(users).mul(torch.ones(1, requires_grad=True)).sum().backward()
+
+
 def test_vectors_go_where_the_weights_go():
     encoder, _ = prepared()
     encoder.to(torch.float64)
