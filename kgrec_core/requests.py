@@ -26,6 +26,7 @@ stdin: True = "-" on the command line reads standard input. hidden: True = for P
 from __future__ import annotations
 
 import json
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -120,7 +121,9 @@ def as_data(value: Any) -> Any:
         return {str(name): as_data(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_data(part) for part in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no NaN
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _parts(value: Any, whole: Any) -> list[Any]:
@@ -155,7 +158,7 @@ def _scalar(field: Field, wanted: Any, value: Any) -> Any:
             return str(int(value)) if whole else str(value)
         if wanted is Path and isinstance(value, str | Path):
             return Path(value)
-        if isinstance(wanted, type) and isinstance(value, wanted):
+        if wanted not in (bool, int, float, str, Path) and isinstance(wanted, type) and isinstance(value, wanted):
             return value
     except (ValueError, KeyError):
         pass  # said below, as for any other value that is none of the type

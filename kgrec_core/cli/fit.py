@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kgrec_core import devices
 from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
@@ -44,6 +45,8 @@ def demo_command(domain: Domain) -> click.Command:
         asked = made(own, given_values(given), "demo")
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)
+        if not devices.main():
+            return
         if _json:
             echo_json({"run": str(run.folder), "metrics": run.metrics, **as_data(asked.shown(run))})
             return

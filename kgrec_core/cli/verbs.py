@@ -18,8 +18,6 @@ from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import Field, about, as_data, fields_of, made
 from kgrec_core.verbs import call, one
 
-BULK = ("--all", "--in", "--out")
-
 
 class Explained(click.Command):
     """A command whose arguments are explained in `--help`, as its options are."""
@@ -37,8 +35,9 @@ class Positional(click.Argument):
 
     def __init__(self, field: Field, last: bool) -> None:
         self.doc = field.doc
-        many = field.many and last
-        super().__init__([field.name], nargs=-1 if many else 1, required=False, metavar=field.how.get("metavar") or field.name.upper())
+        many, name = field.many and last, field.how.get("metavar") or field.name.upper()
+        shown = name if field.default is REQUIRED else f"[{name}]"
+        super().__init__([field.name], nargs=-1 if many else 1, required=False, metavar=f"{shown}..." if many else shown)
 
 
 def options_of(request: type) -> list[click.Parameter]:
@@ -72,24 +71,30 @@ def verb_command(word: str, verb: Verb, domain: str) -> click.Command:
 
 def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
     """One request, or with --in or --all many."""
-    source = {name.lstrip("-"): given.pop(f"_{name.lstrip('-')}", None) for name in (*BULK, "--run", "--allow", "--json")}
-    if any(source[name.lstrip("-")] for name in BULK):
-        raise KgrecError(f"{word}: many at once is not there yet")
+    core = {name: given.pop(name, None) for name in ("_run", "_allow", "_json", "_all", "_in", "_out")}
     for field in fields_of(request).values():
         if field.how.get("stdin") and given.get(field.name) == "-":
             given[field.name] = click.get_text_stream("stdin").read()
-    asked = made(request, given, word)
-    folder = source["run"] or (DEMO if verb.kind == "ask" and verb.opens is None and DEMO.exists() else None)
+    many = core["_all"] or core["_in"] or core["_out"]
+    asked = None if many else made(request, given, word)
+    if many and not (core["_out"] and bool(core["_all"]) != bool(core["_in"])):
+        raise KgrecError(f"{word}: many at once need --out FILE and either --in FILE or --all")
+    folder = core["_run"] or (DEMO if verb.kind == "ask" and verb.opens is None and DEMO.exists() else None)
     run = None
     if folder is not None:
         from kgrec_core.run.run import open_run
 
-        run = open_run(folder, source["allow"] or ())
-    with progress_bar(quiet=bool(source["json"])) as progress:
-        result = one(call(verb, run, [asked], progress))
-    if source["json"] or (result is not None and not verb.shown):
+        run = open_run(folder, core["_allow"] or ())
+    with progress_bar(quiet=bool(core["_json"])) as progress:
+        if many:
+            from kgrec_core.jobs.bulk import bulk
+
+            result: Any = bulk(verb, run, core["_out"], core["_in"], given, progress)
+        else:
+            result = one(call(verb, run, [asked], progress))
+    if core["_json"] or not (many or verb.shown or result is None):
         echo_json(as_data(result))
-    elif verb.shown and (told := load_target(verb.shown, f"command '{word}'")(result, asked)):
+    elif told := str(result) if many else load_target(verb.shown, f"command '{word}'")(result, asked) if verb.shown else "":
         click.echo(told)
 
 

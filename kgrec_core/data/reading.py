@@ -46,10 +46,10 @@ def read(
     Raises KgrecError: no such file or column, unknown format, 0 rows, not UTF-8, rows with too few or many fields, bad `where`.
     """
     path = Path(path)
-    form = form or _format(path, setting)
+    form = form or form_of(path, setting)
     delimited = form in DELIMITED
     with _readable(path, form, separator, quote):
-        separator = (separator or _separator(path)) if delimited else ""
+        separator = (separator or separator_of(path)) if delimited else ""
         lazy = _scan(path, form, separator, quote)
         header = lazy.collect_schema().names()
         lazy = lazy if names is None else lazy.rename(dict(zip(header, names, strict=True)))
@@ -76,9 +76,9 @@ def read(
 def column_names(path: Path, setting: str) -> list[str]:
     """The columns of a file that `read` reads; raises KgrecError as it does."""
     path, quote = Path(path), '"'
-    form = _format(path, setting)
+    form = form_of(path, setting)
     with _readable(path, form, "", quote):
-        separator = _separator(path) if form in DELIMITED else ""
+        separator = separator_of(path) if form in DELIMITED else ""
         return _scan(path, form, separator, quote).collect_schema().names()
 
 
@@ -104,7 +104,7 @@ def _collect(
     return lazy.collect(), number
 
 
-def _format(path: Path, setting: str) -> str:
+def form_of(path: Path, setting: str) -> str:
     if not path.is_file():
         folder = path.parent
         if not folder.is_dir():
@@ -125,7 +125,7 @@ def _scan(path: Path, form: str, separator: str, quote: str | None) -> pl.LazyFr
     return pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False, glob=False)
 
 
-def _separator(path: Path) -> str:
+def separator_of(path: Path) -> str:
     """The separator that the header has most of; refuses a header that names one column twice."""
     with opened(path) as file:
         header = file.readline().decode("utf-8-sig", "replace").strip("\r\n")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kgrec_core import devices
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.verbs import Progress
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Fitted(NamedTuple):
-    """The open run, and what the domain says of it to people: "" for nothing."""
+    """The open run, and what the domain says of it to people: "" for nothing, and in a process that only helps."""
 
     run: Run
     told: str
@@ -28,5 +29,6 @@ def fitted(domain: Domain, folder: Path, layers: Sequence[Layer], progress: Prog
     from kgrec_core.recipe.recipe import resolve
 
     run = fit(resolve(domain.recipe, *layers), folder, progress=progress)
-    after = load_target(domain.after_fit, f"domain '{domain.name}'") if domain.after_fit else None
-    return Fitted(run, after(run, progress) if after else "")
+    if not domain.after_fit or not devices.main():
+        return Fitted(run, "")
+    return Fitted(run, load_target(domain.after_fit, f"domain '{domain.name}'")(run, progress))
