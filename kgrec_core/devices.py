@@ -6,7 +6,10 @@ Several processes (`torchrun`, `accelerate launch`) fine-tune together; the main
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+_CHOSEN: ContextVar[str] = ContextVar("what auto means", default="auto")
 PATIENCE = timedelta(days=7)  # how long the others wait for what the main process does alone; torch's own half hour is shorter than a fit
 
 
@@ -37,12 +41,19 @@ def joined() -> None:
         PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
 
 
-def wait() -> None:
-    """Until all processes are here."""
-    if world() > 1:
-        import torch.distributed as dist
+@contextmanager
+def parting() -> Iterator[None]:
+    """What is to be the last of a process among several: torch is told that it leaves."""
+    try:
+        yield
+    finally:
+        if "torch" in sys.modules and (dist := sys.modules["torch"].distributed).is_initialized():
+            dist.destroy_process_group()
 
-        dist.barrier()
+
+def lost(error: Exception) -> bool:
+    """Whether an error only says that another process is gone."""
+    return isinstance(error, RuntimeError) and any(word in f"{type(error).__name__} {error}" for word in ("gloo", "NCCL", "Dist"))
 
 
 def shared(make: Callable[[], T]) -> T:
@@ -56,6 +67,16 @@ def shared(make: Callable[[], T]) -> T:
     return made[0]
 
 
+@contextmanager
+def chosen(wanted: str) -> Iterator[None]:
+    """Meanwhile "auto" means this device, to whatever is placed. Raises KgrecError where there is no such device."""
+    token = _CHOSEN.set(wanted if wanted == "auto" else str(device(wanted)))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
 def device(wanted: str = "auto", who: str = "") -> torch.device:
     """A device by name; "auto": an accelerator where there is one (of several, the one of this process), else the CPU.
 
@@ -63,6 +84,7 @@ def device(wanted: str = "auto", who: str = "") -> torch.device:
     """
     import torch
 
+    wanted = _CHOSEN.get() if wanted == "auto" else wanted
     if wanted == "auto":
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
             return torch.device("cpu")

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Encoder, Head, Vectors
 
 BLOCK = 1024  # nodes of one forward pass without gradients
 SOME = 16  # queries that must not all be nothing
-KEPT = 16  # vector sets that stay in memory
+KEPT = 2**29  # bytes of vector sets that stay in memory; the latest stays whatever it takes
+ALIVE = 2**23  # what a kept set counts beside its vectors: it keeps its graph alive
 
 
 class Model:
-    """An encoder and a head per task. Reading is thread-safe once `refresh` was called."""
+    """An encoder and a head per task, on this process's device. Reading is thread-safe once `refresh` was called."""
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...]) -> None:
-        self.encoder, self.heads, self.tasks = encoder, heads, tasks
+        self.encoder, self.heads, self.tasks, self.device = encoder, heads, tasks, devices.device()
         self._kept: OrderedDict[Any, tuple[Graph, Vectors]] = OrderedDict()
+        self._keeping = Lock()
+        self._place()
 
     def prepare(self, graph: Graph) -> Model:
         """Learn vocabularies from the training view's graph, then encode what is read again and again."""
         self.encoder.prepare(graph, self.tasks)
         for task in self.tasks:
             self.heads[task.name].prepare(graph, task, self.encoder.dim)
+        self._place()
         self.refresh(graph)
         for task in self.tasks:
             self._check_read(graph, task)
@@ -57,7 +63,8 @@ class Model:
         for head in self.heads.values():
             head.eval()
         self.encoder.refresh(graph, new)
-        self._kept.clear()
+        with self._keeping:
+            self._kept.clear()
         return self
 
     def encode(self, task: Task) -> Encode:
@@ -65,20 +72,28 @@ class Model:
         return lambda nodes: self.vectors(task, nodes)
 
     def vectors(self, task: Task, nodes: Nodes) -> Vectors:
+        """(n, d) float32 on the CPU; the same array where the same nodes were asked for before."""
         limit = None if nodes.before is None else nodes.before.tobytes()
         hidden = None if nodes.hide is None else tuple((r, h.indptr.tobytes(), h.rows.tobytes()) for r, h in nodes.hide.items())
         key = (task.name, nodes.kind, nodes.side, id(nodes.graph), hash(nodes.rows.tobytes()), len(nodes), hash(limit), hash(hidden))
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = nodes.graph, self._compute(self.heads[task.name], nodes)  # the graph is kept so that its id stays taken
-            self._kept[key] = kept
-            while len(self._kept) > KEPT:
+        with self._keeping:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][1]
+        found = self._compute(self.heads[task.name], nodes)
+        with self._keeping:
+            self._kept[key] = nodes.graph, found  # the graph is kept so that its id stays taken
+            while len(self._kept) > 1 and sum(v.nbytes + ALIVE for _, v in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)
-        return kept[1]
+        return found
 
     def _compute(self, head: Head, nodes: Nodes) -> Vectors:
         with torch.inference_mode():
             if nodes.side == "candidate" and not head.encodes_candidates:
                 return head.project(None, nodes).float().cpu().numpy()
             blocks = [nodes.take(slice(i, i + BLOCK)) for i in range(0, max(1, len(nodes)), BLOCK)]
-            return np.concatenate([head.project(self.encoder(b), b).float().cpu().numpy() for b in blocks])
+            return np.concatenate([head.project(self.encoder(b).to(self.device), b).float().cpu().numpy() for b in blocks])
+
+    def _place(self) -> None:
+        for part in (self.encoder, *self.heads.values()):
+            part.to(self.device)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kgrec_core import devices
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import calibrated, save_calibration
 from kgrec_core.errors import KgrecError
@@ -53,6 +54,9 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     recipe = recipe.check(registry, SECTIONS)
     how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
     stages, budget = Stages(progress), Budget(limits.minutes)
+    devices.joined()
+    if not devices.main():
+        return assist(recipe, folder, registry)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             dataset = recipe.data(registry).load()
@@ -69,8 +73,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             calibrations = compare("before", chain, views, results, how, stages)
 
         with stages("fine-tuning"):
-            validate = selecting(chain.model, views, options)
-            history = train(chain.model, views["train"], options, validate, work / "checkpoint.pt", purpose, progress)
+            history = fine_tuned(chain.model, views, options, Job(work / "checkpoint.pt", purpose), progress)
         if history or not measured:
             calibrations = compare("after", chain, views, results, how, stages)
         else:
@@ -79,13 +82,11 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 
         spent = stages.seconds("retrieval (after)", "test (after)")
         if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
-            without = {name: without_knowledge(view, dataset) for name, view in views.items()}
-            bare = chain.model
+            without, bare = without_knowledge(views, dataset), chain.model
             if bare.encoder.reads_knowledge:
                 with stages("fine-tuning without knowledge"):
                     bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                    validate, file = selecting(bare, without, options), work / "checkpoint-without.pt"
-                    train(bare, without["train"], options, validate, file, purpose, progress)
+                    fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress)
             compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
 
         with stages("building with all known edges"):
@@ -99,6 +100,19 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
         shutil.rmtree(work)
+    devices.shared(lambda: None)  # to those that assist: there is no further job
+    return open_run(folder, allow=recipe.foreign)
+
+
+def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
+    """What another than the main process does of a fit: every fine-tuning with it; at the end it opens what the main one published."""
+    how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
+    dataset = recipe.data(registry).load()
+    every = sampled(split(dataset, how), limits, how.seed)
+    while job := devices.shared(lambda: None):
+        views = every if job.knowing else without_knowledge(every, dataset)
+        model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
+        fine_tuned(model, views, options, job, lambda what, done, total: None)
     return open_run(folder, allow=recipe.foreign)
 
 
@@ -144,15 +158,25 @@ def train(
     return so_far.history
 
 
-def selecting(model: Model, views: Mapping[str, View], options: Train) -> Callable[[], dict[str, float]]:
-    """What chooses the best weights: task -> metric of the model alone on the select queries."""
+class Job(NamedTuple):
+    """A fine-tuning of all processes. file: its checkpoint, which belongs to `purpose`; knowing: with knowledge."""
+
+    file: Path
+    purpose: str
+    knowing: bool = True
+
+
+def fine_tuned(model: Model, views: Mapping[str, View], options: Train, job: Job, progress: Progress) -> list[dict[str, Any]]:
+    """Fine-tune on the training view together with the processes that assist; the weights stay that are best on the select queries."""
+    if devices.main():
+        devices.shared(lambda: job)
     view = views["select"]
 
     def validate() -> dict[str, float]:
         model.refresh(view.graph, new={})
         return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
 
-    return validate
+    return train(model, views["train"], options, validate, job.file, job.purpose, progress)
 
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
@@ -194,10 +218,12 @@ def knowledge(dataset: Dataset) -> list[Relation]:
     return [r for r in dataset.graph.relations if r not in behaviour]
 
 
-def without_knowledge(view: View, dataset: Dataset) -> View:
-    gone = set(knowledge(dataset))
-    graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
-    return View(graph, {name: queries.on(graph) for name, queries in view.queries.items()})
+def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, View]:
+    gone, found = set(knowledge(dataset)), {}
+    for name, view in views.items():
+        graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
+        found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
+    return found
 
 
 def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]) -> Path:

@@ -9,7 +9,7 @@ from torch import nn
 from kgrec_core.graph import DAY, Nodes, Ragged, candidates
 from kgrec_core.head.rank import Rank
 from kgrec_core.interfaces import Encoder
-from kgrec_core.model import BLOCK, KEPT, Model
+from kgrec_core.model import ALIVE, BLOCK, Model
 from kgrec_core.testing import BUYS, checkerboard
 
 
@@ -60,15 +60,26 @@ def test_what_a_node_may_not_know_makes_other_vectors():
             assert encode(nodes)[:, 0].mean() == read, nodes
 
 
-def test_blocks_are_put_together_in_order_and_few_sets_are_kept():
+def test_blocks_are_put_together_in_order():
     whole, users = model()
     encode = whole.encode(whole.tasks[0])
     rows = np.random.default_rng(0).integers(0, 24, 2 * BLOCK + 3)
     assert (encode(users.take(rows))[:, 1] == rows).all()
     assert encode(users.take(slice(0, 0))).shape == (0, 2)
-    for n in range(1, KEPT + 4):
+
+
+def test_few_sets_are_kept_and_those_asked_for_last(monkeypatch):
+    whole, users = model()
+    encode = whole.encode(whole.tasks[0])
+    monkeypatch.setattr("kgrec_core.model.KEPT", 4 * (ALIVE + 24 * 2 * 4))
+    first = encode(users)
+    for n in range(1, 9):
         encode(users.take(slice(0, n)))
-    assert len(whole._kept) == KEPT
+        assert encode(users) is first
+    assert len(whole._kept) == 4
+    monkeypatch.setattr("kgrec_core.model.KEPT", 1)
+    big = encode(users.take(slice(0, 12)))
+    assert len(whole._kept) == 1 and encode(users.take(slice(0, 12))) is big
 
 
 def test_a_head_with_dropout_is_asked_without_it_before_anything_was_trained():

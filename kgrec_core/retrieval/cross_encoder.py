@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kgrec_core import devices
 from kgrec_core.encoder.pretrained import locate, silence
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
@@ -244,7 +245,11 @@ def _load(model: str, max_length: int, layers: int | None) -> Pretrained:
     try:
         with silence():
             loaded = Pretrained(
-                locate(model), num_labels=1, trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
+                locate(model),
+                num_labels=1,
+                device=str(devices.device()),
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": "float32"},
             )
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise KgrecError(

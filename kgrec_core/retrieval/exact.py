@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
@@ -45,19 +46,10 @@ class Exact(Layered):
         self._learn(vectors)
 
     def _learn(self, vectors: Vectors) -> None:
-        self.base_ = Flat(self.rows_, torch.from_numpy(vectors).to(_device(self.device)))
+        self.base_ = Flat(self.rows_, torch.from_numpy(vectors).to(devices.device(self.device, "retrieval exact: ")))
 
     def _nearest(self, x: Vectors, k: int, mask: NDArray[np.bool_] | None, exclude: Ragged | None) -> Found:
         return self.base_.nearest(x, k, mask, exclude)
 
     def _stored(self, positions: NDArray[np.int64]) -> Vectors:
         return self.base_.vectors[torch.from_numpy(positions).to(self.base_.vectors.device)].cpu().numpy()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise KgrecError(f"exact: no device {name!r} here ({str(error).splitlines()[0]}); choose auto, cpu, cuda or mps") from None

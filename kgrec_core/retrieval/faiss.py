@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
@@ -96,7 +97,8 @@ class Faiss(Layered):
         self._place()
 
     def _gpus(self) -> int:
-        return 0 if self.device == "cpu" else library().get_num_gpus()
+        here = "cpu" if self.device == "auto" and devices.device().type == "cpu" else self.device
+        return 0 if here == "cpu" else library().get_num_gpus()
 
     def _room(self) -> float:
         """Bytes that the index may take."""
@@ -115,7 +117,7 @@ class Faiss(Layered):
             return
         try:
             self.resources_ = faiss.StandardGpuResources()
-            self.gpu_ = faiss.index_cpu_to_gpu(self.resources_, 0, self.index_)
+            self.gpu_ = faiss.index_cpu_to_gpu(self.resources_, devices.device().index or 0, self.index_)
         except RuntimeError as error:
             if self.device == "gpu":
                 raise KgrecError(

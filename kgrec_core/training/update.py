@@ -31,9 +31,14 @@ class Vectors(nn.Module):
     def forward(self, which: int, queries: Nodes, candidates: Nodes | None, whole: Nodes) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, d) of the queries, (m, d) of the candidates; candidates None: those that the objective has for the whole batch."""
         objective = self.objectives[which]
-        q = objective.project(self.encoder(queries), queries)
-        c = objective.project(None, whole) if candidates is None else objective.project(self.encoder(candidates), candidates)
+        q = objective.project(self._encoded(queries), queries)
+        c = objective.project(None, whole) if candidates is None else objective.project(self._encoded(candidates), candidates)
         return q, c
+
+    def _encoded(self, nodes: Nodes) -> torch.Tensor:
+        """Where the weights are: an encoder without any may give vectors on the CPU."""
+        x = self.encoder(nodes)
+        return x.to(next((p.device for p in self.parameters()), x.device))
 
 
 def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step, chunk: int, seed: tuple[int, ...]) -> float:

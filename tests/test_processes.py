@@ -1,0 +1,92 @@
+"""A fit by two processes, as launchers start it, ends as that of one: one run folder, one set of figures, one message where it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.run import open_run
+
+ROOT = Path(__file__).parents[1]
+LAUNCHERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kgrec_core", "--"],
+    "accelerate": [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        "0",
+        "-m",
+        "kgrec_core",
+        "--",
+    ],
+}
+LAYER = """
+[encoder]
+use = "tfidf"
+width = 8
+[head.buys]
+use = "rank"
+adapter = true
+dropout = 0.0    # each process draws its own
+[train]
+epochs = 2.0
+batch = 8
+chunk = 5
+steps = 0
+head_lr = 0.05
+"""
+
+
+@pytest.fixture
+def words(shop: Path, tmp_path: Path) -> list[str]:
+    (tmp_path / "layer.toml").write_text(LAYER)
+    return ["ecommerce", "fit", "--json", "--recipe", str(shop / "shop.toml"), "--recipe", str(tmp_path / "layer.toml"), "--run"]
+
+
+def started(launcher: str, *words: str) -> subprocess.CompletedProcess:
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [sys.executable, *LAUNCHERS[launcher], *words], env=hidden, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def flat(figures: Any, place: str = "") -> dict[str, float]:
+    """Every number by its place."""
+    if isinstance(figures, dict):
+        return {k: v for name, inner in figures.items() for k, v in flat(inner, f"{place}/{name}").items()}
+    return {place: figures} if isinstance(figures, int | float) else {}
+
+
+def test_two_processes_end_with_the_figures_of_one(shop, words, tmp_path):
+    alone = fit(resolve("kgrec_ecommerce:recipe.toml", shop / "shop.toml", tmp_path / "layer.toml"), tmp_path / "one" / "run")
+    done = started("torchrun", *words, str(tmp_path / "two" / "run"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [p.name for p in (tmp_path / "two").iterdir()] == ["run"]
+    assert flat(json.loads(done.stdout)["tasks"]) == pytest.approx(flat(alone.metrics["tasks"]), rel=1e-6)
+    losses = [[record["loss"] for record in run.history] for run in (alone, open_run(tmp_path / "two" / "run"))]
+    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_failure_is_told_once(words, tmp_path):
+    """What all have in common is said by the main process alone: not what the others made of it."""
+    done = started("accelerate", *words, str(tmp_path / "run"), "train.epoch=1")
+    told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode != 0 and done.stdout == ""
+    assert len(told) == 1 and "did you mean 'epochs'" in told[0]
+    assert "KgrecError" not in done.stderr
+
+
+def test_what_is_not_a_fit_is_done_once():
+    done = started("torchrun", "list", "encoder", "--json")
+    assert done.returncode == 0 and {part["name"] for part in json.loads(done.stdout)} > {"text", "tfidf"}, done.stderr[-2000:]
