@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from kgrec_core import devices
 from kgrec_core.cli.main import main
+from kgrec_core.errors import KgrecError
 
 FITTING = {"fit", "demo"}  # words that several processes do together; any other is done by the main process
 GRACE = 20.0  # seconds in which a launcher notices a process that failed and ends the others, so that one failure is told once
@@ -32,7 +33,8 @@ def together(words: list[str]) -> int:
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
                 main(words, prog_name="kgrec", standalone_mode=False)
         except Exception as error:
-            return _failed("the main process ended" if devices.lost(error) else " ".join(f"{type(error).__name__}: {error}".split()))
+            kind = "" if isinstance(error, KgrecError) else f"{type(error).__name__}: "
+            return _failed("the main process ended" if devices.lost(error) else " ".join(f"{kind}{error}".split()))
     return 0
 
 
@@ -46,5 +48,6 @@ if __name__ == "__main__":
     words = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
     if devices.world() == 1:
         main(words, prog_name="kgrec")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with devices.parting():
         sys.exit(together(words))
