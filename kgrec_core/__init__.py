@@ -1,31 +1,27 @@
 """kgrec: fine-tune a pretrained language model together with a knowledge graph, retrieve with FAISS, answer and explain.
 
-Heavy libraries are imported only when a name that needs them is first used.
+Heavy libraries are imported only when a name that needs them is first used. Domains have more names in `kgrec_core.domain`, wrappers of
+built-in parts in `kgrec_core.parts`, tests in `kgrec_core.testing`.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
-from kgrec_core.errors import KgrecError
-from kgrec_core.recipe.components import Component, Domain, Verb
-from kgrec_core.recipe.hookspecs import hookimpl
+from kgrec_core.late import late
 
 __version__ = "0.1.0"
 
-_LATE = {
-    "Batch": "interfaces", "Data": "interfaces", "Encoder": "interfaces", "Filter": "interfaces", "Head": "interfaces", "Hits": "interfaces",
-    "Objective": "training.objective", "Step": "training.objective",
-    "Retrieval": "interfaces", "Dataset": "graph", "Graph": "graph", "Nodes": "graph", "Queries": "graph",
-    "Ragged": "graph", "Relation": "graph", "Task": "graph", "View": "graph", "Split": "split",
-    "fit": "pipeline", "open_run": "run.run",
-}  # fmt: skip
-
-__all__ = ["Component", "Domain", "KgrecError", "Verb", "hookimpl", *_LATE]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'kgrec_core' has no attribute '{name}'")
-    return getattr(import_module(f"kgrec_core.{_LATE[name]}"), name)
+__getattr__, __dir__, __all__ = late(
+    __name__,
+    {
+        "errors": "KgrecError",
+        "recipe.components": "Component Domain Verb",
+        "recipe.hookspecs": "hookimpl",
+        "graph": "DAY Dataset Graph Nodes Queries Ragged Relation Task View candidates histories",
+        "interfaces": "Batch Data Encoder Filter Head Hits Retrieval",
+        "training.objective": "Objective Step",
+        "split": "Split",
+        "pipeline": "fit",
+        "jobs.bulk": "bulk",
+        "run.run": "open_run",
+    },
+)

@@ -1,30 +1,48 @@
-"""For authors of domains: what a domain is made of, and what its verbs are written with. Everything is imported when first used."""
+"""For authors of domains: what a domain is made of, and what its verbs are written with. Everything is imported when first used.
+
+The graph and what parts are made of are in `kgrec_core`, the built-in parts in `kgrec_core.parts`, the conformance kit in
+`kgrec_core.testing`. These four are what plugins import; every other module may change.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from kgrec_core.late import late
 
-_PLACES = {
-    "errors": "KgrecError choices",
-    "printing": "columns figures",
-    "recipe.components": "Component Domain Verb",
-    "recipe.hookspecs": "hookimpl",
-    "recipe.recipe": "Layer Recipe resolve",
-    "recipe.registry": "Registry",
-    "requests": "as_data made",
-    "run.run": "Answer Judged Run Snapshot open_run",
-    "verbs": "each grouped one words",
-}
-_LATE = {name: module for module, names in _PLACES.items() for name in names.split()}
-__all__ = sorted(_LATE)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'kgrec_core.domain' has no attribute '{name}'")
-    return getattr(import_module(f"kgrec_core.{_LATE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = late(
+    __name__,
+    {
+        # a domain, its verbs, its commands
+        "recipe.components": "Component Domain Verb",
+        "recipe.hookspecs": "hookimpl",
+        "recipe.recipe": "Layer Recipe resolve",
+        "recipe.registry": "Registry",
+        "errors": "KgrecError choices",
+        "requests": "as_data made",
+        "verbs": "Progress each grouped one words",
+        "cli.domain": "domain_group",
+        "cli.run": "run_options",
+        "cli.verbs": "options_of",
+        "printing": "columns figures",
+        # a run
+        "pipeline": "Chain build_on fit",
+        "jobs.bulk": "bulk",
+        "run.run": "Answer Judged Run Snapshot open_run",
+        "run.texts": "Near Past Probabilities",
+        "run.asked": "known with_queries",
+        "run.folder": "MANIFEST checksum",
+        "report.page": "STYLE render",
+        "report.plots": "ticks",
+        # calibration and evaluation
+        "calibration.calibration": "Calibration auroc calibrate upper_bound",
+        "evaluation.interval": "gain interval intervals",
+        "evaluation.metrics": "RANKED measure",
+        "evaluation.ranks": "block_ranks dense_ranks hits_ranks",
+        "evaluation.variants": "whole",
+        "split": "Split split",
+        # files
+        "data.columns": "Columns check_names identity lacking match open_columns plain_name",
+        "data.faults": "opened",
+        "data.reading": "column_names read",
+        "data.table": "Table written",
+    },
+)

@@ -89,7 +89,7 @@ def made(request: type, values: Mapping[str, Any], word: str = "") -> Any:
         if name not in known:
             raise choices(f"field of {word}", name, known)
     for field in known.values():
-        if field.default is REQUIRED and values.get(field.name) in (None, ""):
+        if field.default is REQUIRED and values.get(field.name) is None:
             raise KgrecError(f"{word} needs {field.name}: {field.doc or spell(field.wanted)}")
     return request(**{name: None if value is None else convert(known[name], value) for name, value in values.items()})
 

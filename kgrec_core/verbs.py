@@ -8,13 +8,12 @@ __getattr__, __dir__, __all__ = words(__name__, DOMAIN)      # in a plugin's __i
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, wraps
-from importlib import import_module
 from typing import Any, TypeVar
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.late import late
 from kgrec_core.recipe.components import Domain, Verb
 from kgrec_core.recipe.parameters import REQUIRED
 from kgrec_core.recipe.registry import load_target
@@ -73,23 +72,18 @@ def grouped(requests: Sequence[R], alike: Callable[[R], Hashable], answer: Calla
 
 
 def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) -> tuple[Callable, Callable, list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a domain's package: its verbs as functions, and what `places` names.
+    """`__getattr__`, `__dir__` and `__all__` of a domain's package: its verbs as functions, and what `places` names; see `late`.
 
-    places: submodule -> names in it, e.g. {"shop": "Recommend Similar"}.
+    places: module of the package -> names in it, e.g. {"shop": "Recommend Similar"}.
     """
-    late = {name: place for place, names in (places or {}).items() for name in names.split()}
+    get, names, everything = late(module, places or {}, ("DOMAIN", *(word.replace("-", "_") for word in domain.verbs)))
     verbs = {word.replace("-", "_"): verb for word, verb in domain.verbs.items()}
-    names = sorted({"DOMAIN", *verbs, *late})
 
     @cache
-    def get(name: str) -> Any:
-        if name in verbs:
-            return python_word(name, verbs[name], module)
-        if name in late:
-            return getattr(import_module(f"{module}.{late[name]}"), name)
-        raise AttributeError(f"module '{module}' has no attribute '{name}'")
+    def word(name: str) -> Any:
+        return python_word(name, verbs[name], module) if name in verbs else get(name)
 
-    return get, lambda: sorted({*vars(sys.modules[module]), *names}), names  # hooks too: who looks for them asks dir()
+    return word, names, everything
 
 
 def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
@@ -98,7 +92,7 @@ def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
     last = [inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=None)] if verb.kind == "job" else []
     run = inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=REQUIRED if verb.opens else None, annotation="Run")
     first = [run] if verb.opens is not False else []
-    known = fields_of(request).values()
+    known = sorted(fields_of(request).values(), key=lambda field: field.default is not REQUIRED)  # a base's options may stand before
     late = None if verb.opens is None else REQUIRED  # behind a run that may be left out every name may be; `made` misses it
     fields = [
         inspect.Parameter(
