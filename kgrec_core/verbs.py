@@ -18,16 +18,16 @@ from kgrec_core.recipe.components import Domain, Verb
 from kgrec_core.recipe.parameters import REQUIRED
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, fields_of, made
+from kgrec_core.stages import Progress
 
 R, T = TypeVar("R"), TypeVar("T")
-Progress = Callable[[str, int, int], None]
 
 
 def call(verb: Verb, run: Any, requests: Sequence[Any], progress: Progress | None = None) -> list[Any]:
     """A result or a KgrecError for every request. run: an open Run, for an ask also one of its snapshots; None where a verb opens none."""
     function = load_target(verb.function, f"verb {verb.function}")
     if verb.kind == "job":
-        return [_or_error(function, run, request, progress or _silent) for request in requests]
+        return [_or_error(function, run, request, progress or silent) for request in requests]
     found = function(getattr(run, "snapshot", run) if verb.kind == "ask" else run, requests)
     if len(found) != len(requests):
         raise KgrecError(f"{verb.function} gives {len(found)} results for {len(requests)} requests; it must give one for each")
@@ -72,15 +72,21 @@ def grouped(requests: Sequence[R], alike: Callable[[R], Hashable], answer: Calla
 
 
 def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) -> tuple[Callable, Callable, list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a domain's package: its verbs as functions, and what `places` names; see `late`.
+    """`__getattr__`, `__dir__` and `__all__` of a domain's package: `fit` and the verbs as functions, and what `places` names; see `late`.
 
     places: module of the package -> names in it, e.g. {"shop": "Recommend Similar"}.
     """
-    get, names, everything = late(module, places or {}, ("DOMAIN", *(word.replace("-", "_") for word in domain.verbs)))
-    verbs = {word.replace("-", "_"): verb for word, verb in domain.verbs.items()}
+    from kgrec_core.jobs.standard import STANDARD
+
+    verbs = {word.replace("-", "_"): verb for word, verb in {**STANDARD, **domain.verbs}.items()}
+    get, names, everything = late(module, places or {}, ("DOMAIN", "fit", *verbs))
 
     @cache
     def word(name: str) -> Any:
+        if name == "fit" and name not in verbs:
+            from kgrec_core.jobs.fit import fit_word
+
+            return fit_word(domain)
         return python_word(name, verbs[name], module) if name in verbs else get(name)
 
     return word, names, everything
@@ -126,5 +132,5 @@ def _or_error(function: Callable[..., T], *given: Any) -> T | KgrecError:
         return error
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int) -> None:
     """Progress that nobody looks at."""

@@ -7,6 +7,7 @@ import pydoc
 import sys
 import types
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_job_gets_progress_and_perhaps_a_run(shop):
     assert shop.work("run", "a", progress=lambda *given: told.append(given)) == ("run", 3) and told == [("working", 1, 2)]
     assert shop.work("run", "a") == ("run", 3)
     assert shop.alone("a", 4) == (None, 4)
-    assert shop.perhaps("a") == (None, 3) and shop.perhaps("a", run="run") == ("run", 3)
+    assert shop.perhaps(who="a") == (None, 3) and shop.perhaps("run", "a") == ("run", 3)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,7 @@ def test_help_shows_signature_and_text(shop):
     page = pydoc.plain(pydoc.render_doc(shop.ask_him))
     for text in ("Ask somebody.", "who: a name.", "k: how many."):
         assert text in page
+    assert {"evaluate", "report", "fit"} <= set(dir(shop)) and "data: labelled rows" in shop.evaluate.__doc__
     assert "ask_him" in dir(shop) and "Absent" in shop.__all__ and "__all__" in dir(shop)
     assert shop.ask_him is shop.ask_him
 
@@ -147,3 +149,26 @@ def test_each_and_one():
 def test_many_requests_of_a_verb(shop):
     found = call(Verb(f"{__name__}:Ask", f"{__name__}:answer"), Run(), [Ask("a"), Ask("x"), Ask("b")])
     assert [isinstance(f, KgrecError) for f in found] == [False, True, False]
+
+
+@dataclass(frozen=True)
+class Files:
+    """faq: questions and their answers."""
+
+    faq: str | None = None
+
+    def layer(self):
+        return {"data": {"file": self.faq}} if self.faq else {}
+
+
+def test_fit_takes_layers_and_the_domains_own_files(shop, monkeypatch):
+    from kgrec_core.jobs import fit as jobs
+
+    seen = []
+    monkeypatch.setattr(jobs, "fitted", lambda domain, folder, layers, progress: seen.append((folder, layers)) or jobs.Fitted("run", ""))
+    fit = jobs.fit_word(Domain("shop", "toy_shop:recipe.toml", files=f"{__name__}:Files"))
+    assert fit("runs/a", {"train": {"steps": 1}}, faq="faq.csv") == "run" and fit("runs/b") == "run"
+    assert seen == [(Path("runs/a"), ({"data": {"file": "faq.csv"}}, {"train": {"steps": 1}})), (Path("runs/b"), ({},))]
+    assert str(inspect.signature(fit)).startswith("(run, *layers, faq: str | None = None, progress=")
+    assert "faq: questions and their answers." in fit.__doc__
+    assert "faq" not in inspect.signature(shop.fit).parameters

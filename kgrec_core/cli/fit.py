@@ -13,13 +13,11 @@ from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
 from kgrec_core.cli.run import DEMO
 from kgrec_core.cli.verbs import Explained, given_values, options_of
-from kgrec_core.jobs.fit import fitted
+from kgrec_core.jobs.fit import FIT, fitted
 from kgrec_core.printing import figures
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, as_data, made
-
-FIT = "Fine-tune, compare before and after, test once and write a run. Killed, the same command goes on where it was."
 
 
 def fit_command(domain: Domain) -> click.Command:

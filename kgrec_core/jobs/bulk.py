@@ -27,7 +27,8 @@ from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import as_data, fields_of, made
 from kgrec_core.run.folder import MANIFEST, checksum
-from kgrec_core.verbs import Progress, call
+from kgrec_core.stages import Progress
+from kgrec_core.verbs import call, silent
 
 BLOCK = 512  # requests that are answered and written together
 REASONS = 3  # of refusals that are told
@@ -52,7 +53,7 @@ def bulk(
     out: Path | str,
     rows: Path | str | None = None,
     given: Mapping[str, Any] | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Done:
     """Ask a verb in bulk. out: .csv, .parquet (a row for each answer, its fields as columns) or .jsonl (a line for each request).
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Verb
-from kgrec_core.verbs import Progress
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
+    from kgrec_core.stages import Progress
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 from loud_encoder.loud import Loud
 
-from kgrec_core.encoder.text import Text
+from kgrec_core.parts import Text
 from kgrec_core.testing import check_encoder
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from kgrec_core.domain import KgrecError, choices, each
 
 if TYPE_CHECKING:
-    from kgrec_core.data.mapping import Entity
-    from kgrec_core.graph import Graph
-    from kgrec_core.run.run import Run
+    from kgrec_core import Graph
+    from kgrec_core.domain import Run
+    from kgrec_core.parts import Entity
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Added(NamedTuple):
 @each
 def add_items(run: Run, request: AddItems) -> Added:
     """Raises KgrecError for missing, unknown or faulty columns, or where the run's data part maps no files."""
-    from kgrec_core.data.reading import column_names
-    from kgrec_core.data.tables import Tables
+    from kgrec_core.domain import column_names
+    from kgrec_core.parts import Tables
 
     kind, file = run.tasks[0].relation.target, request.file
     if not file.is_file():
@@ -66,7 +66,7 @@ def told(added: Added, request: AddItems) -> str:
 
 
 def _mapping(run: Run, kind: str) -> Entity:
-    from kgrec_core.recipe.registry import Registry
+    from kgrec_core.domain import Registry
 
     part = run.recipe.data(Registry.discover())
     entities: Mapping[str, Entity] = getattr(getattr(part, "tables", part), "entities", {})

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from kgrec_core import open_run
-from kgrec_core.report.page import render
+from kgrec_core.domain import render
 
 
 class Page(HTMLParser):

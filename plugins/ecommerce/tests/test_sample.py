@@ -7,12 +7,9 @@ import polars as pl
 import pytest
 from kgrec_ecommerce.sample import FOLDER, OnlineRetail
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Relation
+from kgrec_core import KgrecError, Relation, Split
+from kgrec_core.domain import Recipe, Registry, resolve, split
 from kgrec_core.recipe.binding import tree
-from kgrec_core.recipe.recipe import Recipe, resolve
-from kgrec_core.recipe.registry import Registry
-from kgrec_core.split import Split, split
 from kgrec_core.training.options import Train
 
 BUYS = Relation("user", "buys", "item")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from kgrec_core.data.tables import Tables
-    from kgrec_core.graph import Dataset
+    from kgrec_core import Dataset
+    from kgrec_core.parts import Tables
 
 FOLDER = Path(__file__).parent
 
@@ -32,9 +32,7 @@ class OnlineRetail:
     @property
     def tables(self) -> Tables:
         """The files' mapping, as a shop would write it for its own in a recipe."""
-        from kgrec_core.data.links import Link
-        from kgrec_core.data.mapping import Edges, End, Entity, Goal
-        from kgrec_core.data.tables import Tables
+        from kgrec_core.parts import Edges, End, Entity, Goal, Link, Tables
 
         orders = FOLDER / "orders.parquet"
         item = Entity(
