@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kgrec_core.evaluation import beyond, class_metrics, class_tables, floor, floor_classes, rank_tables, variants
+from kgrec_core.evaluation import beyond, class_metrics, class_tables, floor_classes, rank_tables, variants
 from kgrec_core.evaluation.metrics import measure
+from kgrec_core.floor import Floor
 from kgrec_core.graph import Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval
 from kgrec_core.model import Model
@@ -42,11 +43,9 @@ class Ranking:
         asked = views["test"].queries[task.name]
         self.make = {name: f for name, f in make.items() if name == "whole" or len(f(asked, task).queries.targets.rows)}
         self.values: dict[str, dict[str, rank_tables.Values]] = {name: {} for name in self.make}
-        self.floors = {
-            name: floor.rank_floor(views["select"], views["test"], task, case=f, rebuild=how.rebuild, seed=how.seed)
-            for name, f in self.make.items()
-            if name != "repeat_only" and (name != "cold" or how.cold)
-        }
+        floor = Floor(views["select"], views["test"], task, rebuild=how.rebuild, seed=how.seed)
+        chosen = [name for name in self.make if name != "repeat_only" and (name != "cold" or how.cold)]
+        self.floors = {name: floor.measure(self.make[name]) for name in chosen}
 
     def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
         """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""

@@ -15,6 +15,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
 from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import profile
+from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.ease import Ease
 from kgrec_core.retrieval.neighbours import Neighbours
@@ -28,6 +29,7 @@ FINDS = {
     "cooccurrence, by time": lambda: Cooccurrence(half_life=5.0),
     "ease": lambda: Ease(l2=1.0),
     "ease, by time": lambda: Ease(l2=1.0, half_life=5.0),
+    "content, relations": lambda: Content(by="relations"),
     "neighbours, history": lambda: Neighbours(by="history", neighbours=10),
     "neighbours, vectors": lambda: Neighbours(by="vectors", neighbours=10),
 }

@@ -5,9 +5,13 @@ import polars as pl
 import pytest
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.floor import rank_floor
 from kgrec_core.evaluation.variants import cold, new_only, repeat_only, whole
-from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View
+from kgrec_core.floor import Floor, Method, methods
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates
+from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.merge import Merge
+from kgrec_core.retrieval.popular import Popular
+from kgrec_core.retrieval.repeat import Repeat
 from kgrec_core.split import Split, split
 
 BUYS, MADE_BY = Relation("user", "buys", "item"), Relation("item", "made_by", "brand")
@@ -35,26 +39,30 @@ def views(graph, task, **how):
     return split(Dataset(graph, (task,)), Split(**how))
 
 
+def measured(of, task, metrics, without=(), case=whole, **how):
+    return Floor(of["select"], of["test"], task, of=methods(of["select"].graph, task, without), **how).measure(case, metrics)
+
+
 def test_cooccurrence_knows_the_colour_of_the_checkerboard():
     task = Task("buys", BUYS)
     of = views(checkerboard(), task, by="last")
-    floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@2", "ndcg@10"])
+    floor = measured(of, task, ["hit_rate@2", "ndcg@10"])
     assert floor.settings["neighbours"]["weights"] == {"cooccurrence": 1}
     np.testing.assert_array_equal(floor.values["neighbours"]["hit_rate@2"], 1)  # two items of the colour are left
     assert floor.values["popularity"]["hit_rate@2"].mean() < 0.6
     assert "frequency" not in floor.values
 
 
-@pytest.mark.parametrize("component", ["text", "graph"])
+@pytest.mark.parametrize("component", ["text", "attributes"])
 def test_text_and_graph_find_what_was_never_bought(component):
     """Targets are held out: only their words, or their brand, say their colour."""
     task, graph = Task("buys", BUYS), checkerboard(text=["white dove" if i % 2 else "black crow" for i in range(20)])
     made_by = edges(range(20), [i % 2 for i in range(20)])
     graph = Graph({**graph.entities, "brand": ids(2)}, {**graph.relations, MADE_BY: made_by}, frozenset([MADE_BY]))
     of = views(graph, task, by="targets", test=0.2, validation=0.2)
-    with_it = rank_floor(of["select"], of["test"], task, metrics=["mrr"], components=["cooccurrence", component])
+    with_it = measured(of, task, ["mrr"], without={"text", "attributes"} - {component})
     assert with_it.settings["neighbours"]["weights"][component] > 0
-    without = rank_floor(of["select"], of["test"], task, metrics=["mrr"], components=["cooccurrence"])
+    without = measured(of, task, ["mrr"], without=["text", "attributes"])
     assert np.nanmean(with_it.values["neighbours"]["mrr"]) > np.nanmean(without.values["neighbours"]["mrr"]) + 0.1
 
 
@@ -70,7 +78,7 @@ def test_a_question_is_its_own_profile():
         {task.relation: edges(range(40), [i % 4 for i in range(40)])},
     )
     of = views(graph, task, by="random", test=0.3, validation=0.3)
-    floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@1"])
+    floor = measured(of, task, ["hit_rate@1"])
     assert np.nanmean(floor.values["neighbours"]["hit_rate@1"]) == 1
 
 
@@ -83,17 +91,17 @@ def test_frequency_counts_baskets_and_recency_is_chosen_on_select():
         bought = [(u, i, t * DAY) for u in range(12) for i, t in [*history, (returns, 310), (returns, 320)]]
         graph = Graph({"user": ids(12), "item": ids(30)}, {BUYS: edges(*map(list, zip(*bought, strict=True)))})
         of = views(graph, task, by="time", test="1970-11-17", validation="10d")
-        floor = rank_floor(of["select"], of["test"], task, metrics=["hit_rate@1", "mrr"])
-        life = floor.settings["frequency"]["half_life_days"]
-        assert (life is not None and life < 180) == expected
+        floor = measured(of, task, ["hit_rate@1", "mrr"])
+        life = floor.settings["frequency"]["settings"]["repeat"]["half_life"]
+        assert (0 < life < 180) == expected
         np.testing.assert_array_equal(floor.values["frequency"]["hit_rate@1"], 1)
         np.testing.assert_array_equal(floor.values["neighbours"]["hit_rate@1"], 1)
 
 
 def test_neighbours_are_what_the_definition_says(monkeypatch):
     """The same floor in dense matrices, query by query, with fixed decay and weights."""
-    monkeypatch.setattr("kgrec_core.evaluation.floor.DECAYS", (0.7,))
-    monkeypatch.setattr("kgrec_core.evaluation.floor.WEIGHTS", (0.6,))
+    monkeypatch.setattr("kgrec_core.floor.DECAYS", (0.7,))
+    monkeypatch.setattr("kgrec_core.floor.WEIGHTS", (0.6,))
     draw, task, users, items = np.random.default_rng(5), Task("buys", BUYS), 30, 25
     orders = [draw.permutation(items)[: draw.integers(4, 9)] for _ in range(users)]
     bought = [(u, i, t) for u, of in enumerate(orders) for t, i in enumerate(of)]
@@ -103,7 +111,7 @@ def test_neighbours_are_what_the_definition_says(monkeypatch):
     relations = {BUYS: edges(*map(list, zip(*bought, strict=True))), MADE_BY: edges(range(items), brand)}
     graph = Graph({"user": ids(users), "item": ids(items, text=text), "brand": ids(4)}, relations, frozenset([MADE_BY]))
     of = views(graph, task, by="last")
-    got = rank_floor(of["select"], of["test"], task, metrics=["mrr"], rebuild=False).values["neighbours"]["mrr"]
+    got = measured(of, task, ["mrr"], rebuild=False).values["neighbours"]["mrr"]
 
     def unit(x):
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -135,18 +143,42 @@ def test_settings_do_not_see_the_test_targets():
     other = View(
         of["test"].graph, {"buys": Queries(test.nodes, Ragged(test.targets.indptr, test.targets.rows[::-1].copy(), test.targets.edges))}
     )
-    assert rank_floor(of["select"], of["test"], task).settings == rank_floor(of["select"], other, task).settings
+    found = [Floor(of["select"], test, task).measure().settings for test in (of["test"], other)]
+    assert found[0] == found[1]
 
 
-def test_without_a_target_or_with_an_unknown_component_it_says_so():
+def test_without_a_target_it_says_so():
     task = Task("buys", BUYS)
     of = views(checkerboard(), task, by="last")
     asked = of["select"].queries["buys"]
     none = View(of["select"].graph, {"buys": Queries(asked.nodes, Ragged.empty(len(asked.nodes)))})
     with pytest.raises(KgrecError, match=r"widen split\.validation"):
-        rank_floor(none, of["test"], task)
-    with pytest.raises(KgrecError, match="did you mean 'text'"):
-        rank_floor(of["select"], of["test"], task, components=["texts"])
+        Floor(none, of["test"], task).measure()
+
+
+def test_a_floor_is_the_merge_of_its_channels():
+    """The same ranks as `merge` gives with the chosen settings and weights."""
+    task, graph = Task("buys", BUYS, repeats=True), checkerboard()
+    of = views(graph, task, by="last")
+    floor = measured(of, task, ["mrr"])
+    chosen = floor.settings["neighbours"]
+    made = {"repeat": Repeat, "popular": Popular, "cooccurrence": Cooccurrence}
+    merge = Merge(
+        channels={name: made[name](**settings) for name, settings in chosen["settings"].items()}, by="score", weights=chosen["weights"]
+    )
+    asked = of["test"].queries["buys"]
+    merge.build(of["test"].graph, task, candidates(of["test"].graph, task), None)
+    hits = merge.search(asked.nodes, None, 20)
+    own = hits.scores[hits.rows == asked.targets.rows[:, None]]
+    ranks = ((hits.scores > own[:, None]).sum(1) + (hits.scores >= own[:, None]).sum(1) + 1) / 2  # equal scores share the mean rank
+    np.testing.assert_allclose(1 / ranks, floor.values["neighbours"]["mrr"])
+
+
+def test_another_floor_is_another_entry():
+    task = Task("buys", BUYS)
+    of = views(checkerboard(), task, by="last")
+    floor = Floor(of["select"], of["test"], task, of={"item-kNN": Method(["cooccurrence"])}).measure(metrics=["hit_rate@2"])
+    assert list(floor.values) == ["item-kNN"] and np.nanmean(floor.values["item-kNN"]["hit_rate@2"]) == 1
 
 
 def test_variants_part_the_targets():
