@@ -64,6 +64,7 @@ class Learner:
         device = devices.device()
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
+            device_placement=False,
             mixed_precision="bf16" if options.precision == "bf16" else "no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )

@@ -49,7 +49,7 @@ def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step
     queries, candidates = step.queries.take(mine[0]), step.candidates.take(mine[1])
     parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1
     pieces = list(zip(np.array_split(np.arange(len(queries)), parts), np.array_split(np.arange(len(candidates)), parts), strict=True))
-    batch = send_to_device(step.batch, accelerator.device)
+    batch = send_to_device(step.batch, next(module.parameters()).device)
     world = accelerator.num_processes
 
     def forward(number: int) -> tuple[torch.Tensor, torch.Tensor]:
