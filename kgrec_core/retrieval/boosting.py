@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_core.graph import Ragged
+from kgrec_core.retrieval.pool import Columns, places
+
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-Columns = Mapping[str, NDArray[np.float32]]
+FIRST = 0.1  # share of the trees that tells which pairs are worth asking the others
 
 
 class Rows(NamedTuple):
@@ -33,12 +36,20 @@ class Trees(NamedTuple):
     scales: Sequence[float] = ()
     names: Sequence[str] = ()
 
-    def __call__(self, columns: Columns, height: int, threads: int) -> NDArray[np.float64]:
-        """(height,) the score of every pair."""
-        if not height:
-            return np.zeros(0)
-        x = stack(columns, self.names, height)
-        return sum(model.predict(x, num_threads=threads) / scale for model, scale in zip(self.models, self.scales, strict=True))
+    def __call__(self, columns: Columns, pool: Ragged, keep: int, threads: int) -> NDArray[np.float64]:
+        """(len(pool.rows),) the score of every pair; -inf of those that the first tenth of the trees does not place among a query's `keep`."""
+        x, scores = stack(columns, self.names, len(pool.rows)), np.full(len(pool.rows), -np.inf)
+        left = np.ones(len(x), bool)
+        if pool.counts.max(initial=0) > keep:
+            left = places(pool, self._predict(x, threads, FIRST)) < keep
+        if left.any():
+            scores[left] = self._predict(x[left], threads)
+        return scores
+
+    def _predict(self, x: NDArray[np.float32], threads: int, share: float = 1.0) -> NDArray[np.float64]:
+        counts = [max(1, round(share * model.current_iteration())) for model in self.models]
+        each = zip(self.models, self.scales, counts, strict=True)
+        return sum(model.predict(x, num_threads=threads, num_iteration=n) / scale for model, scale, n in each)
 
 
 def learn(
@@ -49,8 +60,8 @@ def learn(
 
     x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
     settings = {
-        "metric": "none", "label_gain": [0, 1], "bagging_fraction": 0.8, "bagging_freq": 1, "max_bin": 127,
-        "deterministic": True, "force_row_wise": True, "verbose": -1, **settings,
+        "metric": "none", "label_gain": [0, 1], "bagging_fraction": 0.8, "bagging_freq": 1, "max_bin": 63,
+        "deterministic": True, "force_col_wise": True, "verbose": -1, **settings,
     }  # fmt: skip
     settings["min_data_in_leaf"] = min(settings["min_data_in_leaf"], max(1, len(y) // (4 * settings["num_leaves"])))
     data = lightgbm.Dataset(x, y, group=counts[counts > 0], params=settings)

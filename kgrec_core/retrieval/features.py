@@ -11,9 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.graph.ragged import ranges
 from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile, rarity, unit_rows
 
 WINDOWS = (7, 14, 30, 60, 90)  # days
+CELLS = 2**22  # of dense rows that are looked up at once
 Columns = dict[str, NDArray[np.float32]]
 
 
@@ -28,7 +30,8 @@ class Features:
         self.graph, self.task, self.now = graph, task, horizon(graph, task.relation)
         self.clock = clocked(graph, task.relation)
         self.size = graph.size(task.relation.target)
-        self.trail = _Trail(graph, task.relation)
+        table = graph.relations[task.relation]
+        self.trail = graph.memo.get(("trail", task.relation, self.clock), (table,), lambda: _Trail(graph, task.relation))
         self.numbers = _numbers(graph, task.relation.target)
         self.ties = _ties(graph, task.relation.target)
 
@@ -257,9 +260,17 @@ def _medians(owner: NDArray, values: NDArray, n: int) -> NDArray[np.float32]:
 
 
 def _pair_products(left: sp.csr_matrix, right: sp.csr_matrix, pool: Ragged) -> NDArray[np.float32]:
-    """(len(pool.rows),) dot products of rows; in chunks, since the gathered rows are larger than the result."""
-    out, owner = np.empty(len(pool.rows), np.float32), pool.owner
-    for start in range(0, len(out), 2**17):
-        part = slice(start, start + 2**17)
-        out[part] = np.asarray(left[owner[part]].multiply(right[pool.rows[part]]).sum(1)).ravel()
+    """(len(pool.rows),) dot products of a query's row on the left and a candidate's on the right.
+
+    A few queries at a time: their dense rows are looked up where the candidate's row has something.
+    """
+    out, width = np.empty(len(pool.rows), np.float32), left.shape[1]
+    step = max(1, CELLS // max(1, width))
+    for start in range(0, left.shape[0], step):
+        part = pool.take(np.arange(start, min(start + step, left.shape[0])))
+        flat, indptr = ranges(right.indptr[part.rows].astype(np.int64), right.indptr[part.rows + 1].astype(np.int64))
+        pair = np.repeat(np.arange(len(part.rows)), np.diff(indptr))
+        dense = left[start : start + step].toarray().ravel()
+        found = dense[part.owner[pair] * width + right.indices[flat]] * right.data[flat]
+        out[pool.indptr[start] : pool.indptr[start] + len(part.rows)] = np.bincount(pair, found, len(part.rows))
     return out

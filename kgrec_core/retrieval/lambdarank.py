@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
-from kgrec_core.retrieval.features import Columns, Features
-from kgrec_core.retrieval.merge import Around, fuse
-from kgrec_core.retrieval.pool import places, relative, top, union
+from kgrec_core.retrieval.merge import DEPTH, Around
+from kgrec_core.retrieval.pairs import Stage
+from kgrec_core.retrieval.pool import Columns, places, top
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, unsold
 
 log = logging.getLogger("kgrec")
 BLOCK = 256  # queries whose pairs and columns are in memory at once
-
-
-class _Stage(NamedTuple):
-    """The channels and the features as of one graph; a channel that is None is not asked, its columns are NaN.
-
-    whole: the graph before a past was taken from some candidates.
-    """
-
-    channels: Mapping[str, Retrieval | None]
-    features: Features
-    whole: Graph
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,6 +34,7 @@ class Lambdarank(Around):
     pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
     tree): of the boosting. bags: models of different seeds per objective. folds: for
     out-of-fold hits; 0 saves their time where nothing is calibrated on them.
+    queries: at most so many are learned from, and of each window and of those asked once more at most so many: drawn by the seed.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (none
         where the task's relation has no clock);
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
@@ -57,19 +46,22 @@ class Lambdarank(Around):
 
     Before `fit` it ranks as `merge` does; so it does with a query without a history (a text alone) where it has learned from none of
     that kind, and channels that look at no query, as `popular`, then only order what the others leave equal. Every channel is asked for at least k, so where one of them always finds k, so does this.
+    Learning holds (windows + 2) * queries * (negatives + right ones) rows of some 90 numbers twice: 8,000 * 190 * 90 * 8 bytes, 1.1 GB, at
+    most with two windows and 150 negatives, however many queries there are.
     """
 
     channels: Mapping[str, Retrieval]
     pool: int = 150
     objective: Literal["lambdarank", "rank_xendcg", "both"] = "both"
-    trees: int = 160
+    trees: int = 80
     leaves: int = 31
-    rate: float = 0.05
+    rate: float = 0.1
     truncation: int = 30
     smallest: int = 150
     columns: float = 0.3
     bags: int = 1
     folds: int = 3
+    queries: int = 2000
     windows: int = 0
     days: float = 30.0
     cold: float = 0.0
@@ -81,7 +73,6 @@ class Lambdarank(Around):
     own = "history"
     learns = True
     strangers_ = False
-    _windows = None
     trees_ = Trees()
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
@@ -93,11 +84,14 @@ class Lambdarank(Around):
 
         Raises KgrecError where fewer than two queries have a target among the candidates found.
         """
-        examples, names = self._learn_from(self._stage, queries, vectors)
+        given = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
+        taught = self._drawn(len(queries.nodes), "queries")
+        own = queries.take(taught)
+        examples, names = self._learn_from(self._stage, own, _take(vectors, taught), given={n: _rows(h, taught) for n, h in given.items()})
         past = self._rehearsed(names)
         if self.cold:
-            past.append(self._learn_from(*self._without(queries), names)[0])
-        used = np.flatnonzero(examples.counts)
+            past.append(self._learn_from(*self._without(own), names)[0])
+        used = taught[examples.counts > 0]
         if len(used) < 2:
             raise KgrecError(
                 f"retrieval.{self.task_.name}: lambdarank found a right answer for {len(used)} queries in the channels' {self.pool} best; "
@@ -108,13 +102,14 @@ class Lambdarank(Around):
         order = np.random.default_rng(self.seed).permutation(len(fold))
         order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
         fold[order] = np.arange(len(order)) % max(1, folds)
-        self.strangers_ = bool(self._strange(queries.nodes).any())
-        k = min(100, len(self.mask_))
+        self.strangers_ = bool(self._strange(own.nodes).any())
+        k = min(DEPTH, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
-            trees = self._train([examples.only(fold != number), *past], names)
+            trees = self._train([examples.only(fold[taught] != number), *past], names)
             mine = np.flatnonzero(fold == number)
-            found = self._search(queries.nodes.take(mine), _take(vectors, mine), k, None, self._excluded(queries.nodes.take(mine)), trees)
+            nodes, known = queries.nodes.take(mine), {n: _rows(h, mine) for n, h in given.items()}
+            found = self._search(nodes, _take(vectors, mine), k, None, self._excluded(nodes), trees, known)
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
@@ -122,7 +117,7 @@ class Lambdarank(Around):
         return held_out
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
-        """See Retrieval; `columns` holds every channel's score."""
+        """See Retrieval; `columns` holds every channel's score of what is among its own best, else NaN."""
         return self._search(queries, vectors, k, allowed, exclude, self.trees_)
 
     def save(self, folder: Path) -> None:
@@ -147,7 +142,7 @@ class Lambdarank(Around):
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
         super()._place(graph, task, mask)
-        self._stage = _Stage(self.channels, Features(graph, task), graph)
+        self._stage = Stage(self.channels, graph, task)
 
     def _search(
         self,
@@ -157,24 +152,23 @@ class Lambdarank(Around):
         allowed: Filter | None,
         exclude: Ragged | None,
         trees: Trees,
+        given: Mapping[str, Hits] | None = None,
     ) -> Hits:
         parts = []
         for block in _blocks(len(queries)):
             nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
-            pool, scores, found = self._pool(self._stage, nodes, v, max(self.pool, k), allowed, gone)
-            if trees.models:
-                ranked = trees(self._columns(self._stage, nodes, pool, scores), len(pool.rows), self.threads)
-            else:
-                ranked = fuse(pool, found, scores, "rank", {})
-            ranked = ranked.astype(np.float32)
+            known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
+            pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
             strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
+            ranked = _merged(said, len(pool.rows))
             if strange.any():
-                blind = {name: 1e-3 for name, channel in self.channels.items() if channel.reads == "nothing"}
-                ranked = np.where(strange[pool.owner], fuse(pool, found, scores, "rank", blind), ranked)
-            if gone is not None:
-                keep = ~pool.among(gone)
-                pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
-            parts.append(top(pool, ranked, k, scores))
+                silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"]
+                ranked = np.where(strange[pool.owner], _merged(said, len(pool.rows), silent), ranked)
+            if trees.models:
+                learned = trees(said | self._stage.features(nodes, pool), pool, max(self.pool, k), self.threads)
+                ranked = np.where(strange[pool.owner], ranked, learned)
+            scores = {name: said[f"{name}: score"] for name in self._stage.channels}
+            parts.append(top(pool, ranked.astype(np.float32), k, scores))
         if not parts:
             return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
         return Hits(
@@ -183,60 +177,56 @@ class Lambdarank(Around):
             {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns},
         )
 
-    def _pool(
-        self, stage: _Stage, queries: Nodes, vectors: Vectors | None, n: int, allowed: Filter | None, exclude: Ragged | None
-    ) -> tuple[Ragged, Columns, dict[str, Hits]]:
-        asked = {name: channel.ask(queries, vectors) for name, channel in stage.channels.items() if channel is not None}
-        found = {name: one.search(n, allowed, exclude) for name, one in asked.items()}
-        # Where repeats may be right the models have learnt with the history in the pool: ranks and best scores are meant with it.
-        history = exclude.keep(exclude.rows < len(self.mask_)) if exclude is not None and self.task_.repeats else None
-        pool = union(found.values(), len(queries), history)
-        scores = {name: one.score(pool) for name, one in asked.items()}
-        return pool, scores, found
-
-    def _columns(self, stage: _Stage, queries: Nodes, pool: Ragged, scores: Columns) -> Columns:
-        columns = {}
-        for name, values in scores.items():
-            columns |= {f"{name}: score": values, f"{name}: relative": relative(pool, values), f"{name}: rank": places(pool, values)}
-        columns |= stage.features(queries, pool)
-        return {name: values for name, values in columns.items() if not name.startswith(tuple(self.leave_out))}
-
     def _learn_from(
-        self, stage: _Stage, queries: Queries, vectors: Vectors | None, names: Sequence[str] | None = None
+        self,
+        stage: Stage,
+        queries: Queries,
+        vectors: Vectors | None,
+        names: Sequence[str] = (),
+        given: Mapping[str, Hits] | None = None,
     ) -> tuple[Rows, Sequence[str]]:
-        """The queries' examples; a query without a right candidate in its pool has none."""
+        """The queries' examples; a query without a right candidate in its pool has none. Only what is learned from gets its features."""
         rng, parts = np.random.default_rng(self.seed), []
         for block in _blocks(len(queries.nodes)):
             nodes, v, targets = queries.nodes.take(block), _take(vectors, block), queries.targets.take(block)
-            pool, scores, _ = self._pool(stage, nodes, v, self.pool, None, self._excluded(nodes))
-            columns = self._columns(stage, nodes, pool, scores)
-            names = list(columns) if names is None else names
+            known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
+            pool, said = stage.pool(nodes, v, self.pool, None, self._excluded(nodes), known)
             y, keep = pool.among(targets), ~pool.among(self._lost(stage, nodes))
             keep &= np.bincount(pool.owner, y & keep, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
-            parts.append(Rows(stack(columns, names, len(y))[keep], y[keep], np.bincount(pool.owner[keep], minlength=len(nodes))))
+            pool = pool.keep(keep)
+            columns = {name: values[keep] for name, values in said.items()} | stage.features(nodes, pool)
+            names = names or [name for name in columns if not name.startswith(tuple(self.leave_out))]
+            parts.append(Rows(stack(columns, names, len(pool.rows)), y[keep], pool.counts))
         if not parts:
-            return Rows(np.zeros((0, len(names or ())), np.float32), np.zeros(0, bool), np.zeros(0, np.int64)), names or ()
+            return Rows(np.zeros((0, len(names)), np.float32), np.zeros(0, bool), np.zeros(0, np.int64)), names
         return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
 
-    def _lost(self, stage: _Stage, nodes: Nodes) -> Ragged:
+    def _lost(self, stage: Stage, nodes: Nodes) -> Ragged:
         """What the queries had met before its past was taken: for them it is not new, and they would say that new is what comes back."""
+        if stage.whole is stage.graph:
+            return Ragged.empty(len(nodes))
         met = replace(nodes, graph=stage.whole).read(self.task_.relation)
         return met.keep(~met.among(nodes.read(self.task_.relation)))
 
-    def _earlier(self, number: int) -> tuple[_Stage, Queries]:
+    def _earlier(self, number: int) -> tuple[Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
         whole, queries = earlier(self.graph_, self.task_, number, self.days)
         then = unsold(whole, self.task_, self.cold, self.seed + number) if self.cold else whole
-        log.info("lambdarank learns from %d more queries, %d x %g days ago", len(queries.nodes), number, self.days)
-        return self._stage_on(then, whole, blind=True), queries.on(then)
+        queries = queries.take(self._drawn(len(queries.nodes), f"queries, {number} x {self.days:g} days ago"))
+        return Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True), queries.on(then)
 
-    def _without(self, queries: Queries) -> tuple[_Stage, Queries, Vectors | None]:
+    def _without(self, queries: Queries) -> tuple[Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
         then = unsold(self.graph_, self.task_, self.cold, self.seed)
-        queries = queries.on(then)
-        return self._stage_on(then, self.graph_), queries, self._encode(queries.nodes)
+        stage = Stage(self.channels, then, self.task_, self.graph_, self._encode, ("unsold", self.cold, self.seed))
+        return stage, queries.on(then), self._encode(queries.on(then).nodes)
+
+    def _drawn(self, n: int, what: str) -> NDArray[np.int64]:
+        """Which of n queries are learned from."""
+        log.info("lambdarank learns from %d of %d %s", min(n, self.queries), n, what)
+        return np.sort(np.random.default_rng(self.seed).permutation(n)[: self.queries])
 
     def _train(self, examples: Sequence[Rows], names: Sequence[str]) -> Trees:
         settings = {
@@ -251,21 +241,23 @@ class Lambdarank(Around):
         return learn(examples, names, objectives, self.bags, self.seed, self.trees, settings)
 
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
-        """The windows' examples. They know nothing of vectors: a later fit on the same graph takes them again."""
-        if self._windows is None or self._windows[0] is not self.graph_ or self._windows[1] != names:
-            windows = self.windows if clocked(self.graph_, self.task_.relation) else 0
-            found = [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(windows)]
-            self._windows = self.graph_, names, found
-        return list(self._windows[2])
+        """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again."""
+        blind = [channel for channel in self.channels.values() if channel.reads != "vectors"]
+        windows = self.windows if clocked(self.graph_, self.task_.relation) else 0
 
-    def _stage_on(self, graph: Graph, whole: Graph, blind: bool = False) -> _Stage:
-        """Channels and features built again on another graph; blind: those that look at vectors stay silent."""
-        channels: dict[str, Retrieval | None] = {}
-        for name, channel in self.channels.items():
-            channels[name] = None if blind and channel.reads == "vectors" else copy.copy(channel)
-            if channels[name] is not None:
-                channels[name].build(graph, self.task_, candidates(graph, self.task_), self._encode)
-        return _Stage(channels, Features(graph, self.task_), whole)
+        def rehearsed() -> tuple[list[Rows], Sequence[str]]:
+            return [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(windows)], names
+
+        if any(channel.key_ is None for channel in blind):
+            return rehearsed()[0]
+        key = "windows", windows, self.days, self.cold, self.queries, self.negatives, self.pool, self.seed, *(c.key_ for c in blind)
+        holds = tuple(table for channel in blind for table in channel.holds_)
+        # The first to ask knows most: without knowledge there are only fewer columns.
+        found, known = self.graph_.memo.get(key, holds, rehearsed)
+        if not set(names) <= set(known):
+            found, known = self.graph_.memo.get((*key, tuple(names)), holds, rehearsed)
+        place = [known.index(name) for name in names]
+        return [rows if list(known) == list(names) else rows._replace(x=rows.x[:, place]) for rows in found]
 
     def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
         """(n,) which queries have no history."""
@@ -275,9 +267,23 @@ class Lambdarank(Around):
         return None if self.task_.repeats else queries.read(self.task_.relation)
 
 
+def _merged(said: Columns, height: int, silent: Sequence[str] = ()) -> NDArray[np.float32]:
+    """(height,) sum of 1 / (60 + rank) over the channels, as `merge` has it; the silent ones only order what the others leave equal."""
+    total = np.zeros(height, np.float32)
+    for column, rank in said.items():
+        name, _, what = column.rpartition(": ")
+        if what == "rank":
+            total += np.float32(1e-3 if name in silent else 1) * np.nan_to_num(1 / (61 + rank))
+    return total
+
+
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
     return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
 
 
 def _take(vectors: Vectors | None, index: NDArray[np.int64]) -> Vectors | None:
     return None if vectors is None else vectors[index]
+
+
+def _rows(hits: Hits, index: NDArray[np.int64]) -> Hits:
+    return Hits(hits.rows[index], hits.scores[index])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Ragged
 from kgrec_core.interfaces import Hits
 
+Columns = Mapping[str, NDArray[np.float32]]  # one number for every pair of a pool
+
 
 def union(hits: Iterable[Hits], n: int, also: Ragged | None = None) -> Ragged:
     """Every candidate that some channel found, and `also` these, once per query, by row."""
@@ -55,7 +57,7 @@ def relative(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(best > 0, 1 / np.where(best > 0, best, 1), 0).astype(np.float32)[pool.owner] * scores
 
 
-def top(pool: Ragged, scores: NDArray, k: int, columns: Mapping[str, NDArray[np.float32]]) -> Hits:
+def top(pool: Ragged, scores: NDArray, k: int, columns: Columns) -> Hits:
     """The k best of every query, with the pool's further columns beside them."""
     n, place, owner = len(pool.indptr) - 1, places(pool, scores), pool.owner
     kept = place < k

@@ -1,11 +1,16 @@
-"""Situations a ranker rehearses: earlier moments whose outcome is known, and candidates that nobody has chosen yet."""
+"""Situations a ranker rehearses: earlier moments whose outcome is known, and candidates that nobody has chosen yet.
+
+Their graphs keep what is built on them themselves, so that it goes when they go.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from kgrec_core.graph import DAY, Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.graph import DAY, Graph, Memo, Nodes, Queries, Ragged, Task
 from kgrec_core.retrieval.profile import horizon
 
 
@@ -15,7 +20,7 @@ def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, 
     Nothing where that is before its first edge. The task's relation must have a clock.
     """
     start, step = horizon(graph, task.relation) - number * int(days * DAY), int(days * DAY)
-    then, table = graph.at(start), graph.relations[task.relation].drop_nulls(["source", "target"])
+    then, table = _apart(graph.at(start)), graph.relations[task.relation].drop_nulls(["source", "target"])
     time = table["time"].to_numpy()
     came = table.filter((time >= start) & (time < start + step)).select("source", "target").unique(maintain_order=True)
     source, target = (came[end].to_numpy().astype(np.int64) for end in ("source", "target"))
@@ -39,4 +44,12 @@ def unsold(graph: Graph, task: Task, share: float, seed: int) -> Graph:
         relations[relation] = (
             table if timeless or not ends else table.filter(~pl.any_horizontal(pl.col(e).is_in(drawn).fill_null(False) for e in ends))
         )
-    return graph.with_edges(relations, graph.as_of)
+    return _apart(graph.with_edges(relations, graph.as_of))
+
+
+def _apart(graph: Graph) -> Graph:
+    """With a memo of its own. That a relation has no clock was said of the whole graph."""
+    memo = Memo()
+    for relation in graph.relations:
+        memo.get(("no clock", relation), (), lambda: None)
+    return replace(graph, memo=memo)

@@ -107,8 +107,8 @@ def test_earlier_windows_are_examples_as_of_then(board):
     start = int(queries.nodes.before[0])
     relation = board.task.relation
     assert stage.features.graph.relations[relation]["time"].max() < start
-    assert stage.channels["semantic"] is None
-    assert stage.channels["alike"] is not part.channels["alike"]
+    assert set(stage.channels) == {"alike", "popular"}
+    assert stage._channel("alike").graph_ is stage.graph is queries.nodes.graph
     table = board.graph.relations[relation].filter(pl.col("time") >= start)
     told = set(zip(queries.nodes.rows[queries.targets.owner].tolist(), queries.targets.rows.tolist(), strict=True))
     assert told == set(table.select("source", "target").unique().iter_rows())

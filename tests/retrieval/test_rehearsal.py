@@ -63,7 +63,7 @@ def test_what_a_query_had_met_is_no_example_of_something_new(board):
     part.build(board.graph, task, candidates(board.graph, task), board.encode)
     stage, queries, vectors = part._without(board.queries())
     taken = np.flatnonzero(stage.features.graph.degree(task.relation, np.arange(20), inverse=True) == 0)
-    pool = part._pool(stage, queries.nodes, vectors, 20, None, None)[0]
+    pool = stage.pool(queries.nodes, vectors, 20)[0]
     assert np.isin(pool.rows, taken).any()
     rows, names = part._learn_from(stage, queries, vectors)
     events = rows.x[:, list(names).index("events")]
