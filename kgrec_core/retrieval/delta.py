@@ -117,7 +117,11 @@ class Layered(Retrieval):
             if self.delta_ is not None:
                 at = find(self.delta_.rows, rows)
                 stored[at >= 0] = self.delta_.vectors.numpy()[at[at >= 0]]
-            out[part] = np.einsum("nd,nd->n", vectors[owner[part]], stored[where])
+            first, last = (owner[part][end] for end in (0, -1))
+            if last - first >= 64 and (last - first + 1) * len(rows) <= 32 * len(where):  # many pairs of few: one product is faster
+                out[part] = (vectors[first : last + 1] @ stored.T)[owner[part] - first, where]
+            else:
+                out[part] = np.einsum("nd,nd->n", vectors[owner[part]], stored[where])
         return out
 
 

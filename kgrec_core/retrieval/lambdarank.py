@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -160,14 +160,17 @@ class Lambdarank(Around):
             known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
             pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
             strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
-            ranked = _merged(said, len(pool.rows))
+            ranked = _merged(said, self.channels, len(pool.rows))
             if strange.any():
                 silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"]
-                ranked = np.where(strange[pool.owner], _merged(said, len(pool.rows), silent), ranked)
+                ranked = np.where(strange[pool.owner], _merged(said, self.channels, len(pool.rows), silent), ranked)
             if trees.models:
                 learned = trees(said | self._stage.features(nodes, pool), pool, max(self.pool, k), self.threads)
                 ranked = np.where(strange[pool.owner], ranked, learned)
             scores = {name: said[f"{name}: score"] for name in self._stage.channels}
+            if gone is not None:
+                keep = ~pool.among(gone)
+                pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
             parts.append(top(pool, ranked.astype(np.float32), k, scores))
         if not parts:
             return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
@@ -267,13 +270,12 @@ class Lambdarank(Around):
         return None if self.task_.repeats else queries.read(self.task_.relation)
 
 
-def _merged(said: Columns, height: int, silent: Sequence[str] = ()) -> NDArray[np.float32]:
+def _merged(said: Columns, names: Iterable[str], height: int, silent: Sequence[str] = ()) -> NDArray[np.float32]:
     """(height,) sum of 1 / (60 + rank) over the channels, as `merge` has it; the silent ones only order what the others leave equal."""
     total = np.zeros(height, np.float32)
-    for column, rank in said.items():
-        name, _, what = column.rpartition(": ")
-        if what == "rank":
-            total += np.float32(1e-3 if name in silent else 1) * np.nan_to_num(1 / (61 + rank))
+    for name in names:
+        found = np.nan_to_num(said[f"{name}: score"]) != 0
+        total += np.float32(1e-3 if name in silent else 1) * np.where(found, 1 / (61 + said[f"{name}: rank"]), 0)
     return total
 
 

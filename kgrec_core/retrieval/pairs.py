@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,52 +13,50 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Features
-from kgrec_core.retrieval.pool import Columns
+from kgrec_core.retrieval.pool import Columns, lookup, places, relative, union
 
-DEEP = 4  # a channel's rank and score are known for so many times what it gives the pool
-KEPT = 2**28  # bytes of channels' bests that wait for the next encoder to be compared
+KEPT = 2**28  # bytes of what is said that wait for the next encoder to be compared
 
 
-class Best(NamedTuple):
-    """What a channel finds for n queries, by query and row: m entries.
+class Said(NamedTuple):
+    """What several channels say of a pool of theirs: names, and of each the score and the rank of every pair, (channels, pairs)."""
 
-    owner: (m,) int32 number of the query. row: (m,) int32. rank: (m,) int32 from 0. score: (m,) float32. highest: (n,) float32.
-    """
+    pool: Ragged
+    names: tuple[str, ...]
+    scores: NDArray[np.float32]
+    ranks: NDArray[np.int16]
 
-    owner: NDArray[np.int32]
-    row: NDArray[np.int32]
-    rank: NDArray[np.int32]
-    score: NDArray[np.float32]
-    highest: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, hits: Hits) -> Best:
-        order = np.argsort(np.where(hits.rows < 0, np.iinfo(np.int64).max, hits.rows), axis=1)
-        owner, place = np.nonzero(np.take_along_axis(hits.rows, order, 1) >= 0)
-        rank = order[owner, place]
-        highest = hits.scores.max(1, initial=0.0)
-        return cls(
-            owner.astype(np.int32), hits.rows[owner, rank].astype(np.int32), rank.astype(np.int32), hits.scores[owner, rank], highest
-        )
+    def columns(self, pool: Ragged) -> Columns:
+        """Score, share of the query's best, and rank for every pair of a pool that holds this one; NaN where nothing is said."""
+        place = None
+        if len(pool.rows) > len(self.pool.rows):
+            width = int(pool.rows.max()) + 1
+            place = np.searchsorted(pool.owner * width + pool.rows, self.pool.owner * width + self.pool.rows)
+        columns = {}
+        for name, score, rank in zip(self.names, self.scores, self.ranks, strict=True):
+            for what, values in (("score", score), ("relative", relative(self.pool, score)), ("rank", rank)):
+                columns[f"{name}: {what}"] = column = np.full(len(pool.rows), np.nan, np.float32)
+                column[slice(None) if place is None else place] = values
+        return columns
 
 
 class Shelf:
-    """Bests that are asked for again: of channels that read no vectors, whatever the encoder. What no longer fits is found anew."""
+    """What is asked for again: of channels that read no vectors, whatever the encoder. What does not fit is found anew."""
 
     def __init__(self) -> None:
-        self.kept: dict[Any, tuple[Best, tuple[object, ...]]] = {}
+        self.kept: dict[Any, tuple[Said, tuple[object, ...]]] = {}
         self.room = KEPT
 
-    def get(self, key: tuple[Any, ...], holds: tuple[object, ...], make: Any) -> Best:
+    def get(self, key: tuple[Any, ...], holds: tuple[object, ...], make: Callable[[], Said]) -> Said:
         """holds: objects that are part of the key by their identity."""
         whole = (key, tuple(map(id, holds)))
         if whole not in self.kept:
-            best = make()
-            size = sum(part.nbytes for part in best)
+            said = make()
+            size = said.scores.nbytes + said.ranks.nbytes + sum(part.nbytes for part in said.pool)
             if size > self.room:
-                return best
+                return said
             self.room -= size
-            self.kept[whole] = best, holds
+            self.kept[whole] = said, holds
         return self.kept[whole][0]
 
 
@@ -66,8 +64,8 @@ class Stage:
     """The channels and the features as of one graph.
 
     whole: the graph before a past was taken from some candidates, else the same. encode: given, the channels were built on `whole`
-    and are built again on `graph` where they are needed. mark: what made this graph of the whole, so that bests found on a graph
-    made alike can be taken; None = they are not kept. blind: channels that read vectors are not asked.
+    and are built again on `graph` where they are needed. mark: what made this graph of the whole, so that what was said on a graph
+    made alike can be taken; None = it is not kept. blind: channels that read vectors are not asked.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Stage:
     ) -> None:
         self.graph, self.task, self.whole, self.encode, self.mark = graph, task, whole or graph, encode, mark
         self.channels = {name: channel for name, channel in channels.items() if not (blind and channel.reads == "vectors")}
-        self.features = Features(graph, task)
+        self.features, self.size = Features(graph, task), graph.size(task.relation.target)
         self._built: dict[str, Retrieval] = {}
 
     def pool(
@@ -94,48 +92,37 @@ class Stage:
         exclude: Ragged | None = None,
         given: Mapping[str, Hits] | None = None,
     ) -> tuple[Ragged, Columns]:
-        """The union of every channel's best n that are not excluded, and of each pair the channels' scores, ranks, shares of the best.
+        """The union of every channel's best n, and of each pair the channels' scores, shares of the best one, and ranks.
 
-        A channel says nothing (NaN) of what is beyond its best DEEP * n. given: hits to be taken for those of a channel.
-        Where repeats may be right, what is excluded takes up ranks: the ranker has learned so.
+        Of a pair that only channels found which read vectors or learn, the others say nothing (NaN): so theirs is the same for every
+        encoder, and asked for once. given: hits to be taken for those of a channel that learns. Where repeats may be right, what is
+        excluded is in the pool: the ranker has learned so, and ranks and best scores are meant with it.
         """
-        out = exclude if exclude is None or self.task.repeats else None
-        asked = None if self.task.repeats else exclude
-        k = DEEP * n + (0 if out is None else int(out.counts.max(initial=0)))
-        bests = {}
-        for name in self.channels:
-            bests[name] = Best.of(given[name]) if given and name in given else self._best(name, queries, vectors, k, allowed, asked)
-        width = self.graph.size(self.task.relation.target)
-        gone = np.zeros(0, np.int64) if out is None else np.sort(out.owner * width + out.rows)
-        keys, members = {}, []
-        for name, best in bests.items():
-            keys[name] = key = best.owner * width + best.row.astype(np.int64)
-            left = np.zeros(len(key), bool)
-            if len(gone):
-                left = gone[np.minimum(np.searchsorted(gone, key), len(gone) - 1)] == key
-            skipped = np.bincount(best.owner[left], minlength=len(queries))
-            members.append(key[~left & (best.rank < n + skipped[best.owner])])
-        every = np.unique(np.concatenate(members)) if members else np.zeros(0, np.int64)
-        pool = Ragged.of(every // width, every % width, len(queries))
-        columns: dict[str, NDArray[np.float32]] = {}
-        for name, best in bests.items():
-            place = np.searchsorted(every, keys[name])
-            known = every[np.minimum(place, len(every) - 1)] == keys[name] if len(every) else np.zeros(len(place), bool)
-            owner, score, rank, place = best.owner[known], best.score[known], best.rank[known], place[known]
-            top = best.highest[owner]
-            for what, values in (("score", score), ("relative", score / np.where(top > 0, top, np.inf)), ("rank", rank)):
-                columns[f"{name}: {what}"] = column = np.full(len(every), np.nan, np.float32)
-                column[place] = values
-        return pool, columns
+        settled = [name for name, channel in self.channels.items() if channel.reads != "vectors" and not channel.learns]
+        first = self._settled(settled, queries, n, allowed, exclude)
+        others = [name for name in self.channels if name not in settled]
+        asked = {name: self._channel(name).ask(queries, vectors) for name in others if name not in (given or {})}
+        found = {name: asked[name].search(n, allowed, exclude) if name in asked else given[name] for name in others}
+        pool = union(found.values(), len(queries), first.pool)
+        scores = [asked[name].score(pool) if name in asked else lookup(found[name], pool) for name in others]
+        return pool, first.columns(pool) | _said(pool, others, scores).columns(pool)
 
-    def _best(self, name: str, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None, exclude: Ragged | None) -> Best:
-        channel = self.channels[name]
-        if self.mark is None or channel.key_ is None or allowed is not None:
-            return Best.of(self._channel(name).search(queries, vectors, k, allowed, exclude))
-        shelf = self.whole.memo.get(("bests",), (), Shelf)
-        key = (channel.key_, self.mark, k, _digest(queries), None if exclude is None else _digest(exclude))
-        holds = (*channel.holds_, *channel.holds(self.whole if self.mark else queries.graph, self.task))
-        return shelf.get(key, holds, lambda: Best.of(self._channel(name).search(queries, None, k, None, exclude)))
+    def _settled(self, names: list[str], queries: Nodes, n: int, allowed: Filter | None, exclude: Ragged | None) -> Said:
+        """What the channels find and say that depend neither on vectors nor on what was learned."""
+
+        def ask() -> Said:
+            asked = [self._channel(name).ask(queries, None) for name in names]
+            history = exclude.keep(exclude.rows < self.size) if exclude is not None and self.task.repeats else None
+            pool = union([one.search(n, allowed, exclude) for one in asked], len(queries), history)
+            return _said(pool, names, [one.score(pool) for one in asked])
+
+        channels = [self.channels[name] for name in names]
+        if self.mark is None or allowed is not None or any(channel.key_ is None for channel in channels):
+            return ask()
+        key = (self.mark, n, _digest(queries), None if exclude is None else _digest(exclude), *(channel.key_ for channel in channels))
+        graph = self.whole if self.mark else queries.graph
+        holds = tuple(table for channel in channels for table in (*channel.holds_, *channel.holds(graph, self.task)))
+        return self.whole.memo.get(("said",), (), Shelf).get(key, holds, ask)
 
     def _channel(self, name: str) -> Retrieval:
         """As of this stage's graph."""
@@ -145,6 +132,12 @@ class Stage:
             self._built[name] = copy.copy(self.channels[name])
             self._built[name].build(self.graph, self.task, candidates(self.graph, self.task), self.encode)
         return self._built[name]
+
+
+def _said(pool: Ragged, names: Sequence[str], scores: Sequence[NDArray[np.float32]]) -> Said:
+    ranks = [np.minimum(places(pool, score), np.iinfo(np.int16).max).astype(np.int16) for score in scores]
+    shape = (len(names), len(pool.rows))
+    return Said(pool, tuple(names), np.reshape(scores, shape).astype(np.float32), np.reshape(ranks, shape).astype(np.int16))
 
 
 def _digest(asked: Nodes | Ragged) -> bytes:
