@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, View, candidates, histories
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates, histories
 from kgrec_core.interfaces import Batch, Head
 from kgrec_core.training.objective import Step
 from kgrec_core.training.options import Train
+
+READ = 2**20  # edges of histories in memory at once, when all training queries are looked through
 
 
 def examples(view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Iterator[tuple[Examples, float]]:
@@ -36,7 +38,8 @@ class Examples:
         readable = _readable(queries.nodes, histories(tasks, task.relation.source))
         keep = readable[queries.targets.owner]
         if not options.repeats:
-            keep &= ~queries.targets.among(queries.nodes.read(task.relation))
+            blocks = (queries.take(block) for block in _blocks(queries.nodes, task.relation))
+            keep &= ~np.concatenate([b.targets.among(b.nodes.read(task.relation)) for b in blocks])
         self.owner, self.target = queries.targets.owner[keep], queries.targets.rows[keep]
         self.catalogue = candidates(graph, task).rows
         counts = np.bincount(self.target, minlength=graph.size(task.relation.target))
@@ -85,11 +88,18 @@ class Examples:
         )
 
 
+def _blocks(nodes: Nodes, relation: Relation) -> list[slice]:
+    """Consecutive nodes that together have some READ edges to read: a source's history is read once for each of its queries."""
+    edges = np.cumsum(nodes.graph.degree(relation, nodes.rows, nodes.before)) // READ
+    starts = np.flatnonzero(np.diff(edges, prepend=-1))
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(nodes)], strict=True)] or [slice(0, 0)]
+
+
 def _readable(nodes: Nodes, relations: tuple) -> NDArray[np.bool_]:
     """Whether there is anything to read about a query: a text of its own or a history."""
     some = np.zeros(len(nodes), bool)
     for relation in relations:
-        some |= nodes.read(relation, last=1).counts > 0
+        some |= np.concatenate([nodes.take(block).read(relation, last=1).counts > 0 for block in _blocks(nodes, relation)])
     if "text" in nodes.graph.columns(nodes.kind):
         some |= nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].fill_null("").str.len_bytes().to_numpy() > 0
     return some

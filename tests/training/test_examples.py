@@ -86,3 +86,23 @@ def test_queries_with_nothing_to_read_do_not_train(board):
     nodes = Nodes(bare, "user", queries.nodes.rows, "query", before=queries.nodes.before)
     e = Examples(bare, board.task, board.tasks, Queries(nodes, queries.targets), Train(batch=8, negatives=0, seed=0))
     assert len(e) == 24 and (nodes.take(e.owner).read(BUYS).counts > 0).all()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_histories_are_looked_through_in_blocks(board, monkeypatch, hidden):
+    view = board.views["train"]
+    queries = view.queries["buys"]
+    if hidden:
+        nodes = Nodes(view.graph, "user", queries.nodes.rows, "query", hide={BUYS: queries.targets})
+        queries = Queries(nodes, queries.targets)
+    options, found, longest = Train(batch=8, negatives=0, repeats=False), [], []
+    read = Nodes.read
+    monkeypatch.setattr(Nodes, "read", lambda nodes, relation, last=None: longest.append(len(nodes)) or read(nodes, relation, last))
+    for edges in (2**20, 4):
+        longest.clear()
+        monkeypatch.setattr("kgrec_core.training.examples.READ", edges)
+        e = Examples(view.graph, board.task, board.tasks, queries, options)
+        found.append((e.owner, e.target))
+        assert max(longest) == len(queries.nodes) if edges > 4 else max(longest) < len(queries.nodes) / 4
+    np.testing.assert_array_equal(found[0], found[1])
+    assert len(found[0][0])
