@@ -5,17 +5,17 @@ Nothing here depends on what the domain is: times and counts of the task's edges
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
-from kgrec_core.graph.ragged import ranges
-from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile, rarity, unit_rows
+from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile
+from kgrec_core.retrieval.ties import Ends
 
 WINDOWS = (7, 14, 30, 60, 90)  # days
-CELLS = 2**22  # of dense rows that are looked up at once
 Columns = dict[str, NDArray[np.float32]]
 
 
@@ -32,8 +32,18 @@ class Features:
         self.size = graph.size(task.relation.target)
         table = graph.relations[task.relation]
         self.trail = graph.memo.get(("trail", task.relation, self.clock), (table,), lambda: _Trail(graph, task.relation))
-        self.numbers = _numbers(graph, task.relation.target)
-        self.ties = _ties(graph, task.relation.target)
+        self.numbers = _Numbers(graph, task.relation.target)
+        self.ends = Ends(graph, task.relation.target)
+
+    def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Features:
+        """As of a graph that `join` made of this one, in which these candidates came or changed; without new events it costs what they cost."""
+        relation, other = self.task.relation, copy.copy(self)
+        other.graph, other.size = graph, graph.size(relation.target)
+        rows = np.union1d(rows, np.arange(self.size, other.size))
+        if len(graph.relations[relation]) != len(self.graph.relations[relation]):
+            other.now, other.trail = horizon(graph, relation), _Trail(graph, relation)
+        other.numbers, other.ends = self.numbers.extended(graph, rows), self.ends.extended(graph, rows)
+        return other
 
     def __call__(self, queries: Nodes, pool: Ragged) -> Columns:
         """name -> (len(pool.rows),) float32."""
@@ -51,7 +61,7 @@ class Features:
 
     def _candidates(self, rows: NDArray, time: NDArray) -> Columns:
         if self.trail.times is None:
-            return {"edges": self.trail.degree[rows]}
+            return {"edges": self.trail.count(rows, time)}
         # Many queries share a moment: every (candidate, moment) is counted once.
         stamps, which = np.unique(time, return_inverse=True)
         keys, back = np.unique(which * self.size + rows, return_inverse=True)
@@ -65,7 +75,7 @@ class Features:
         found = found.keep(found.rows < self.size)
         met = np.log1p(self.trail.count(found.rows, moments(queries, self.now)[found.owner]).astype(np.float32))
         columns["own median events"] = _medians(found.owner, met, len(queries))[pool.owner]
-        for name, values in self.numbers.items():
+        for name, values in self.numbers.values.items():
             own = values[pool.rows]
             apart = own - _medians(found.owner, values[found.rows], len(queries))[pool.owner]
             columns |= {name: own, f"{name} above own": apart, f"{name} apart": np.abs(apart)}
@@ -74,15 +84,14 @@ class Features:
     def _closeness(self, queries: Nodes, pool: Ragged) -> Columns:
         """Cosine of what the query's history and the candidate are tied to, rare ends counting more; all and lately."""
         columns = {}
-        if not self.ties:
+        if not self.ends.ties:
             return columns
         # Lately is the last few by place and by time: baskets are long, streams are not.
         for when, how in (("", {}), (" lately", {"half_life": 30.0}), (" last", {"decay": 0.6})):
             if "half_life" in how and not self.clock:
                 continue
             read = profile(queries, self.task.relation, self.size, self.now, **how)
-            for name, ties in self.ties.items():
-                columns[f"near by {name}{when}"] = _pair_products(unit_rows(read @ ties), ties, pool)
+            columns |= {f"near by {name}{when}": ties.near(read, pool) for name, ties in self.ends.ties.items()}
         return columns
 
 
@@ -135,7 +144,9 @@ class _Trail:
 
     def count(self, rows: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
         """Events of candidates before their times."""
-        return self.degree[rows] if self.times is None else self._end(rows, time) - np.searchsorted(self.codes, rows * self.width)
+        if self.times is None:
+            return np.where(rows < len(self.degree), self.degree[np.minimum(rows, len(self.degree) - 1)], 0)
+        return self._end(rows, time) - np.searchsorted(self.codes, rows * self.width)
 
     def _end(self, rows: NDArray, time: NDArray) -> NDArray[np.int64]:
         return np.searchsorted(self.codes, rows * self.width + np.searchsorted(self.stamps, time))
@@ -221,31 +232,34 @@ class _Met:
         return out
 
 
-def _numbers(graph: Graph, kind: str) -> Columns:
-    """Numeric columns of a kind; logarithms where all are positive, so that a difference is a ratio."""
-    numbers = {}
-    for name in graph.columns(kind):
-        if name not in ("since", "until") and graph.entities[kind].schema[name].is_numeric():
-            values = graph.entities[kind][name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-            numbers[name] = (np.log(values) if np.nanmin(values, initial=np.inf) > 0 else values).astype(np.float32)
-    return numbers
+class _Numbers:
+    """Numeric columns of a kind; logarithms where all were positive at first, so that a difference is a ratio."""
+
+    def __init__(self, graph: Graph, kind: str) -> None:
+        self.kind, self.values, self.positive = kind, {}, set()
+        for name in graph.columns(kind):
+            if name not in ("since", "until") and graph.entities[kind].schema[name].is_numeric():
+                values = _floats(graph.entities[kind][name])
+                if np.nanmin(values, initial=np.inf) > 0:
+                    self.positive.add(name)
+                self.values[name] = self._told(name, values)
+
+    def extended(self, graph: Graph, rows: NDArray[np.int64]) -> _Numbers:
+        other, new = copy.copy(self), graph.gather(self.kind, rows, *self.values) if self.values else None
+        other.values = {}
+        for name, values in self.values.items():
+            other.values[name] = np.full(graph.size(self.kind), np.nan, np.float32)
+            other.values[name][: len(values)] = values
+            other.values[name][rows] = self._told(name, _floats(new[name]))
+        return other
+
+    def _told(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (np.log(values) if name in self.positive else values).astype(np.float32)
 
 
-def _ties(graph: Graph, kind: str) -> dict[str, sp.csr_matrix]:
-    """Relation name -> (size of kind, ends) unit rows, weighted by rarity; the timeless relations that touch the kind."""
-    ties = {}
-    for relation in graph.timeless:
-        if kind not in (relation.source, relation.target):
-            continue
-        here, there = ("source", "target") if relation.source == kind else ("target", "source")
-        other = relation.target if relation.source == kind else relation.source
-        table = graph.relations[relation].drop_nulls(["source", "target"]).select(here, there).unique()
-        ends = tuple(table[end].to_numpy().astype(np.int64) for end in (here, there))
-        m = sp.csr_matrix((np.ones(len(table), np.float32), ends), shape=(graph.size(kind), graph.size(other)))
-        ties[relation.name] = unit_rows((m @ sp.diags(rarity(m))).tocsr())
-    if len(ties) > 1:
-        ties["all"] = unit_rows(sp.hstack([ties[name] for name in sorted(ties)]).tocsr())
-    return dict(sorted(ties.items()))
+def _floats(column: pl.Series) -> NDArray[np.float64]:
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _medians(owner: NDArray, values: NDArray, n: int) -> NDArray[np.float32]:
@@ -256,21 +270,4 @@ def _medians(owner: NDArray, values: NDArray, n: int) -> NDArray[np.float32]:
     middle = np.cumsum(counts) - counts + np.maximum(counts - 1, 0) // 2
     out = np.full(n, np.nan, np.float32)
     out[counts > 0] = ordered[middle[counts > 0]]
-    return out
-
-
-def _pair_products(left: sp.csr_matrix, right: sp.csr_matrix, pool: Ragged) -> NDArray[np.float32]:
-    """(len(pool.rows),) dot products of a query's row on the left and a candidate's on the right.
-
-    A few queries at a time: their dense rows are looked up where the candidate's row has something.
-    """
-    out, width = np.empty(len(pool.rows), np.float32), left.shape[1]
-    step = max(1, CELLS // max(1, width))
-    for start in range(0, left.shape[0], step):
-        part = pool.take(np.arange(start, min(start + step, left.shape[0])))
-        flat, indptr = ranges(right.indptr[part.rows].astype(np.int64), right.indptr[part.rows + 1].astype(np.int64))
-        pair = np.repeat(np.arange(len(part.rows)), np.diff(indptr))
-        dense = left[start : start + step].toarray().ravel()
-        found = dense[part.owner[pair] * width + right.indices[flat]] * right.data[flat]
-        out[pool.indptr[start] : pool.indptr[start] + len(part.rows)] = np.bincount(pair, found, len(part.rows))
     return out

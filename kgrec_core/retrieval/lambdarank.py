@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,12 @@ class Lambdarank(Around):
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         super().build(graph, task, candidates, encode)
-        self._encode = encode
+        self._encode, _ = encode, self._stage.features
+
+    def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
+        other = super().extended(graph, new, encode)
+        other._stage.features = self._stage.features.extended(graph, new.rows)
+        return other
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Learn from the queries; returns hits (n, 100) of models that have not seen the query, all empty where folds = 0.
@@ -132,6 +137,7 @@ class Lambdarank(Around):
         import lightgbm
 
         super().load(folder, graph, task)
+        _ = self._stage.features  # before the first question, not with it
         try:
             kept = json.loads((folder / "ranker.json").read_text())
             texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(kept["scales"]))]

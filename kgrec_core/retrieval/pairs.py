@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,8 +81,12 @@ class Stage:
     ) -> None:
         self.graph, self.task, self.whole, self.encode, self.mark = graph, task, whole or graph, encode, mark
         self.channels = {name: channel for name, channel in channels.items() if not (blind and channel.reads == "vectors")}
-        self.features, self.size = Features(graph, task), graph.size(task.relation.target)
+        self.size = graph.size(task.relation.target)
         self._built: dict[str, Retrieval] = {}
+
+    @cached_property
+    def features(self) -> Features:
+        return Features(self.graph, self.task)
 
     def pool(
         self,

@@ -130,3 +130,24 @@ def test_no_pairs():
     assert all(values.shape == (0,) and values.dtype == np.float32 for values in columns.values())
     one = Features(graph, Task("buys", BUYS))(replace(nodes, before=None), Ragged.of(np.array([0]), np.array([3]), 2))
     assert one["own events"] == 4
+
+
+def test_what_came_later_has_the_columns_of_a_fresh_start():
+    """Two items are added, a brand among their ties; one known item gets a price; then an order comes, too."""
+    graph, task = shop(ROWS), Task("buys", BUYS, repeats=True)
+    ids = pl.DataFrame({"id": ["new", "odd", "z"], "price": [3.0, None, 8.0], "stock": [2, 3, 4]})
+    ends = {"source": [0, 1], "target": [0, 1]}
+    brand = pl.DataFrame(ends, schema={"source": pl.UInt32, "target": pl.UInt32})
+    brands = pl.DataFrame({"id": ["q", "r"]})
+    grown = graph.join(Graph({"item": ids, "brand": brands}, {BRAND: brand}, frozenset([BRAND])))
+    order = pl.DataFrame({"source": [0], "target": [0], "time": [44 * DAY], "weight": [2.0]}, schema=SCHEMA)
+    ordered = grown.join(Graph({"user": pl.DataFrame({"id": ["b"]}), "item": pl.DataFrame({"id": ["new"]})}, {BUYS: order}))
+    first = Features(graph, task)
+    second = first.extended(grown, grown.rows("item", ["new", "odd", "z"]))
+    third = second.extended(ordered, np.zeros(0, np.int64))
+    pool = Ragged.of(np.repeat(np.arange(3), 6), np.tile(np.arange(6), 3), 3)
+    for features, on in ((second, grown), (third, ordered)):
+        nodes = Nodes(on, "user", np.arange(3), "query", before=np.full(3, 45 * DAY))
+        for name, values in Features(on, task)(nodes, pool).items():
+            np.testing.assert_allclose(features(nodes, pool)[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert second.trail is first.trail

@@ -36,7 +36,7 @@ def views() -> dict[str, View]:
 
 def test_the_whole_recipe_of_the_shop_learns_and_ranks(views, caplog):
     registry = Registry.discover()
-    recipe = resolve("kgrec_ecommerce:recipe.toml", ["encoder.use=tfidf", "retrieval.buys.trees=20", "retrieval.buys.smallest=5"])
+    recipe = resolve("kgrec_ecommerce:recipe.toml", ["encoder.items.use=tfidf", "retrieval.buys.trees=20", "retrieval.buys.smallest=5"])
     task, graph = Task("buys", BUYS, repeats=True), views["train"].graph
     model = Model(recipe.encoder(registry), {"buys": recipe.head(registry, "buys")}, (task,)).prepare(graph)
     part = recipe.retrieval(registry, "buys")

@@ -1,0 +1,112 @@
+"""What ties candidates together: the ends they share by a relation that holds at all times, such as a brand or a keyword."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from kgrec_core.graph import Graph, Ragged, Relation
+from kgrec_core.graph.ragged import ranges
+from kgrec_core.retrieval.profile import rarity, unit_rows
+
+CELLS = 2**22  # of dense rows that are looked up at once
+
+
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """Rows of length one over the ends, rare ends counting more: `base` of the candidates first known, `own` of the rows `late`."""
+
+    base: sp.csr_matrix
+    late: NDArray[np.int64]
+    own: sp.csr_matrix
+
+    def near(self, read: sp.csr_matrix, pool: Ragged) -> NDArray[np.float32]:
+        """(len(pool.rows),) cosine between what a query's history (n, candidates) is tied to and what a candidate is tied to."""
+        place, late = _place(self.late, read.indices)
+        old = sp.csr_matrix(
+            (np.where(late, 0, read.data), np.where(late, 0, read.indices), read.indptr), (read.shape[0], self.base.shape[0])
+        )
+        left = old @ self.base
+        if late.any():
+            new = sp.csr_matrix((np.where(late, read.data, 0), np.where(late, place, 0), read.indptr), (read.shape[0], len(self.late)))
+            left = left + new @ self.own
+        left = unit_rows(left.tocsr())
+        place, late = _place(self.late, pool.rows)
+        found = _products(left, self.base, pool, ~late & (pool.rows < self.base.shape[0]), pool.rows)
+        return found + _products(left, self.own, pool, late, place) if late.any() else found
+
+    def with_own(self, late: NDArray[np.int64], own: sp.csr_matrix) -> Ties:
+        """The same base, as wide as there are ends now."""
+        base = sp.csr_matrix((self.base.data, self.base.indices, self.base.indptr), (self.base.shape[0], own.shape[1]))
+        return replace(self, base=base, late=late, own=own)
+
+
+class Ends:
+    """The ties of a kind by every timeless relation that touches it, under its name, and by "all" of them together."""
+
+    def __init__(self, graph: Graph, kind: str) -> None:
+        self.kind, self.late = kind, np.zeros(0, np.int64)
+        self.relations = sorted((r for r in graph.timeless if kind in (r.source, r.target)), key=lambda r: r.name)
+        rows = np.arange(graph.size(kind))
+        counted = [_counts(graph, relation, kind, rows) for relation in self.relations]
+        self.rarity = [rarity(counts) for counts in counted]
+        base = self._weighed(counted)
+        self.ties = {name: Ties(rows, self.late, rows[:0]) for name, rows in base.items()}
+
+    def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Ends:
+        """As of a graph in which these rows came or have other ties now; costs what they cost. An end that is new is rare."""
+        other = object.__new__(Ends)
+        other.kind, other.relations, other.late = self.kind, self.relations, np.union1d(self.late, rows)
+        counted = [_counts(graph, relation, self.kind, other.late) for relation in self.relations]
+        other.rarity = [
+            np.concatenate([rare, np.full(counts.shape[1] - len(rare), rare.max(initial=1), np.float32)])
+            for rare, counts in zip(self.rarity, counted, strict=True)
+        ]
+        other.ties = {name: self.ties[name].with_own(other.late, own) for name, own in other._weighed(counted).items()}
+        return other
+
+    def _weighed(self, counted: list[sp.csr_matrix]) -> dict[str, sp.csr_matrix]:
+        weighed = [unit_rows((m @ sp.diags(rare)).tocsr()) for m, rare in zip(counted, self.rarity, strict=True)]
+        found = {relation.name: rows for relation, rows in zip(self.relations, weighed, strict=True)}
+        return dict(sorted((found | {"all": unit_rows(sp.hstack(weighed).tocsr())} if len(found) > 1 else found).items()))
+
+
+def _counts(graph: Graph, relation: Relation, kind: str, rows: NDArray[np.int64]) -> sp.csr_matrix:
+    """(len(rows), ends) ones."""
+    met = graph.adjacent(relation, rows, inverse=relation.source != kind)
+    other = relation.target if relation.source == kind else relation.source
+    counts = sp.csr_matrix((np.ones(len(met.rows), np.float32), met.rows, met.indptr), shape=(len(rows), graph.size(other)))
+    counts.sum_duplicates()
+    counts.data[:] = 1
+    return counts
+
+
+def _place(late: NDArray[np.int64], rows: NDArray) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where rows are among the late ones, and whether they are."""
+    if not len(late):
+        return np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
+    place = np.minimum(np.searchsorted(late, rows), len(late) - 1)
+    return place, late[place] == rows
+
+
+def _products(
+    left: sp.csr_matrix, right: sp.csr_matrix, pool: Ragged, asked: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """(len(pool.rows),) dot products of a query's row on the left and row `rows` on the right, where asked; else 0.
+
+    A few queries at a time: their dense rows are looked up where the right row has something.
+    """
+    out, width, owner = np.zeros(len(rows), np.float32), left.shape[1], pool.owner
+    step = max(1, CELLS // max(1, width))
+    for start in range(0, left.shape[0], step):
+        pairs = np.arange(pool.indptr[start], pool.indptr[min(start + step, left.shape[0])])
+        pairs = pairs[asked[pairs]]
+        flat, indptr = ranges(right.indptr[rows[pairs]].astype(np.int64), right.indptr[rows[pairs] + 1].astype(np.int64))
+        pair = np.repeat(np.arange(len(pairs)), np.diff(indptr))
+        dense = left[start : start + step].toarray().ravel()
+        found = dense[(owner[pairs][pair] - start) * width + right.indices[flat]] * right.data[flat]
+        out[pairs] = np.bincount(pair, found, len(pairs))
+    return out
