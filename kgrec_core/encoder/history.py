@@ -49,6 +49,7 @@ class History(Encoder):
         super().__init__()
         self.items, self.pooling, self.decay, self.last, self.live, self.own = items, pooling, decay, last, live, own
         self.tables_: dict[str, Table] = {}
+        self.lengths_ = torch.zeros(0)  # of the blocks, as the tables have them
 
     @classmethod
     def moved(cls, key: str, place: str) -> str:
@@ -126,7 +127,7 @@ class History(Encoder):
     def _apply(self, fn, recurse: bool = True):
         """As of any module: the tables go where the weights go."""
         super()._apply(fn, recurse)
-        self.tables_ = {kind: table.moved(fn) for kind, table in self.tables_.items()}
+        self.tables_, self.lengths_ = {kind: table.moved(fn) for kind, table in self.tables_.items()}, fn(self.lengths_)
         return self
 
     # --- how --------------------------------------------------------------------------------------------------------
