@@ -49,6 +49,7 @@ class History(Encoder):
         super().__init__()
         self.items, self.pooling, self.decay, self.last, self.live, self.own = items, pooling, decay, last, live, own
         self.tables_: dict[str, Table] = {}
+        self.told_: set[str] = set()  # the kinds of which anything is known: others take no place in a history
         self.lengths_ = torch.zeros(0)  # of the blocks, as the tables have them
 
     @classmethod
@@ -77,7 +78,7 @@ class History(Encoder):
             return self._known(nodes.graph, nodes.kind, nodes.rows)
         own = self.items(nodes)
         relations = self.read_.get(nodes.kind, []) if nodes.side == "query" else []
-        relations = [r for r in relations if r in nodes.graph.relations and self.tables_[r.target].base.any()]
+        relations = [r for r in relations if r in nodes.graph.relations and r.target in self.told_]
         if not relations:
             return own
         parts, pooled = [], self._pooled(nodes, relations)
@@ -98,6 +99,7 @@ class History(Encoder):
                 kind: np.arange(graph.size(kind)) if whole else np.unique(new.get(kind, ())).astype(np.int64) for kind in self.kinds_
             }
             found = {kind: self._encoded(graph, kind, rows) for kind, rows in changed.items() if whole or len(rows)}
+        self.told_ = (set() if whole else self.told_) | {kind for kind, vectors in found.items() if vectors.any()}
         self.tables_ = {**self.tables_, **{k: Table.of(v) if whole else self.tables_[k].changed(changed[k], v) for k, v in found.items()}}
 
     def save(self, folder: Path) -> None:
@@ -109,7 +111,7 @@ class History(Encoder):
             rows = np.arange(max([len(table.base), *(table.late + 1)]))
             state[f"table.{kind}"] = table.take(rows, lambda gone: self.own_.new_zeros(len(gone), self.dim))
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, folder / "history.safetensors")
-        (folder / "history.json").write_text(json.dumps({"read": self.read_, "kinds": self.kinds_}))
+        (folder / "history.json").write_text(json.dumps({"read": self.read_, "kinds": self.kinds_, "told": sorted(self.told_)}))
 
     def load(self, folder: Path) -> None:
         self.items.load(folder / "items")
@@ -118,7 +120,7 @@ class History(Encoder):
             self._assemble({kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}, kept["kinds"])
             self.pool_.load_state_dict({k.removeprefix("pool."): v for k, v in state.items() if k.startswith("pool.")})
             self.own_.data.copy_(state["own"])
-            self.tables_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}
+            self.tables_, self.told_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}, set(kept["told"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise KgrecError(f"{folder} is no saved history encoder or is damaged ({error}); fit again or restore the folder") from error
         self.eval()

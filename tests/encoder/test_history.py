@@ -139,6 +139,26 @@ def test_two_relations_are_read_in_the_order_of_time():
     np.testing.assert_allclose(encoded(encoder, user(graph, 0, before=DAY + 1))[0], unit(expected), atol=1e-6)
 
 
+def test_what_nothing_is_known_of_takes_no_place_in_a_history():
+    views, edge = Relation("user", "views", "page"), {"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64}
+    graph = without_user_texts(2)
+    seen = pl.DataFrame({"source": [0], "target": [0], "time": [9 * DAY]}, schema=edge)
+    graph = Graph({**graph.entities, "page": pl.DataFrame({"id": ["p"]})}, {**graph.relations, views: seen}, graph.timeless)
+    encoder = prepared(graph, tasks=(Task("buys", BUYS, history=(views,)),), last=1)
+    latest = graph.adjacent(BUYS, [0]).rows[-1:]
+    np.testing.assert_allclose(encoded(encoder, user(graph, 0)), unit(encoded(encoder.items, every(graph))[latest]), atol=1e-6)
+
+
+def test_an_item_met_is_not_read_by_who_met_it_even_where_nothing_is_dated():
+    graph = without_user_texts()
+    buys = graph.relations[BUYS].drop("time")
+    whole, mine = (Graph(dict(graph.entities), {BUYS: edges}) for edges in (buys, buys.filter(pl.col("source") == 0)))
+    found = [encoded(prepared(world, Bought()), user(world, 0)) for world in (whole, mine)]
+    np.testing.assert_array_equal(*found)
+    candidates = [encoded(prepared(world, Bought()), every(world)) for world in (whole, mine)]
+    assert np.abs(candidates[0] - candidates[1]).max() >= 1, "a candidate is read by who bought it"
+
+
 @pytest.mark.parametrize("live", [0, 1, 3])
 def test_while_training_only_the_latest_items_get_gradients_and_the_others_come_from_the_table(live):
     graph = without_user_texts()
@@ -185,7 +205,10 @@ def test_an_edit_costs_what_is_new():
     vectors = encoded(encoder.items, every(joined))
     decay = encoder.decay ** np.arange(len(met))[::-1]
     np.testing.assert_allclose(encoded(encoder, user(joined, 1))[0], unit(decay @ vectors[met]), atol=1e-6)
-    later = joined.join(Graph({"item": pl.DataFrame({"id": ["late"], "text": ["qqq"]})}))
+    again = joined.join(Graph({"item": pl.DataFrame({"id": ["new"], "text": ["xxx"]})}))
+    encoder.refresh(again, {"item": np.array([8])})
+    np.testing.assert_array_equal(encoded(encoder, every(again)), encoded(encoder.items, every(again)))
+    later = again.join(Graph({"item": pl.DataFrame({"id": ["late"], "text": ["qqq"]})}))
     np.testing.assert_array_equal(encoded(encoder, every(later)), encoded(encoder.items, every(later)), "not refreshed, not in the table")
 
 
@@ -216,9 +239,10 @@ class TestFusion:
         np.testing.assert_allclose(found[0], np.concatenate([0.75**0.5 * unit(letters), 0.5 * unit(words)]), atol=1e-6)
 
     @pytest.mark.parametrize("live", [0, 2])
-    def test_while_training_it_is_the_history_of_what_is_not_silent(self, parts, live):
+    @pytest.mark.parametrize("pooling", ["recency", "attention"])  # which starts as recency
+    def test_while_training_it_is_the_history_of_what_is_not_silent(self, parts, live, pooling):
         graph = without_user_texts()
-        both = prepared(graph, Concat(encoders=parts, weights={"letters": 0.2}), live=live).train()
+        both = prepared(graph, Concat(encoders=parts, weights={"letters": 0.2}), live=live, pooling=pooling).train()
         alone = prepared(graph, parts["letters"], live=live).train()
         found = both(user(graph, 0, 1, 2))
         torch.testing.assert_close(found[:, :36], alone(user(graph, 0, 1, 2)))
