@@ -38,10 +38,11 @@ class Encoder(nn.Module):
     """Turns nodes into vectors, with gradients.
 
     An encoder of items encodes a node by what it is; one with encoders in it is a fusion; `history` around either reads what a query met.
-    dim: width of the vectors, known once constructed or prepared.
+    dim: width of the vectors, known once constructed or prepared. language_model: whether it is one itself.
     """
 
     dim: int
+    language_model: ClassVar[bool] = False
 
     @property
     def reads_knowledge(self) -> bool:
@@ -55,6 +56,10 @@ class Encoder(nn.Module):
     def reads_edges(self) -> bool:
         """Whether a candidate's vector depends on its edges, of whatever relation."""
         return self.reads_knowledge or any(p.reads_edges for p in self.modules() if p is not self and isinstance(p, Encoder))
+
+    def without_language_model(self) -> Encoder | None:
+        """What is left of it, unprepared as it is, without any language model: itself or nothing; fusions give themselves with the rest."""
+        return None if any(part.language_model for part in self.modules() if isinstance(part, Encoder)) else self
 
     @property
     def blocks(self) -> tuple[tuple[int, float], ...]:
@@ -172,6 +177,7 @@ class Retrieval:
     scales: str = ""
     learns: bool = False
     newcomers: bool = False
+    language_model: ClassVar[bool] = False
     placed: tuple[str, ...] = ()
     key_: tuple[Hashable, ...] | None = None
     holds_: tuple[object, ...] = ()
@@ -241,6 +247,10 @@ class Retrieval:
             scores[owner, np.searchsorted(rows, hits.rows[owner, column])] = hits.scores[owner, column]
             out[at] = scores[block.owner, place]
         return out
+
+    def without_language_model(self, vectors: bool) -> Retrieval | None:
+        """What is left of it, unbuilt as it is, without any language model: itself or nothing. vectors: whether there still are any."""
+        return None if self.language_model or (self.reads == "vectors" and not vectors) else self
 
     def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
         """The queries put to this part, for who searches and then scores pairs: nothing is computed twice."""

@@ -97,3 +97,19 @@ class Model:
     def _place(self) -> None:
         for part in (self.encoder, *self.heads.values()):
             part.to(self.device)
+
+
+class Silent(Model):
+    """In place of a model where no part reads vectors: they are all the same."""
+
+    def __init__(self, tasks: tuple[Task, ...]) -> None:
+        super().__init__(Encoder(), {}, tasks)
+
+    def prepare(self, graph: Graph) -> Model:
+        return self
+
+    def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> Model:
+        return self
+
+    def vectors(self, task: Task, nodes: Nodes) -> Vectors:
+        return np.zeros((len(nodes), 1), np.float32)

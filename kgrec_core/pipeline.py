@@ -19,7 +19,7 @@ from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.limits import Budget, Fit, sampled
-from kgrec_core.model import Model
+from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.report.card import card
@@ -89,6 +89,15 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
                     fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress)
             compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
 
+        if budget.allows("the chain without a language model", spent):
+            with stages("retrieval (without language model)"):
+                plain = without_language_model(recipe, registry, dataset, views["train"].graph, budget)
+            try:
+                if plain:
+                    compare("without_language_model", plain, views, results, how, stages)
+            except KgrecError as error:
+                budget.drop(f"the chain without a language model cannot be fitted: {error}")
+
         with stages("building with all known edges"):
             chain.model.refresh(dataset.graph)
             build_on(dataset.graph, dataset.tasks, chain)
@@ -124,8 +133,8 @@ def compare(
     with stages(f"retrieval ({shown})"):
         calibrations = learn_retrieval(chain, views, how)
     with stages(f"test ({shown})"):
-        for task, result in results.items():
-            result.add(name, chain.model, chain.retrievals[task], views["test"], model_too=name in ("before", "after"))
+        for task, retrieval in chain.retrievals.items():
+            results[task].add(name, chain.model, retrieval, views["test"], model_too=name in ("before", "after"))
     return calibrations
 
 
@@ -224,6 +233,25 @@ def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, 
         graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
         found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
     return found
+
+
+def without_language_model(recipe: Recipe, registry: Registry, dataset: Dataset, graph: Graph, budget: Budget) -> Chain | None:
+    """What is left of the chain without any language model, to be fitted anew; None where it has none to lose, or nothing is left.
+
+    An encoder that is left keeps its vectors as they are: it serves who ranks, not a head that would have to learn its classes.
+    """
+    encoder, heads = recipe.encoder(registry), {task.name: recipe.head(registry, task.name) for task in dataset.tasks}
+    every, rest = build_retrievals(recipe, registry, dataset), encoder.without_language_model()
+    ranks = {name for name, head in heads.items() if head.encodes_candidates and rest is not None}
+    left = {name: retrieval.without_language_model(vectors=name in ranks) for name, retrieval in every.items()}
+    if rest is encoder and all(left[name] is retrieval for name, retrieval in every.items()):
+        return None
+    for name in [name for name, retrieval in left.items() if retrieval is None]:
+        budget.drop(f"{name}: without a language model nothing of the chain is left to compare with, but the floor")
+        del left[name]
+    tasks = tuple(task for task in dataset.tasks if task.name in left)
+    model = Model(rest, {t.name: heads[t.name] for t in tasks}, tasks) if ranks & left.keys() else Silent(tasks)
+    return Chain(model.prepare(graph), left) if tasks else None
 
 
 def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]) -> Path:

@@ -48,6 +48,12 @@ class Concat(Encoder):
         for encoder in self.encoders.values():
             encoder.prepare(graph, tasks)
 
+    def without_language_model(self) -> Encoder | None:
+        left = {name: rest for name, encoder in self.encoders.items() if (rest := encoder.without_language_model()) is not None}
+        if all(left.get(name) is encoder for name, encoder in self.encoders.items()):
+            return self
+        return Concat(encoders=left, weights={name: w for name, w in self.weights.items() if name in left}) if left else None
+
     @property
     def dim(self) -> int:
         return sum(encoder.dim for encoder in self.encoders.values())

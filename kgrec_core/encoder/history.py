@@ -57,6 +57,12 @@ class History(Encoder):
         """What to write instead of a key of the encoder that this one stands around."""
         return f"what it stands around is set below [{place}.items], e.g. {place}.items.{key}"
 
+    def without_language_model(self) -> Encoder | None:
+        items = self.items.without_language_model()
+        if items is None or items is self.items:
+            return self if items is not None else None
+        return History(items=items, pooling=self.pooling, decay=self.decay, last=self.last, live=self.live, own=self.own)
+
     # --- the contract -----------------------------------------------------------------------------------------------
     @property
     def dim(self) -> int:

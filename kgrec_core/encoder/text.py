@@ -40,6 +40,8 @@ class Text(Encoder):
     cache: folder for vectors of unchanged weights; "none" = KGREC_CACHE or the user's cache folder.
     """
 
+    language_model = True
+
     def __init__(
         self,
         *,

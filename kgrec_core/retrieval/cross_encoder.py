@@ -82,6 +82,7 @@ class CrossEncoder(Around):
 
     own = "history"
     learns = True
+    language_model = True
     model_ = None
     weight_ = None
 

@@ -43,6 +43,19 @@ class Around(Retrieval):
     def newcomers(self) -> bool:
         return any(channel.newcomers for channel in self.channels.values())
 
+    def without_language_model(self, vectors: bool) -> Retrieval | None:
+        left = {n: rest for n, channel in self.channels.items() if (rest := channel.without_language_model(vectors)) is not None}
+        if self.language_model:
+            return Merge(channels=left) if left else None
+        if all(left.get(name) is channel for name, channel in self.channels.items()):
+            return self
+        return self._with(left) if left else None
+
+    def _with(self, channels: Mapping[str, Retrieval]) -> Self:
+        other = copy.copy(self)
+        other.channels = channels
+        return other
+
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         if not self.channels:
             raise KgrecError(
@@ -142,6 +155,11 @@ class Merge(Around):
         """Fit the channels that learn; nothing is learnt here. Returns (n, min(100, candidates)) hits."""
         k = min(DEPTH, len(self.mask_))
         return self._merged(*self._fitted(queries, vectors, max(k, self.pool)), k)
+
+    def _with(self, channels: Mapping[str, Retrieval]) -> Self:
+        other = super()._with(channels)
+        other.weights = {name: weight for name, weight in self.weights.items() if name in channels}
+        return other
 
     def _merged(self, found: Mapping[str, Hits], pool: Ragged, columns: Mapping[str, NDArray[np.float32]], k: int) -> Hits:
         return top(pool, fuse(pool, found, columns, self.by, self.weights), k, columns)

@@ -47,7 +47,7 @@ def test_the_chain_stands_beside_its_floor():
 def test_the_floor_runs_with_each_of_its_mixes():
     found = run("beauty_floor.py")
     assert found["benchmark"] == "beauty_floor" and found["users"] == 1_000
-    mixes = [found[name] for name in ("cooccurrence", "cooccurrence+text", "cooccurrence+text+graph")]
+    mixes = [found[name] for name in ("cooccurrence", "cooccurrence+text", "cooccurrence+text+attributes")]
     assert all(mix["n"] == 1_000 and mix["reference"] is None for mix in mixes)
     assert mixes[0]["mean"] < mixes[1]["mean"] < mixes[2]["mean"] > found["popularity"]["mean"]
 
