@@ -54,6 +54,12 @@ class Budget:
         self.minutes, self.dropped = minutes, []
         self.end = time.monotonic() + 60 * minutes if minutes else float("inf")
 
+    def part(self, minutes: float, after: float) -> Budget:
+        """For a step that may take so many minutes (0 = all), and leaves `after` seconds to what must follow."""
+        found = Budget(minutes)
+        found.end, found.dropped = min(found.end, self.end - after), self.dropped
+        return found
+
     def left(self) -> float:
         """Seconds; inf without a limit."""
         return self.end - time.monotonic()

@@ -31,7 +31,7 @@ from kgrec_core.stages import Progress, Stages
 from kgrec_core.training import checkpoint
 from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
-from kgrec_core.training.records import keeping_best, patient, shown
+from kgrec_core.training.records import keeping_best, patient, shown, timely
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
 LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "polars", "lightgbm", "numpy")
@@ -73,7 +73,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             calibrations = compare("before", chain, views, results, how, stages)
 
         with stages("fine-tuning"):
-            history = fine_tuned(chain.model, views, options, Job(work / "checkpoint.pt", purpose), progress)
+            following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
+            history = fine_tuned(chain.model, views, options, Job(work / "checkpoint.pt", purpose), progress, following)
         if history or not measured:
             calibrations = compare("after", chain, views, results, how, stages)
         else:
@@ -86,7 +87,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             if bare.encoder.reads_knowledge:
                 with stages("fine-tuning without knowledge"):
                     bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                    fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress)
+                    fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress, following)
             compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
 
         if budget.allows("the chain without a language model", spent):
@@ -147,18 +148,26 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
 
 
 def train(
-    model: Model, view: View, options: Train, validate: Callable[[], dict[str, float]], file: Path, purpose: str, progress: Progress
+    model: Model,
+    view: View,
+    options: Train,
+    validate: Callable[[], dict[str, float]],
+    file: Path,
+    purpose: str,
+    progress: Progress,
+    budget: Budget | None = None,
 ) -> list[dict[str, Any]]:
     """Fine-tune on the training view; the best weights stay. Returns the history, a record per validation.
 
     validate() -> task -> metric, of the model as it is. file: checkpoint; a killed fit continues from it and ends with the same numbers.
-    purpose: what the checkpoint must belong to.
+    purpose: what the checkpoint must belong to. budget: beside train.minutes.
     """
     learner = Learner(model.encoder, model.heads, model.tasks, view, options)
     if not learner.total:
         return []
     so_far = checkpoint.resumed(learner, file, purpose)
     updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
+    updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
     updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
     for _ in patient(updates, so_far, options.patience):
         pass
@@ -175,7 +184,9 @@ class Job(NamedTuple):
     knowing: bool = True
 
 
-def fine_tuned(model: Model, views: Mapping[str, View], options: Train, job: Job, progress: Progress) -> list[dict[str, Any]]:
+def fine_tuned(
+    model: Model, views: Mapping[str, View], options: Train, job: Job, progress: Progress, budget: Budget | None = None
+) -> list[dict[str, Any]]:
     """Fine-tune on the training view together with the processes that assist; the weights stay that are best on the select queries."""
     if devices.main():
         devices.shared(lambda: job)
@@ -185,7 +196,7 @@ def fine_tuned(model: Model, views: Mapping[str, View], options: Train, job: Job
         model.refresh(view.graph, new={})
         return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
 
-    return train(model, views["train"], options, validate, job.file, job.purpose, progress)
+    return train(model, views["train"], options, validate, job.file, job.purpose, progress, budget)
 
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:

@@ -68,7 +68,7 @@ class Examples:
     def _candidates(self, rows: NDArray[np.int64], queries: Nodes, pairs: NDArray[np.int64]) -> Nodes:
         """Candidates may not know the edges that are asked for: none from the earliest query on, or without the batch's own."""
         kind, relation = self.task.relation.target, self.task.relation
-        if queries.before is not None:
+        if queries.before is not None and relation not in self.graph.ordered:  # an order within sources says nothing of the others' edges
             return Nodes(self.graph, kind, rows, "candidate", before=np.full(len(rows), queries.before.min()))
         owner = np.searchsorted(rows, self.target[pairs])
         return Nodes(self.graph, kind, rows, "candidate", hide={relation: Ragged.of(owner, queries.rows, len(rows))})

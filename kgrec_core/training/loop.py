@@ -37,19 +37,23 @@ def finetune(learner: Learner, validate: Callable[[], dict[str, float]], step: i
     """
     began, losses = time.monotonic() - seconds, []
     learner.refresh()
-    for number in range(step, learner.total):
+    number = step
+    while number < learner.total:
         losses.append(learner.update(number))
-        yield {"step": number + 1, "loss": losses[-1], "lr": learner.rate}
-        if (number + 1) % learner.every == 0 or number + 1 == learner.total:
+        number += 1
+        yield {"step": number, "loss": losses[-1], "lr": learner.rate}
+        if number % learner.every == 0 or number == learner.total:
             learner.refresh()
             found = devices.shared(lambda: {"select": validate(), "seconds": round(time.monotonic() - began, 2)})
             loss = float(np.mean(losses))
-            yield {"step": number + 1, "epoch": learner.epoch(number + 1), "loss": loss, "lr": learner.rate, **found}
+            yield {"step": number, "epoch": learner.epoch(number), "loss": loss, "lr": learner.rate, **found}
             losses = []
 
 
 class Learner:
-    """Encoder and objectives as one module, with optimizer and rate schedule. total: updates in all, 0 = there is nothing to learn."""
+    """Encoder and objectives as one module, with optimizer and rate schedule. total: updates in all, 0 = there is nothing to learn; lowered meanwhile,
+    the fit ends there, with a validation.
+    """
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...], view: View, options: Train) -> None:
         self.encoder, self.graph, self.options = encoder, view.graph, options

@@ -23,7 +23,7 @@ class Train:
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; head_lr: of the heads' own weights; warmup: share of the updates; schedule after it; clip: gradient norm.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
-    precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
+    minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
     """
 
     epochs: float = 1.0
@@ -42,6 +42,7 @@ class Train:
     clip: float = 1.0
     validations: int = 5
     patience: int = 0
+    minutes: float = 0.0
     metric: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)

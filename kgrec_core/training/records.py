@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from kgrec_core import devices
+from kgrec_core.limits import Budget
 from kgrec_core.stages import Progress
 from kgrec_core.training.loop import Learner, Record
 
@@ -48,6 +50,16 @@ def keeping_best(records: Iterator[Record], learner: Learner, so_far: SoFar) -> 
             so_far.history.append(record)
             if record["best"]:
                 so_far.best, so_far.weights = score, learner.weights()
+        yield record
+
+
+def timely(records: Iterator[Record], learner: Learner, budget: Budget) -> Iterator[Record]:
+    """When the main process finds the time used up, one more update and its validation are the last."""
+    for record in records:
+        if "select" not in record and record["step"] + 1 < learner.total and devices.shared(lambda: budget.left() <= 0):
+            done = record["step"] + 1
+            budget.drop(f"fine-tuning was cut after {done:,} of {learner.total:,} updates: train.minutes or fit.minutes were used up")
+            learner.total = done
         yield record
 
 

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 import torch
 
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.split import Split, split
 from kgrec_core.testing import BUYS
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
@@ -106,3 +107,17 @@ def test_histories_are_looked_through_in_blocks(board, monkeypatch, hidden):
         assert max(longest) == len(queries.nodes) if edges > 4 else max(longest) < len(queries.nodes) / 4
     np.testing.assert_array_equal(found[0], found[1])
     assert len(found[0][0])
+
+
+def test_with_an_order_within_sources_only_a_candidate_does_not_know_the_batchs_own_edges(board):
+    """Row numbers of one source say nothing of another's: all edges before the earliest query of the batch would be arbitrary ones."""
+    bare = board.graph.with_edges({BUYS: board.graph.relations[BUYS].drop("time")})
+    view = split(Dataset(bare, board.tasks), Split(by="last"))["train"]
+    assert BUYS in view.graph.ordered
+    step = Examples(view.graph, board.task, board.tasks, view.queries["buys"], Train(batch=9)).step(1)
+    read = step.candidates.read(BUYS)
+    told = set(zip(read.rows.tolist(), step.candidates.rows[read.owner].tolist(), strict=True))
+    own = set(zip(step.queries.rows.tolist(), step.candidates.rows[step.batch.positive.numpy()].tolist(), strict=True))
+    edges = view.graph.relations[BUYS]
+    known = {(u, i) for u, i in zip(edges["source"].to_list(), edges["target"].to_list(), strict=True) if i in step.candidates.rows}
+    assert told == known - own and own <= known

@@ -11,6 +11,7 @@ import torch
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import candidates
 from kgrec_core.head.rank import Rank
+from kgrec_core.limits import Budget
 from kgrec_core.model import Model
 from kgrec_core.pipeline import train
 from kgrec_core.training import checkpoint
@@ -133,3 +134,21 @@ def test_a_checkpoint_killed_while_written_leaves_the_old_one(tmp_path, monkeypa
     with pytest.raises(OSError, match="disk full"):
         checkpoint.write(file, {"purpose": "this", "step": 2})
     assert checkpoint.read(file, "this")["step"] == 1
+
+
+def test_when_the_time_is_up_it_is_said_and_the_best_weights_so_far_stay(toy, board, tmp_path):
+    budget, seen = Budget(0), []
+    budget.part = lambda minutes, after: budget
+
+    def progress(what, done, total):
+        seen.append(done)
+        budget.end = 0.0 if done == 7 else budget.end
+
+    encoder = toy.Latest()
+    model = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks)
+    options = Train(epochs=5, batch=12, lr=0.05, validations=2)
+    history = train(model, board.views["train"], options, lambda: {"buys": 1.0}, tmp_path / "state", "this", progress, budget)
+    assert seen == list(range(1, 9)) and [r["step"] for r in history] == [8]
+    assert budget.dropped == ["fine-tuning was cut after 8 of 20 updates: train.minutes or fit.minutes were used up"]
+    fit(board, toy.Latest(), tmp_path / "short", Train(epochs=5, batch=12, minutes=1e-9))
+    assert checkpoint.read(tmp_path / "short", "this")["history"][-1]["step"] == 2
