@@ -9,15 +9,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.evaluation import variants
+from kgrec_core.graph import candidates
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import open_run
+from kgrec_core.split import Split, split
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -61,6 +69,35 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(shop, published, tm
     same = [[{k: v for k, v in record.items() if k != "seconds"} for record in r.history] for r in (run, undisturbed)]
     assert same[0] == same[1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_what_is_published_is_built_on_all_known_edges(colours, tmp_path):
+    """Of the test month, too: its purchases are known to a channel that learns from edges and is saved with what it learned."""
+    together = {"retrieval": {"buys": {"together": {"use": "cooccurrence"}}}}
+    run = fit(resolve(colours, together), tmp_path / "run")
+    graph, task = run.graph, run.tasks[0]
+    saved = load_file(tmp_path / "run" / "retrieval" / "buys" / "together" / "channel.safetensors")["similar_.data"]
+    last, before = Cooccurrence(), Cooccurrence()
+    last.build(graph, task, candidates(graph, task), None)
+    earlier = graph.at(int(datetime(2024, 3, 1, tzinfo=UTC).timestamp() * 1e6))
+    before.build(earlier, task, candidates(earlier, task), None)
+    np.testing.assert_array_equal(saved, last.similar_.data)
+    assert len(saved) != len(before.similar_.data)
+
+
+def test_without_repeats_nothing_known_is_answered_or_counted(colours, tmp_path):
+    """What a shopper has is in no list and out of the ranking that the figures are of."""
+    run = fit(resolve(colours, ["data.tasks.buys.repeats=false", "retrieval.buys.pool=16"]), tmp_path / "run")
+    graph, relation = run.graph, run.tasks[0].relation
+    for user in ("ruser0", "buser1", "ruser4"):
+        has = graph.gather("item", graph.adjacent(relation, graph.rows("user", [user])).rows, "id")["id"].to_list()
+        given = [answer.id for answer in run.answer([user], k=16)[0]]
+        assert has and given and not set(has) & set(given) and len(given) == 16 - len(set(has))
+    views = split(run.recipe.data(Registry.discover()).load(), run.recipe.section("split", Split))
+    case = variants.whole(views["test"].queries["buys"], run.tasks[0])
+    ends = zip(case.queries.nodes.rows, case.queries.nodes.before, strict=True)
+    known = [set(views["test"].graph.adjacent(relation, [row], [time]).rows.tolist()) for row, time in ends]
+    assert [set(case.exclude.take(np.array([n])).rows.tolist()) for n in range(len(known))] == known and any(known)
 
 
 def test_two_fits_into_one_folder(colours, tmp_path):
