@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -255,6 +255,10 @@ class Retrieval:
     def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
         """The queries put to this part, for who searches and then scores pairs: nothing is computed twice."""
         return Asked(self, queries, vectors)
+
+    def inside(self) -> Iterator[Retrieval]:
+        """This part and, of a re-ranker, all that is below it: `next(p for p in part.inside() if isinstance(p, Layered))`."""
+        yield self
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """A copy that also finds the candidates `new`, which came after `build`, at a cost that depends on them only.

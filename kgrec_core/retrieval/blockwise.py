@@ -12,7 +12,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -21,6 +20,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.profile import horizon
+from kgrec_core.retrieval.sparse import flat, unflat
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
 KEPT = 2**23  # of scores that an Asked holds: 256 queries x 32,000 candidates
@@ -73,14 +73,14 @@ class Blockwise(Retrieval):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_flat({name: getattr(self, name) for name in ("mask_", *self.state)}), folder / "channel.safetensors")
+        save_file(flat({name: getattr(self, name) for name in ("mask_", *self.state)}), folder / "channel.safetensors")
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         try:
-            flat = load_file(folder / "channel.safetensors")
+            stored = load_file(folder / "channel.safetensors")
             for name in self.state:
-                setattr(self, name, _unflat(flat, name))
-            self._place(graph, task, np.flatnonzero(flat["mask_"]))
+                setattr(self, name, unflat(stored, name))
+            self._place(graph, task, np.flatnonzero(stored["mask_"]))
         except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
             raise KgrecError(f"{folder}: no whole {type(self).__name__} channel is in it ({error}); fit again") from error
         self.attach()
@@ -174,21 +174,3 @@ def _top(s: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.
     order = np.argsort(-found, axis=1, kind="stable")
     rows, found = np.take_along_axis(rows, order, 1), np.take_along_axis(found, order, 1)
     return np.where(found > 0, rows, -1), np.where(found > 0, found, -np.inf)
-
-
-def _flat(values: dict) -> dict[str, NDArray]:
-    """Arrays under their name; a CSR matrix as four of them."""
-    flat = {}
-    for name, value in values.items():
-        if sp.issparse(value):
-            flat |= {f"{name}.{part}": getattr(value, part) for part in ("data", "indices", "indptr")}
-            flat[f"{name}.shape"] = np.array(value.shape)
-        else:
-            flat[name] = np.ascontiguousarray(value)
-    return flat
-
-
-def _unflat(flat: dict[str, NDArray], name: str):
-    if name in flat:
-        return flat[name]
-    return sp.csr_matrix(tuple(flat[f"{name}.{part}"] for part in ("data", "indices", "indptr")), shape=tuple(flat[f"{name}.shape"]))

@@ -15,6 +15,9 @@ from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
+from kgrec_core.retrieval.sparse import largest
+
+BLOCK = 1024  # targets whose weights are computed at once
 
 
 @dataclass(kw_only=True, eq=False)
@@ -27,6 +30,7 @@ class Cooccurrence(Blockwise):
         what stands at most `reach` places apart in the source's edges by time ("near"); or j at most `reach` places and at least
         `apart` days after i ("later": one way, i = j counts; for times whose order within a day says nothing).
     reach: places, for "near" and "later"; 0 = any number. apart: days, for "later".
+    keep: how many are kept per target, the most alike.
     relations: names of history relations of the task to read besides its own (views beside purchases).
     Raises KgrecError for "near" and "later" of a relation without times.
     (Sarwar et al. 2001, item-based collaborative filtering.)
@@ -37,32 +41,44 @@ class Cooccurrence(Blockwise):
     per: Literal["source", "event", "next", "near", "later"] = "source"
     reach: int = 3
     apart: float = 1.0
+    keep: int = 300
     relations: Sequence[str] = ()
 
     scales = "holds `keep` neighbours a candidate; a million candidates take 1 ms a query to rank"
     state = ("similar_", "sizes_")
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        own, blocks = self.task_.relation, []
-        target = matrix(self.graph_, own, self.now_)
+        own, blocks = task.relation, []
+        target = matrix(graph, own, self.now_)
         for relation in self._read():
             if relation != own:
-                here, there = matrix(self.graph_, relation, self.now_), target
-                blocks.append(_scaled(here.T @ there, here, there))
+                here = matrix(graph, relation, self.now_)
+                blocks.append(self._similar(here, target, here, target))
             elif self.per == "next":
-                each, source = baskets(self.graph_, own)
+                each, source = baskets(graph, own)
                 follows, unit = np.flatnonzero(source[1:] == source[:-1]), unit_rows(each)
-                blocks.append(_scaled(unit[follows].T @ unit[follows + 1], each, each))
-            elif self.per == "later":
-                blocks.append(_scaled(self._pairs(own, self.apart), target, target))
+                blocks.append(self._similar(unit[follows], unit[follows + 1], each, each))
+            elif self.per in ("near", "later"):
+                pairs = self._pairs(own, self.apart if self.per == "later" else 0.0)
+                pairs = pairs if self.per == "later" else pairs + pairs.T
+                blocks.append(self._similar(sp.identity(pairs.shape[0], np.float32, "csr"), pairs, target, target, self.per == "near"))
             else:
-                each = baskets(self.graph_, own)[0] if self.per == "event" else target
-                pairs = self._pairs(own) if self.per == "near" else None
-                similar = _scaled(each.T @ each if pairs is None else pairs + pairs.T, each, each)
-                similar.setdiag(0)
-                similar.eliminate_zeros()
-                blocks.append(similar)
+                each = baskets(graph, own)[0] if self.per == "event" else target
+                blocks.append(self._similar(each, each, each, each, True))
         self.similar_, self.sizes_ = sp.vstack(blocks).tocsr(), np.array([b.shape[0] for b in blocks])
+
+    def _similar(
+        self, left: sp.csr_matrix, right: sp.csr_matrix, here: sp.csr_matrix, there: sp.csr_matrix, others: bool = False
+    ) -> sp.csr_matrix:
+        """left' right, divided by the roots of how often either end occurs, the largest of each row; others: without i = j."""
+        rows, columns = ((1 / np.sqrt(np.maximum(np.asarray(m.sum(0)).ravel(), 1))).astype(np.float32) for m in (here, there))
+        parts, turned = [], left.T.tocsr()
+        for start in range(0, len(rows), BLOCK):  # the product alone may be larger than all that is kept
+            part = (turned[start : start + BLOCK] @ right).tocsr()
+            owner = np.repeat(np.arange(start, start + part.shape[0]), np.diff(part.indptr))
+            part.data *= rows[owner] * columns[part.indices] * ~(others & (part.indices == owner))
+            parts.append(largest(part, self.keep))
+        return sp.vstack(parts).tocsr()
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         total, start = np.zeros((len(queries), self.similar_.shape[1]), np.float32), 0
@@ -81,7 +97,7 @@ class Cooccurrence(Blockwise):
 
     def _pairs(self, relation: Relation, apart: float = 0.0) -> sp.csr_matrix:
         """(size, size) how often j stands at most `reach` places and at least `apart` days after i, in one source's edges by time."""
-        if not self.graph_.dated(relation):
+        if not (self.graph_.dated(relation) if self.per == "near" else self.graph_.clocked(relation)):
             raise KgrecError(f'retrieval.{self.task_.name}: per = "{self.per}" needs edges with a time, {relation} has none; use "source"')
         table = self.graph_.relations[relation].drop_nulls(["source", "target"]).select("source", "target", "time")
         table = table.unique(maintain_order=True).sort("source", "time", maintain_order=True)
@@ -94,9 +110,3 @@ class Cooccurrence(Blockwise):
             first = np.flatnonzero(both & (time[step:] - time[:-step] >= apart * DAY))
             counts += sp.csr_matrix((np.ones(len(first), np.float32), (target[first], target[first + step])), shape=counts.shape)
         return counts
-
-
-def _scaled(counts: sp.spmatrix, here: sp.csr_matrix, there: sp.csr_matrix) -> sp.csr_matrix:
-    """Counts divided by the roots of how often either end occurs."""
-    left, right = (sp.diags((1 / np.sqrt(np.maximum(np.asarray(m.sum(0)).ravel(), 1))).astype(np.float32)) for m in (here, there))
-    return (left @ counts @ right).tocsr().astype(np.float32)

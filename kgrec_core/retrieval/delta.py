@@ -90,7 +90,9 @@ class Layered(Retrieval):
         if len(rows):
             added = Flat(rows, torch.from_numpy(vectors))
             other.delta_ = added if self.delta_ is None else self.delta_.joined(added)
-            other.stale_ = np.isin(self.rows_, other.delta_.rows)
+            other.stale_ = np.zeros(len(self.rows_), bool) if self.stale_ is None else self.stale_.copy()
+            at = find(self.rows_, rows)
+            other.stale_[at[at >= 0]] = True
         return other
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
@@ -111,17 +113,23 @@ class Layered(Retrieval):
         for start in range(0, len(out), step):
             part = slice(start, start + step)
             rows, where = np.unique(pairs.rows[part], return_inverse=True)
-            stored = np.zeros((len(rows), vectors.shape[1]), np.float32)
-            at = find(self.rows_, rows)
-            stored[at >= 0] = self._stored(at[at >= 0])
-            if self.delta_ is not None:
-                at = find(self.delta_.rows, rows)
-                stored[at >= 0] = self.delta_.vectors.numpy()[at[at >= 0]]
+            stored = self.stored(rows)
             first, last = (owner[part][end] for end in (0, -1))
             if last - first >= 64 and (last - first + 1) * len(rows) <= 32 * len(where):  # many pairs of few: one product is faster
                 out[part] = (vectors[first : last + 1] @ stored.T)[owner[part] - first, where]
             else:
                 out[part] = np.einsum("nd,nd->n", vectors[owner[part]], stored[where])
+        return out
+
+    def stored(self, rows: NDArray[np.int64]) -> Vectors:
+        """(len(rows), d) what is stored of candidates by their rows, as precisely as the index keeps it; 0 for rows that are none."""
+        at = find(self.rows_, rows)
+        known = self._stored(at[at >= 0])
+        out = np.zeros((len(rows), known.shape[1]), np.float32)
+        out[at >= 0] = known
+        if self.delta_ is not None:
+            at = find(self.delta_.rows, rows)
+            out[at >= 0] = self.delta_.vectors.numpy()[at[at >= 0]]
         return out
 
 
@@ -158,8 +166,10 @@ def usable(rows: NDArray[np.int64], allowed: Filter | None, stale: NDArray[np.bo
     if allowed is None and stale is None:
         return None
     mask = np.ones(len(rows), bool) if stale is None else ~stale
-    if allowed is not None:
-        mask &= np.append(allowed.rows, False)[np.minimum(rows, len(allowed.rows))]
+    if allowed is not None and len(rows):
+        known = len(rows) if rows[-1] < len(allowed.rows) else int(np.searchsorted(rows, len(allowed.rows)))
+        mask[:known] &= allowed.rows[rows[:known]]
+        mask[known:] = False
     return None if mask.all() else mask
 
 
