@@ -41,7 +41,7 @@ class Cooccurrence(Blockwise):
     per: Literal["source", "event", "next", "near", "later"] = "source"
     reach: int = 3
     apart: float = 1.0
-    keep: int = 300
+    keep: int = 500
     relations: Sequence[str] = ()
 
     scales = "holds `keep` neighbours a candidate; a million candidates take 1 ms a query to rank"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Literal, Self
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +14,32 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
+from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.index import library
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
 
 SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself is none, and up to so many equal to the last one count
+
+
+class Known(NamedTuple):
+    """m sources. sources: (m,) rows, ascending. index: (m, d) unit vectors, or (m, targets) CSR unit histories, rare targets counting
+    more. followed: (m, targets) CSR, what they lead to."""
+
+    sources: NDArray[np.int64]
+    index: Vectors | sp.csr_matrix
+    followed: sp.csr_matrix
+
+    def take(self, mask: NDArray[np.bool_]) -> Known:
+        where = np.flatnonzero(mask)
+        return Known(self.sources[where], self.index[where], self.followed[where])
+
+    def and_(self, other: Known) -> Known:
+        """Both, where no source is in both; the other may know more targets."""
+        sources = np.concatenate([self.sources, other.sources])
+        order = np.argsort(sources)
+        dense = isinstance(self.index, np.ndarray)
+        index = np.concatenate([self.index, other.index]) if dense else _stacked(self.index, other.index)
+        return Known(sources[order], index[order], _stacked(self.followed, other.followed)[order])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -41,73 +65,97 @@ class Neighbours(Blockwise):
         return self.by
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        met = matrix(self.graph_, self.task_.relation, self.now_, self.half_life)
+        met = matrix(graph, task.relation, self.now_, self.half_life)
         self.sources_ = np.flatnonzero(np.diff(met.indptr))
         self.rarity_ = rarity(met)
         self.followed_ = met[self.sources_]
         if self.by == "vectors":
-            self.index_ = _unit(encode(Nodes(self.graph_, self.task_.relation.source, self.sources_, "query")))
+            self.index_ = _unit(encode(Nodes(graph, task.relation.source, self.sources_, "query")))
         else:
             self.index_ = unit_rows((self.followed_ @ sp.diags(self.rarity_)).tocsr())
 
+    def attach(self) -> None:
+        self.open_, self.added_ = None, None  # which of the sources still count, and those that came later
+
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """Also follows the edges that came since: a source that is new, or known with what it leads to now. One that has ended no more."""
-        other = super().extended(graph, new, encode)
-        relation = self.task_.relation
-        alive = graph.alive(relation.source)
+        other, relation = super().extended(graph, new, encode), self.task_.relation
+        alive, width = graph.alive(relation.source), graph.size(relation.target)
         fresh = came(self.graph_, graph, relation)["source"].unique().sort().to_numpy().astype(np.int64)
-        fresh, kept = fresh[alive[fresh]], alive[self.sources_] & ~np.isin(self.sources_, fresh)
-        if not len(fresh) and kept.all():
-            return other
-        width, whole = graph.size(relation.target), graph.adjacent(relation, fresh)
+        fresh = fresh[alive[fresh]]
+        other.open_ = alive[self.sources_] if self.open_ is None else self.open_ & alive[self.sources_]
+        at = find(self.sources_, fresh)
+        other.open_[at[at >= 0]] = False
+        other.rarity_ = np.concatenate([self.rarity_, np.full(width - len(self.rarity_), self.rarity_.max(initial=1), np.float32)])
+        whole = graph.adjacent(relation, fresh)
         edges = sp.csr_matrix((np.ones(len(whole.rows), np.float32), whole.rows, whole.indptr), shape=(len(fresh), width))
         edges.sum_duplicates()
         edges.data[:] = 1
-        known = self.followed_[np.flatnonzero(kept)]
-        known.resize(known.shape[0], width)
-        if self.by == "vectors":
-            mine = _unit(encode(Nodes(graph, relation.source, fresh, "query")))
-            index = np.concatenate([self.index_[kept], mine])
+        if self.by == "history":
+            index = unit_rows((edges @ sp.diags(other.rarity_)).tocsr())
         else:
-            other.rarity_ = np.concatenate([self.rarity_, np.full(width - len(self.rarity_), self.rarity_.max(initial=1), np.float32)])
-            base = self.index_[np.flatnonzero(kept)]
-            base.resize(base.shape[0], width)
-            index = sp.vstack([base, unit_rows((edges @ sp.diags(other.rarity_)).tocsr())]).tocsr()
-        sources = np.concatenate([self.sources_[kept], fresh])
-        order = np.argsort(sources)
-        other.sources_, other.index_ = sources[order], index[order]
-        other.followed_ = sp.vstack([known, edges]).tocsr()[order]
+            index = _unit(encode(Nodes(graph, relation.source, fresh, "query"))) if len(fresh) else self.index_[:0]
+        other.added_ = Known(fresh, index, edges)
+        if self.added_ is not None:
+            stay = alive[self.added_.sources] & ~np.isin(self.added_.sources, fresh)
+            other.added_ = self.added_.take(stay).and_(other.added_)
         return other
 
+    def known(self) -> Known:
+        """All that is followed, with what came later."""
+        base = Known(self.sources_, self.index_, self.followed_)
+        return base if self.added_ is None else base.take(self.open_).and_(self.added_)
+
+    def save(self, folder: Path) -> None:
+        whole = copy.copy(self)
+        whole.sources_, whole.index_, whole.followed_ = self.known()
+        super(Neighbours, whole).save(folder)
+
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
-        if not len(self.sources_):
-            return np.zeros((len(queries), self.followed_.shape[1]), np.float32)
-        owner, source, near = self._by_vectors(queries, vectors) if self.by == "vectors" else self._by_history(queries)
-        indptr = np.searchsorted(owner, np.arange(len(queries) + 1))
-        followed = sp.csr_matrix((near, source, indptr), shape=(len(queries), len(self.sources_)))
-        return (followed @ self.followed_).toarray()
-
-    def _by_vectors(self, queries: Nodes, vectors: Vectors) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
-        """Query by query, the place in `sources_` and the cosine of each source that is followed."""
-        faiss, k = library(), min(self.neighbours + SPARE, len(self.sources_))
-        near, place = faiss.knn(_unit(vectors), self.index_, k, metric=faiss.METRIC_INNER_PRODUCT)
-        near = near.round(6)  # the last digits depend on the order of the sum; equal texts are to be equally near
-        near[self.sources_[place] == queries.rows[:, None]] = 0
+        layers = [Known(self.sources_, self.index_, self.followed_), *([] if self.added_ is None else [self.added_])]
+        asked = _unit(vectors) if self.by == "vectors" else self._histories(queries)
+        looked = [self._near(queries, asked, known, self.open_ if known is layers[0] else None) for known in layers]
+        near = np.hstack([near for near, _ in looked])
         owner, column = _nearest(near, self.neighbours)
-        return owner, place[owner, column], near[owner, column]
+        out, start = np.zeros((len(queries), layers[-1].followed.shape[1]), np.float32), 0
+        for known, (each, place) in zip(layers, looked, strict=True):
+            here = (column >= start) & (column < start + each.shape[1])
+            query, at = owner[here], column[here]
+            source = place[query, at - start] if place is not None else at - start
+            indptr = np.searchsorted(query, np.arange(len(queries) + 1))
+            followed = sp.csr_matrix((near[query, at], source, indptr), shape=(len(queries), len(known.sources)))
+            out[:, : known.followed.shape[1]] += (followed @ known.followed).toarray()
+            start += each.shape[1]
+        return out
 
-    def _by_history(self, queries: Nodes) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
-        """As `_by_vectors`, of histories."""
+    def _near(
+        self, queries: Nodes, asked: Vectors | sp.csr_matrix, known: Known, open_: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """(n, w) similarities of sources, 0 for the query itself and what is no longer followed, and their places; None = all in turn."""
+        if self.by == "vectors":
+            closed = 0 if open_ is None else int(np.count_nonzero(~open_))
+            faiss, k = library(), min(self.neighbours + SPARE + closed, len(known.sources))
+            if not k:
+                return np.zeros((len(queries), 0), np.float32), None
+            near, place = faiss.knn(asked, known.index, k, metric=faiss.METRIC_INNER_PRODUCT)
+            near = near.round(6)  # the last digits depend on the order of the sum; equal texts are to be equally near
+            near[known.sources[place] == queries.rows[:, None]] = 0
+            if open_ is not None:
+                near[~open_[place]] = 0
+            return near, place
+        near = (asked[:, : known.index.shape[1]] @ known.index.T).toarray()
+        at = find(known.sources, queries.rows)
+        near[np.flatnonzero(at >= 0), at[at >= 0]] = 0
+        if open_ is not None:
+            near[:, ~open_] = 0
+        return near, None
+
+    def _histories(self, queries: Nodes) -> sp.csr_matrix:
         read = profile(queries, self.task_.relation, len(self.rarity_), self.now_, half_life=self.half_life)
         if not self.half_life:
             read.sum_duplicates()
             read.data[:] = 1
-        near = (unit_rows((read @ sp.diags(self.rarity_)).tocsr()) @ self.index_.T).toarray()
-        place = np.searchsorted(self.sources_, queries.rows)
-        itself = self.sources_[np.minimum(place, len(self.sources_) - 1)] == queries.rows
-        near[np.flatnonzero(itself), place[itself]] = 0
-        owner, source = _nearest(near, self.neighbours)
-        return owner, source, near[owner, source]
+        return unit_rows((read @ sp.diags(self.rarity_)).tocsr())
 
     def _cells(self) -> int:
         return len(self.mask_) if self.by == "vectors" else max(len(self.mask_), len(self.sources_))
@@ -119,6 +167,12 @@ def _nearest(near: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDAr
     if n < near.shape[1]:
         least = np.partition(near, near.shape[1] - n, axis=1)[:, near.shape[1] - n, None]
     return np.nonzero((near >= least) & (near > 0))
+
+
+def _stacked(above: sp.csr_matrix, below: sp.csr_matrix) -> sp.csr_matrix:
+    """One below the other, as wide as the second."""
+    above = sp.csr_matrix((above.data, above.indices, above.indptr), shape=(above.shape[0], below.shape[1]))
+    return sp.vstack([above, below]).tocsr()
 
 
 def _unit(vectors: Vectors) -> Vectors:
