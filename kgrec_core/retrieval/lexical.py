@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -63,25 +63,26 @@ class Lexical(Blockwise):
     def attach(self) -> None:
         self.cutter_ = cutter(self.cut_.tobytes().decode())
         s = self.bm25_.scores
-        self.words_, self.delta_ = self.bm25_.vocab_dict, None
-        self.base_ = sp.csr_matrix((s["data"], s["indices"], s["indptr"]), shape=(len(self.words_), len(self.rows_)))
+        self.words_, self.fresh_, self.told_, self.delta_ = self.bm25_.vocab_dict, {}, {}, None
+        shape = len(self.words_), int(self.rows_.max(initial=-1)) + 1
+        self.base_ = sp.csr_matrix((s["data"], self.rows_[s["indices"]].astype(np.int32), s["indptr"]), shape=shape)
         if len(self.added_):
-            self._weigh(list(map(self.cutter_, self._shown(self.added_))))
+            self._tell(self.added_)
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
-        other = super().extended(graph, new, encode)
-        other.added_ = np.union1d(self.added_, new.rows)
+        other, rows = super().extended(graph, new, encode), new.rows
         if self.asked:  # a known candidate with a new question is weighed again, with all its words
-            told = came(self.graph_, graph, self.task_.relation)["target"].unique().to_numpy()
-            other.added_ = np.union1d(other.added_, told[other.mask_[told]]).astype(np.int64)
-        other.attach()
+            led = came(self.graph_, graph, self.task_.relation)["target"].unique().to_numpy()
+            rows = np.union1d(rows, led[other.mask_[led]]).astype(np.int64)
+        if len(rows):
+            other._tell(rows)
         return other
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
-        asked = self._counts(self._questions(queries), self.words_)
-        out = np.zeros((len(queries), len(self.mask_)), np.float32)
-        out[:, self.rows_] = (asked[:, : self.base_.shape[0]] @ self.base_).toarray()
+        asked = self._counts(map(self._told, self._questions(queries)))
+        out = (asked[:, : self.base_.shape[0]] @ self.base_).toarray()
         if self.delta_ is not None:
+            out = np.pad(out, ((0, 0), (0, len(self.mask_) - out.shape[1])))
             out[:, self.added_] = (asked @ self.delta_).toarray()
         return out
 
@@ -99,14 +100,17 @@ class Lexical(Blockwise):
         except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise KgrecError(f"{folder}: the word index is missing or damaged ({str(error).partition(chr(10))[0]}); fit again") from None
 
-    def _weigh(self, texts: list[list[str]]) -> None:
-        """Set `delta_` (words, added), by Lucene's BM25 over base and added texts, and `words_` with the words new to the base."""
-        fresh = dict.fromkeys(word for text in texts for word in text if word not in self.words_)
-        self.words_ = {**self.words_, **{word: len(self.words_) + i for i, word in enumerate(fresh)}}
-        counts = self._counts(texts, self.words_)
+    def _tell(self, rows: NDArray[np.int64]) -> None:
+        """Read these candidates, then set `delta_` (words, added): Lucene's BM25 over base and added texts, by counts of both."""
+        texts = list(map(self.cutter_, self._shown(rows)))
+        fresh = dict.fromkeys(word for text in texts for word in text if word not in self.words_ and word not in self.fresh_)
+        self.fresh_ = {**self.fresh_, **{word: len(self.words_) + len(self.fresh_) + i for i, word in enumerate(fresh)}}
+        self.told_ = {**self.told_, **dict(zip(rows.tolist(), map(self._told, texts), strict=True))}
+        self.added_ = np.array(sorted(self.told_), np.int64)
+        counts = self._counts(self.told_[row] for row in self.added_.tolist())
         known = np.diff(self.base_.indptr)
-        holding = np.bincount(counts.indices, minlength=len(self.words_)) + np.pad(known, (0, len(fresh)))
-        idf = np.log(1 + (len(self.rows_) + len(texts) - holding + 0.5) / (holding + 0.5))
+        holding = np.bincount(counts.indices, minlength=counts.shape[1]) + np.pad(known, (0, len(self.fresh_)))
+        idf = np.log(1 + (len(self.rows_) + len(self.added_) - holding + 0.5) / (holding + 0.5))
         length = np.repeat(counts.sum(1).A1, np.diff(counts.indptr))
         share = counts.data / (counts.data + self.k1 * (1 - self.b + self.b * length / self.mean_[0]))
         counts.data = (share * idf[counts.indices]).astype(np.float32)
@@ -147,11 +151,18 @@ class Lexical(Blockwise):
             )
         return [text or "" for text in graph.gather(kind, rows, "text")["text"].cast(pl.String).to_list()]
 
-    @staticmethod
-    def _counts(texts: list[list[str]], known: Mapping[str, int]) -> sp.csr_matrix:
-        """(n, words) how often each known word stands in each text."""
-        counts = [Counter(known[word] for word in text if word in known) for text in texts]
-        indptr = np.concatenate([[0], np.cumsum([len(c) for c in counts])]).astype(np.int64)
-        indices = np.fromiter((i for c in counts for i in c), np.int64, indptr[-1])
-        data = np.fromiter((v for c in counts for v in c.values()), np.float32, indptr[-1])
-        return sp.csr_matrix((data, indices, indptr), shape=(len(texts), len(known)))
+    def _told(self, text: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers of a text's known words, and how often each is in it."""
+        place = {word: self.words_.get(word, self.fresh_.get(word)) for word in text}
+        counts = Counter(place[word] for word in text if place[word] is not None)
+        return np.fromiter(counts, np.int64, len(counts)), np.fromiter(counts.values(), np.float32, len(counts))
+
+    def _counts(self, texts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> sp.csr_matrix:
+        """(n, words) of what `_told` gives."""
+        places, counts = zip(*texts, strict=True) if (texts := list(texts)) else ((), ())
+        indptr = np.concatenate([[0], np.cumsum([len(place) for place in places])]).astype(np.int64)
+        none, shape = np.zeros(0), (len(places), len(self.words_) + len(self.fresh_))
+        return sp.csr_matrix(
+            (np.concatenate([none, *counts], dtype=np.float32), np.concatenate([none, *places], dtype=np.int64, casting="unsafe"), indptr),
+            shape=shape,
+        )
