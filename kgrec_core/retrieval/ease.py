@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,12 @@ from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile
+from kgrec_core.retrieval.sparse import largest
+
+log = logging.getLogger("kgrec")
+BLOCK = 1024  # targets whose weights are computed at once
+SPARSE = 0.02  # a sparse product is the faster one where fewer of its numbers are there
+FEWER = 5  # times fewer weights are kept of a target outside of the inverse
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,30 +29,31 @@ class Ease(Blockwise):
 
     l2: regularisation. half_life: days after which an edge counts half, in X (as the root of the faded sum) and in the query's
     history; 0 = binary X. decay: with half_life = 0, the history's weights by position, as in `cooccurrence`.
-    keep: weights kept per target, the largest ones. limit: most targets with an edge; the inverse is dense, 4 * limit^2 bytes.
-    Raises KgrecError beyond the limit.
+    keep: weights kept per target, the largest ones.
+    limit: how many targets, the most chosen, are inverted together: 4 * limit^2 bytes. The others are regressed on these, exactly
+        but for what they have in common among each other, which counts as the first step of the inverse: counts / what is left.
     """
 
     l2: float = 300.0
     half_life: float = 0.0
     decay: float = 1.0
     keep: int = 500
-    limit: int = 20_000
+    limit: int = 5_000
 
-    scales = "inverts a matrix of the `limit` most chosen candidates; the others are weighted by co-occurrence"
+    scales = "inverts the `limit` most chosen candidates together, each further one costs 1 ms to build; ranking a million, 1 ms a query"
     state = ("weights_",)
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        x = matrix(self.graph_, self.task_.relation, self.now_, self.half_life)
+        x = matrix(graph, task.relation, self.now_, self.half_life)
         if self.half_life:
             x.data = np.sqrt(x.data)
-        used = np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1]))
-        if len(used) > self.limit:
-            raise KgrecError(
-                f"retrieval.{self.task_.name}: ease has {len(used):,} targets to invert a matrix of, its limit is {self.limit:,}; "
-                "raise limit (memory grows with its square) or use cooccurrence"
-            )
-        self.weights_ = _weights(x, self.l2, self.keep, used)
+        chosen = np.bincount(x.indices, minlength=x.shape[1])
+        order = np.argsort(-chosen, kind="stable")[: np.count_nonzero(chosen)]
+        if len(order) > self.limit:
+            told = "retrieval.%s: ease inverts the %d most chosen of %d targets together; the others are regressed on these"
+            graph.memo.get((told, task, self.limit), (), lambda: log.info(told, task.name, self.limit, len(order)))
+        self.weights_ = _weights(x.tocsc()[:, order], self.l2, self.keep, self.limit)
+        self.weights_ = _spread(self.weights_, order, x.shape[1])
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         read = profile(queries, self.task_.relation, self.weights_.shape[0], self.now_, self.decay, self.half_life)
@@ -55,29 +63,68 @@ class Ease(Blockwise):
         return (read @ self.weights_).toarray()
 
 
-def _weights(x: sp.csr_matrix, l2: float, keep: int, used: NDArray[np.int64]) -> sp.csr_matrix:
-    """B with zero diagonal, spread over all of x's former columns; only the `keep` largest of a row by magnitude."""
-    size, n = x.shape[1], len(used)
+def _weights(x: sp.csc_matrix, l2: float, keep: int, limit: int) -> sp.csr_matrix:
+    """(n, n) B without its diagonal. x: (sources, n), the most chosen targets first.
+
+    With the others' block of X'X + l2 I given the head's (its Schur complement) taken for its diagonal, E: of the head on the others
+    W = P_head C, back E^-1 W' / diag(P_head), and among the others E^-1 times what they have in common.
+    """
+    head, tail = x[:, :limit], x[:, limit:]
+    inverse = _inverse(head, l2)
+    scale, inside, over, left = np.diag(inverse).copy(), [], [], []
+    for start in range(0, head.shape[1], BLOCK):
+        rows = -inverse[start : start + BLOCK] / scale
+        rows[np.arange(len(rows)), np.arange(start, start + len(rows))] = 0
+        inside.append(_kept(rows, keep))
+    if not tail.shape[1]:
+        return sp.vstack(inside, "csr") if inside else sp.csr_matrix((0, 0), dtype=np.float32)
+    turned, back, fewer = head.T.tocsr(), tail.T.tocsr(), max(1, keep // FEWER)
+    for start in range(0, tail.shape[1], BLOCK):
+        part = tail[:, start : start + BLOCK].tocsr()
+        shared = turned @ part
+        sparse = shared.nnz < SPARSE * np.prod(shared.shape)
+        regression = shared.T.tocsr() @ inverse if sparse else shared.T.toarray() @ inverse  # (b, head)
+        own = np.asarray(part.multiply(part).sum(0)).ravel()
+        left.append(own + l2 - np.asarray(shared.T.multiply(regression).sum(1)).ravel())
+        over.append(_kept(regression, fewer))
+    over, rest = sp.vstack(over, "csr"), sp.diags((1 / np.concatenate(left)).astype(np.float32))
+    among = []
+    for start in range(0, tail.shape[1], BLOCK):
+        shared = (back[start : start + BLOCK] @ tail).tocsr()
+        shared.data[shared.indices == np.repeat(np.arange(start, start + shared.shape[0]), np.diff(shared.indptr))] = 0
+        among.append(largest(shared, fewer))
+    return sp.bmat([[sp.vstack(inside), over.T], [rest @ over @ sp.diags(1 / scale), rest @ sp.vstack(among)]], "csr", np.float32)
+
+
+def _inverse(x: sp.csc_matrix, l2: float) -> NDArray[np.float32]:
+    """(X'X + l2 I)^-1, dense; Cholesky in place: half the memory and a third of the time of a general inverse."""
+    n, turned = x.shape[1], x.T.tocsr()
+    gram = np.empty((n, n), np.float32, order="F")
+    for start in range(0, n, BLOCK):
+        gram[:, start : start + BLOCK] = (turned @ x[:, start : start + BLOCK].tocsr()).toarray()
+    gram[np.diag_indices(n)] += np.float32(l2)
     if not n:
-        return sp.csr_matrix((size, size), dtype=np.float32)
-    x = x[:, used]
-    gram = np.asfortranarray((x.T @ x).toarray(), np.float32)
-    gram[np.diag_indices(n)] += l2
-    # Cholesky in place: half the memory and a third of the time of a general inverse.
-    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
-    inverse, unsolved = lapack.spotri(factor, lower=1, overwrite_c=1)
+        return gram
+    gram, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    gram, unsolved = lapack.spotri(gram, lower=1, overwrite_c=1)
     if failed or unsolved:
         raise KgrecError(f"ease: the matrix of {n} targets cannot be inverted with l2 = {l2}; raise l2")
-    scale, parts = np.diag(inverse).copy(), []
-    for start in range(0, n, 1024):
-        stop = min(n, start + 1024)
-        corner = np.tril(inverse[start:stop, start:stop])
-        rows = np.hstack([inverse[start:stop, :start], corner + np.tril(corner, -1).T, inverse[stop:, start:stop].T])
-        rows = -rows / scale
-        rows[np.arange(stop - start), np.arange(start, stop)] = 0
-        width = min(keep, n)
-        best = np.argpartition(-np.abs(rows), width - 1, axis=1)[:, :width] if width < n else np.tile(np.arange(n), (stop - start, 1))
-        owner = np.repeat(used[start:stop], width)
-        parts.append((np.take_along_axis(rows, best, 1).ravel(), owner, used[best.ravel()]))
-    data, row, column = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return sp.csr_matrix((data, (row, column)), shape=(size, size), dtype=np.float32)
+    for start in range(0, n, BLOCK):  # what is above the diagonal
+        corner = np.tril(gram[start : start + BLOCK, start : start + BLOCK])
+        gram[start : start + BLOCK, start : start + BLOCK] = corner + np.tril(corner, -1).T
+        gram[start : start + BLOCK, start + BLOCK :] = gram[start + BLOCK :, start : start + BLOCK].T
+    return gram
+
+
+def _kept(rows: NDArray[np.float32], keep: int) -> sp.csr_matrix:
+    """The `keep` largest of every dense row, by magnitude."""
+    width = min(keep, rows.shape[1])
+    best = np.argpartition(-np.abs(rows), width - 1, axis=1)[:, :width]
+    indptr = np.arange(0, best.size + 1, max(width, 1))
+    return sp.csr_matrix((np.take_along_axis(rows, best, 1).ravel(), best.ravel(), indptr), shape=rows.shape)
+
+
+def _spread(weights: sp.csr_matrix, order: NDArray[np.int64], size: int) -> sp.csr_matrix:
+    """(size, size) the weights between targets given by place, by their rows."""
+    whole = weights.tocoo()
+    return sp.csr_matrix((whole.data, (order[whole.row], order[whole.col])), shape=(size, size))

@@ -263,8 +263,26 @@ def test_ease_is_the_closed_form_and_keeps_the_largest(board):
     np.fill_diagonal(weights, 0)
     np.testing.assert_allclose(built(lambda: Ease(l2=3.0), board).weights_.toarray(), weights, atol=1e-5)
     assert (np.diff(built(lambda: Ease(l2=3.0, keep=4), board).weights_.indptr) == 4).all()
-    with pytest.raises(KgrecError, match=r"20 targets .* limit is 19"):
-        built(lambda: Ease(limit=19), board)
+
+
+def test_ease_beyond_its_limit(board, caplog):
+    """The most chosen are as if alone; what a single further one is rebuilt from is exact; several further ones are found, too."""
+    x = np.zeros((40, 20))
+    table = board.graph.relations[BUYS]
+    x[table["source"], table["target"]] = 1
+    order = np.argsort(-x.sum(0), kind="stable")
+    inverse = np.linalg.inv(x.T @ x + 3 * np.eye(20))
+    whole = -inverse / np.diag(inverse)
+    caplog.set_level("INFO", "kgrec")
+    fresh = board._replace(graph=Graph(board.graph.entities, board.graph.relations, board.graph.timeless))
+    near = built(lambda: Ease(l2=3.0, keep=100, limit=19), fresh).weights_.toarray()
+    assert caplog.text.count("ease inverts the 19 most chosen of 20 targets together; the others are regressed on these") == 1
+    np.testing.assert_allclose(near[order[:19], order[19]], whole[order[:19], order[19]], atol=1e-5)
+    np.testing.assert_allclose(near, whole - np.diag(np.diag(whole)), atol=0.05)
+    for limit in (1, 5, 12):
+        channel = built(lambda limit=limit: Ease(l2=1.0, limit=limit), fresh)
+        hits = channel.search(board.nodes, None, 1, exclude=board.history())
+        assert (hits.rows[:, 0] == board.lacks).mean() > 0.9, limit
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
