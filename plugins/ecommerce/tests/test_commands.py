@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import kgrec_ecommerce
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from kgrec_ecommerce.__main__ import main
@@ -87,6 +90,31 @@ def test_recommend_by_history_text_and_all_together(shop):
 def test_similar(shop):
     found = json.loads(shop.ask("similar", shop.hostile, "-k", "3", "--json").out)
     assert len(found) == 3 and shop.hostile not in {row["id"] for row in found}
+
+
+def test_many_at_once_are_answered_as_one_by_one(shop):
+    run = open_run(shop.run)
+    done = shop.ask("recommend", "--all", "-k", "3", "--where", "price < 3", "--out", "all.csv")
+    told = pl.read_csv(shop.folder / "all.csv", schema_overrides={"user": pl.String, "id": pl.String})
+    assert "120 rows answered, 0 refused" in done.out and told.group_by("user").len()["len"].to_list() == [3] * 120
+    alone = kgrec_ecommerce.recommend(run, user=shop.user, k=3, where="price < 3")
+    assert told.filter(user=shop.user).sort("place")["id"].to_list() == [answer.id for answer in alone]
+    (shop.folder / "in.csv").write_text(f'user,history,text,k\n{shop.user},,,3\n,"{alone[0].id},{alone[1].id}",,2\nnobody,,,\n,,clock,1\n')
+    lines = json.loads(shop.ask("recommend", "--in", "in.csv", "--where", "price < 3", "--out", "in.jsonl", "--json").out)
+    assert (lines["rows"], lines["refused"]) == (4, 1) and "no user of this run" in lines["reasons"][0]
+    found = [json.loads(line) for line in (shop.folder / "in.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in found[0]["result"]] == [answer.id for answer in alone]
+    assert [len(line["result"] or ()) for line in found] == [3, 2, 0, 1]
+    items = json.loads(shop.ask("similar", "--all", "-k", "1", "--out", "similar.parquet", "--json").out)
+    assert items["rows"] == run.graph.alive("item").sum() and items["refused"] == 0
+
+
+def test_python_has_every_word_with_its_signature():
+    assert str(inspect.signature(kgrec_ecommerce.similar)).startswith("(run: 'Run', item: str, k: int = 10, where: str | None = None")
+    for word in ("recommend", "similar", "add_items", "evaluate", "report", "fit"):
+        assert callable(getattr(kgrec_ecommerce, word)) and word in dir(kgrec_ecommerce)
+    modules = {path.stem for path in Path(kgrec_ecommerce.__file__).parent.iterdir()}
+    assert not modules & set(kgrec_ecommerce.__all__), "importing such a module would hide the word"
 
 
 def test_added_items_are_recommendable_at_once(shop):
