@@ -43,6 +43,7 @@ RANKER = {
     "objective": "lambdarank",
     "pool": 100,
     "negatives": 100,
+    "queries": 20_000,
     "trees": 250,
     "leaves": 7,
     "rate": 0.1,

