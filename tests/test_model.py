@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from kgrec_core.graph import DAY, Nodes, Ragged, candidates
+from kgrec_core.encoder.history import History
+from kgrec_core.encoder.tfidf import Tfidf
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, candidates
 from kgrec_core.head.rank import Rank
 from kgrec_core.interfaces import Encoder
 from kgrec_core.model import ALIVE, BLOCK, Model
@@ -88,3 +92,12 @@ def test_a_head_with_dropout_is_asked_without_it_before_anything_was_trained():
     users = Nodes(graph, "user", np.arange(24), "query")
     read = np.stack([np.full(24, 4), np.arange(24)], 1)
     np.testing.assert_allclose(whole.vectors(tasks[0], users), read / np.linalg.norm(read, axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_an_encoder_that_makes_nothing_of_the_queries_is_refused_with_what_reads_them():
+    board, tasks = checkerboard()
+    silent = Graph({**board.entities, "user": board.entities["user"].drop("text")}, dict(board.relations), board.timeless)
+    with pytest.raises(KgrecError, match=r'task buys: a user has no text.*\[encoder\] use = "history", and what stood in \[encoder\] as'):
+        Model(Tfidf(width=4), {"buys": Rank()}, tasks).prepare(silent)
+    Model(History(items=Tfidf(width=4)), {"buys": Rank()}, tasks).prepare(silent)
+    Model(Tfidf(width=4), {"buys": Rank()}, tasks).prepare(board)
