@@ -1,4 +1,4 @@
-"""Every word of the classification as a process: what it prints and how it refuses. The monitor's words have tests of their own."""
+"""The words of the classification: what they print and how they refuse. The monitor's words have tests of their own."""
 
 from __future__ import annotations
 
@@ -54,8 +54,15 @@ def test_help_names_every_word_and_each_has_an_example(kgrec, tmp_path):
         assert "Example: kgrec " in shown and "--json" in shown, word
 
 
+def invoked(*words, text: str | None = None) -> str:
+    """What a command says, without a process of its own."""
+    done = CliRunner().invoke(main, list(map(str, words)), input=text)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
 def test_own_articles_from_file_to_classification(kgrec, tmp_path):
-    """fit --articles --companies --labels, evaluate with new rows and classify as processes; a topic without an example is known."""
+    """fit --articles --companies --labels as a process, evaluate with new rows and classify; a topic without an example is known."""
     for name, text in (("news.csv", news()), ("companies.csv", COMPANIES), ("labels.csv", LABELS)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     files = ["--articles", "news.csv", "--companies", "companies.csv", "--labels", "labels.csv"]
@@ -63,22 +70,21 @@ def test_own_articles_from_file_to_classification(kgrec, tmp_path):
     assert done.code == 0, done.err
     for task in ("sentiment", "topic", "entity_sentiment"):
         assert f"{task} " in done.out
-    found = json.loads(kgrec("classify", "Acme buys 螺栓公司", "--run", "own", "--json", cwd=tmp_path).out)
+    own = tmp_path / "own"
+    found = json.loads(invoked("classify", "Acme buys 螺栓公司", "--run", own, "--json"))
     assert found["companies"].keys() == {"ACME", "BOLT"} and found["companies"]["BOLT"]["name"] == "Bolt Inc."
     assert found["topic"]["probabilities"].keys() == {"earnings", "deal", "weather"}
     assert sum(found["sentiment"]["probabilities"].values()) == pytest.approx(1) and found["passages"] == 1
     assert "entity_sentiment" not in found and not found["sentiment"]["calibrated"]
     (tmp_path / "later.csv").write_text("headline,sentiment\nAcme is doing very well these days,positive\nBolt is bankrupt,negative\n")
-    scored = kgrec("evaluate", "--run", "own", "--data", "later.csv", cwd=tmp_path)
-    assert scored.code == 0 and "sentiment " in scored.out, scored.err
+    assert "sentiment " in invoked("evaluate", "--run", own, "--data", tmp_path / "later.csv")
 
 
-def test_classify(kgrec, fitted, tmp_path):
-    said = kgrec("classify", "-", "--company", "WIPRO", "--like", "2", cwd=tmp_path, run=fitted, text="Infosys falls as TCS gains\n")
-    assert said.code == 0, said.err
+def test_classify(fitted):
+    said = invoked("classify", "-", "--company", "WIPRO", "--like", "2", "--run", fitted, text="Infosys falls as TCS gains\n")
     for word in ("sentiment: ", "[INFY]: ", "[TCS]: ", "[WIPRO]: ", "second opinion, the nearest past articles: "):
-        assert word in said.out, said.out
-    assert said.out.count("\n") == 4 * 4, "four opinions, each with its votes and two articles"
+        assert word in said, said
+    assert said.count("\n") == 4 * 4, "four opinions, each with its votes and two articles"
 
 
 def test_what_is_said_of_a_text_does_not_depend_on_its_company(run):
@@ -100,8 +106,7 @@ def test_labels_that_are_only_described(fitted, tmp_path, monkeypatch):
     )
     words = ["classify", "Gold flat ahead of Fed meeting", "--labels", str(tmp_path / "labels.csv"), "--json"]
     monkeypatch.chdir(tmp_path)
-    alone = json.loads(CliRunner().invoke(main, words).stdout)
-    beside = json.loads(CliRunner().invoke(main, [*words, "--run", str(fitted)]).stdout)
+    alone, beside = json.loads(invoked(*words)), json.loads(invoked(*words, "--run", fitted))
     assert alone["topic"]["label"] == "metals" and alone["topic"]["probability"] > 0.7 and alone["companies"] == {}
     assert beside["topic"] == alone["topic"] and "sentiment" in beside and "GOLDSPC" in beside["companies"]
 

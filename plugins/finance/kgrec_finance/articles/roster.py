@@ -27,9 +27,11 @@ def roster(companies: Path | None, run: Run | None = None) -> Roster:
     if companies is not None:
         table = open_companies(companies)
         return Roster(Linker(table), graph_of(table)) if len(table) else Roster(None, None)
-    if run is None or "company" not in run.graph.entities or not run.graph.size("company"):
+    graph = None if run is None else run.graph
+    if graph is None or "company" not in graph.entities or not graph.size("company"):
         return Roster(None, None)
-    return Roster(Linker(listed(run.graph)), run.graph)
+    tables = (graph.entities["company"], *(graph.relations[of] for of in (ALIAS, IN_SECTOR, SUPPLIED_BY) if of in graph.relations))
+    return Roster(graph.memo.get(("linker",), tables, lambda: Linker(listed(graph))), graph)
 
 
 def listed(graph: Graph) -> pl.DataFrame:
