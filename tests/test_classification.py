@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,13 +156,12 @@ def test_probabilities_are_the_same_to_the_bit_whatever_comes_with_a_text(run):
     assert run.probabilities([], "intent").log.shape == (0, 6)
 
 
-def test_the_first_probability_is_calibrated_where_the_run_is(run, monkeypatch):
+def test_the_first_probability_is_calibrated_where_the_run_is(run):
     texts = ["my card is lost", "purple elephants sing at dawn"]
     sure, judged = run.probabilities(texts, "intent"), run.judged([{"text": text} for text in texts], "intent")
     first = [sure.labels.index(of.answers[0].id) for of in judged]
     assert sure.calibrated and np.exp(sure.log)[[0, 1], first] == pytest.approx([of.probability for of in judged], abs=1e-5)
-    monkeypatch.setattr(run, "calibration", lambda task=None: None)
-    bare = run.probabilities(texts, "intent")
+    bare = replace(run.snapshot, calibrations={}).probabilities(texts, "intent")
     assert not bare.calibrated
     for before, after, label in zip(np.exp(bare.log), np.exp(sure.log), first, strict=True):
         others = np.arange(6) != label

@@ -78,7 +78,7 @@ def load_calibrations(folder: Path) -> dict[str, Calibration]:
         raise KgrecError(f"{folder}: a calibration cannot be read ({error}); fit again") from None
 
 
-def asked_again(file: Path, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:
+def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:
     """The queries that `save_calibration` kept, on another graph, which may know their answers: those are hidden from them.
 
     Without times, so is all that other tasks say of them: a question's intent would tell its answer.

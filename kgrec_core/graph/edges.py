@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,8 +53,7 @@ class Edges:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        first, *others = [s.frame for s in self.segments]
-        return pl.concat([first, *others], rechunk=False) if others else first
+        return reduce(pl.DataFrame.vstack, (s.frame for s in self.segments))
 
     def read(self, rows: NDArray[np.int64], before: NDArray[np.int64] | None, inverse: bool, last: int | None) -> Ragged:
         """Every row's other ends, oldest first; see `Graph.adjacent`."""
@@ -88,10 +87,8 @@ class Edges:
             table = table.with_columns(weight=pl.lit(1.0))
         if not len(table):
             return Edges(segments)
-        held = segments[0].frame
-        table = table.with_columns(pl.lit(None).alias(c) for c in held.columns if c not in table.columns)
-        new = Segment(table.select(held.columns).cast(dict(held.schema)), len(self))
-        return Edges(grow(segments, new, lambda a, b: Segment(pl.concat([a.frame, b.frame]), a.start)))
+        new = Segment(widened(table, segments[0].frame.schema), len(self))
+        return Edges(grow(segments, new, lambda a, b: Segment(joined(a.frame, b.frame), a.start)))
 
 
 class Segment:
@@ -112,12 +109,14 @@ class Segment:
         return self._index("target", "source")
 
     def _index(self, key: str, other: str) -> Index:
-        whole = self.frame.select("source", "target", *(["time"] if "time" in self.frame.columns else []))
-        whole = whole.with_row_index("edge").filter(pl.col("source").is_not_null() & pl.col("target").is_not_null())
-        times = whole["time"].to_numpy() if "time" in whole.columns else None
-        index = Index(whole[key].to_numpy(), whole[other].to_numpy(), times, self.start)
-        if len(whole) < len(self.frame):
-            index.edges = whole["edge"].to_numpy().astype(np.int64)[index.edges - self.start] + self.start
+        keys, others = self.frame[key], self.frame[other]
+        times = self.frame["time"] if "time" in self.frame.columns else None
+        if not keys.null_count() + others.null_count():
+            return Index(keys.to_numpy(), others.to_numpy(), None if times is None else times.to_numpy(), self.start)
+        whole = np.flatnonzero((keys.is_not_null() & others.is_not_null()).to_numpy())
+        keys, others, times = (None if c is None else c.gather(whole).to_numpy() for c in (keys, others, times))
+        index = Index(keys, others, times, self.start)
+        index.edges = whole[index.edges - self.start] + self.start
         return index
 
 
@@ -177,6 +176,19 @@ def grow(pieces: tuple[T, ...], new: T, merge: Callable[[T, T], T]) -> tuple[T, 
         *pieces, previous = pieces
         new = merge(previous, new)
     return (*pieces, new)
+
+
+def joined(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
+    """In one piece; column by column, as polars' own threads are not there after a fork."""
+    return pl.DataFrame([column.rechunk() for column in one.vstack(two).get_columns()])
+
+
+def widened(table: pl.DataFrame, held: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """With all columns held, null where there were none, in these types and this order."""
+    if list(table.schema.items()) == list(held.items()):
+        return table
+    none = (pl.Series(c, [None], t).new_from_index(0, len(table)) if c not in table.columns else table[c] for c, t in held.items())
+    return pl.DataFrame([column if column.dtype == t else column.cast(t) for column, t in zip(none, held.values(), strict=True)])
 
 
 def check_edges(relation: str, table: pl.DataFrame, ends: Mapping[str, tuple[str, int]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph.edges import grow
+from kgrec_core.graph.edges import grow, joined, widened
 
 NONE = np.zeros(0, np.int64)
 
@@ -79,15 +79,15 @@ class Kind:
         return _whole(self.tables)
 
     def gather(self, rows: NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
-        table = self._base[columns][rows]
-        if not len(self.patched):
-            return table
+        """Column by column, as polars' own threads are not there after a fork."""
+        found = {c: self._base.get_column(c).gather(rows) for c in columns}
         at, stale = _found(self.patched, rows)
-        if not stale.any():
-            return table
-        order = np.arange(len(rows))
-        order[stale] = len(rows) + np.arange(np.count_nonzero(stale))
-        return pl.concat([table, _whole(self.fresh)[columns][self.places[at[stale]]]])[order]
+        if stale.any():
+            order, fresh = np.arange(len(rows)), _whole(self.fresh)
+            order[stale] = len(rows) + np.arange(np.count_nonzero(stale))
+            places = self.places[at[stale]]
+            found = {c: f.append(fresh.get_column(c).gather(places)).gather(order) for c, f in found.items()}
+        return pl.DataFrame(found)
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """Row numbers; -1 where an id is unknown."""
@@ -120,24 +120,24 @@ class Kind:
         held = {**self.schema, **{c: t for c, t in delta.schema.items() if c not in self.schema}}
         delta = pl.DataFrame([_fitted(delta[c], held[c], name) for c in delta.columns])
         held.update(delta.schema)
-        tables, fresh = (tuple(_widened(t, held) for t in of) for of in (self.tables, self.fresh))
+        tables, fresh = (tuple(widened(t, held) for t in of) for of in (self.tables, self.fresh))
         patched, places, ids, size = self.patched, self.places, self.ids, len(self)
         rows[new] = size + np.arange(len(new))
         known = known[np.argsort(rows[known])]
-        changed = delta[known]
+        changed = _taken(delta, known)
         if len(known):
-            old = _widened(self.gather(rows[known], list(self.schema)), held)
+            old = widened(self.gather(rows[known], list(self.schema)), held)
             changed = old.with_columns(changed.get_columns())
             at, again = _found(patched, rows[known])
             latest, places = sum(map(len, fresh)) + np.arange(len(known)), places.copy()
             places[at[again]] = latest[again]
             patched, places = (np.insert(of, at[~again], more[~again]) for of, more in ((patched, rows[known]), (places, latest)))
-            fresh = grow(fresh, changed, _joined)
-        added = _widened(delta[new], held)
+            fresh = grow(fresh, changed, joined)
+        added = widened(_taken(delta, new), held)
         if len(new):
-            tables = grow(tables, added, _joined)
+            tables = grow(tables, added, joined)
             ids = grow(ids, dict(zip(added["id"].to_list(), rows[new].tolist(), strict=True)), lambda a, b: {**a, **b})
-        living = self._living_with(pl.concat([changed, added]) if len(known) else added, np.concatenate([rows[known], rows[new]]), present)
+        living = self._living_with(changed.vstack(added) if len(known) else added, np.concatenate([rows[known], rows[new]]), present)
         return Kind(tables, fresh, patched, places, ids, living), rows
 
     def _living_with(self, came: pl.DataFrame, rows: NDArray[np.int64], present: int) -> Living | None:
@@ -145,7 +145,7 @@ class Kind:
         if self._living is None or present >= self._living.end:
             return None
         mask, start, end = self._living
-        theirs = _living(came.select(_dates(came.schema)), len(came), max(start, present))
+        theirs = _living(came.select_seq(_dates(came.schema)), len(came), max(start, present))
         whole = np.concatenate([mask, np.zeros(max(0, int(rows.max(initial=-1)) + 1 - len(mask)), bool)])
         whole[rows] = theirs.mask
         whole.flags.writeable = False
@@ -158,9 +158,10 @@ def _living(dates: pl.DataFrame, size: int, now: int) -> Living:
     for column, first in (("since", 1), ("until", 0)):  # exists from the microsecond after `since` until that before `until`
         if column not in dates.columns or dates[column].null_count() == size:
             continue
-        turns = dates[column].drop_nulls().to_numpy() + first
+        there = dates[column].is_not_null()
+        turns, there = dates[column].filter(there).to_numpy() + first, there.to_numpy()
         start, end = max(start, turns[turns <= now].max(initial=start)), min(end, turns[turns > now].min(initial=end))
-        mask &= dates.select((pl.col(column) < now if first else pl.col(column) > now).fill_null(True)).to_series().to_numpy()
+        mask[there] &= turns <= now if first else turns > now
     mask.flags.writeable = False
     return Living(mask, int(start), int(end))
 
@@ -178,19 +179,11 @@ def _found(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[
 
 
 def _whole(tables: tuple[pl.DataFrame, ...]) -> pl.DataFrame:
-    return tables[0] if len(tables) == 1 else pl.concat(tables, rechunk=False)
+    return reduce(pl.DataFrame.vstack, tables)
 
 
-def _joined(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([one, two])
-
-
-def _widened(table: pl.DataFrame, held: dict[str, pl.DataType]) -> pl.DataFrame:
-    """With all columns held, null where there were none, in these types."""
-    if list(table.schema.items()) == list(held.items()):
-        return table
-    missing = [pl.lit(None, t).alias(c) for c, t in held.items() if c not in table.columns]
-    return table.with_columns(missing).select(list(held)).cast(held)
+def _taken(table: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
+    return pl.DataFrame([column.gather(rows) for column in table.get_columns()])
 
 
 def _fitted(added: pl.Series, held: pl.DataType, kind: str) -> pl.Series:

@@ -171,7 +171,7 @@ class Graph:
                 kinds[kind], mapped[kind] = Kind((table,)), np.arange(len(table))
         held = dict(self.relations.held)
         for relation, table in delta.relations.items():
-            table = table.with_columns(
+            table = table.with_columns_seq(
                 pl.Series(mapped[kind], dtype=pl.UInt32).gather(table[end]).alias(end)
                 for end, kind in (("source", relation.source), ("target", relation.target))
             )

@@ -150,7 +150,9 @@ def chosen(size: int, rows: NDArray[np.int64], also: NDArray[np.bool_] | None = 
 
 def came(old: Graph, new: Graph, relation: Relation) -> pl.DataFrame:
     """The edges that `join` appended to a graph, in the order they came, those without an end left out."""
-    return new.relations[relation][len(old.relations[relation]) :].drop_nulls(["source", "target"])
+    table = new.relations[relation].slice(len(old.relations[relation]))
+    whole = table["source"].is_not_null() & table["target"].is_not_null()
+    return pl.DataFrame([column.filter(whole) for column in table.get_columns()])  # as polars' own threads are not there after a fork
 
 
 def within(mask: NDArray[np.bool_], allowed: Filter | None) -> NDArray[np.bool_]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Task
+from kgrec_core.interfaces import Filter
 
 Query = str | Mapping[str, Any]
+CONDITIONS = 64  # whose candidates are remembered
 
 
 def known(graph: Graph, kind: str, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -30,6 +32,42 @@ def _near(graph: Graph, kind: str, given: str) -> list[str]:
     from rapidfuzz.process import extract
 
     return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
+
+
+def allowed(graph: Graph, task: Task, where: str | None = None, exclude: Sequence[str] = ()) -> Filter:
+    """The living candidates that meet an SQL condition on their columns, less some ids; what a condition leaves is found once a graph.
+
+    Raises KgrecError for a bad condition, an unknown id, and where nothing is left.
+    """
+    kind = task.relation.target
+    mask = graph.alive(kind)
+    if where:
+        kept = graph.memo.get(("where", kind), (), dict)
+        found = kept.get(where)
+        if found is None:
+            if len(kept) >= CONDITIONS:
+                kept.clear()
+            found = kept[where] = _meeting(graph.entities[kind], kind, where)
+        mask = mask & found
+    if exclude:
+        mask = mask.copy()
+        mask[known(graph, kind, exclude)] = False
+    if not mask.any():
+        raise KgrecError(f"no {kind} is left to choose from: where = {where!r} and exclude leave none of {len(mask)}")
+    return Filter(mask, where)
+
+
+def _meeting(table: pl.DataFrame, kind: str, where: str) -> NDArray[np.bool_]:
+    try:
+        kept = table.select_seq(pl.sql_expr(where)).to_series()
+    except Exception as error:
+        reason = str(error).splitlines()[0][:160]
+        raise KgrecError(f"where = {where!r} cannot be applied ({reason}); columns of {kind}: {', '.join(table.columns)}") from error
+    if kept.dtype != pl.Boolean or len(kept) != len(table):
+        raise KgrecError(
+            f'where = {where!r} is no condition on each {kind}; write one such as "price < 5"; columns: {", ".join(table.columns)}'
+        )
+    return (kept & kept.is_not_null()).to_numpy()
 
 
 def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:

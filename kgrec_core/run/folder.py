@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,10 @@ def workspace(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and (not folder.is_dir() or (not (folder / MANIFEST).exists() and any(folder.iterdir()))):
         raise KgrecError(f"{folder} exists and is no run folder; choose another --run or move it away")
-    work = folder.with_name(f"{folder.name}.partial")
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise KgrecError(f"another fit is writing {folder}; wait for it or choose another --run") from None
-        _recover(folder)
+    work, file = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.lock")
+    with _locked(file, f"another fit is writing {folder}; wait for it or choose another --run"):
+        with _renaming(folder):
+            _recover(folder)
         work.mkdir(exist_ok=True)
         try:
             yield work
@@ -44,7 +43,7 @@ def workspace(folder: Path) -> Iterator[Path]:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(work).free < 2**20:
                 raise KgrecError(f"{work}: the disk is full; free space, then the same fit goes on where it was ({error})") from error
             raise
-        Path(lock.name).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def publish(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
@@ -55,20 +54,37 @@ def publish(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
     for path in [*files, new / MANIFEST, *(p for p in new.rglob("*") if p.is_dir()), new]:
         _sync(path)
     old = _old(folder)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
+    with _renaming(folder):
+        _set_aside(folder, old)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _set_aside(folder, old)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _clear(folder)
+
+
+@contextmanager
+def pinned(folder: Path) -> Iterator[Path]:
+    """The run that is in place now, under a path that stays with it while others are published; they leave its files until this is left.
+
+    Raises KgrecError where there is none.
+    """
+    handle = _open_folder(folder)
+    try:
+        place = Path(f"/proc/self/fd/{handle}")
+        yield place if place.is_dir() else folder
+    except KgrecError as error:
+        raise KgrecError(str(error).replace(f"/proc/self/fd/{handle}", str(folder))) from error
+    finally:
+        replaced = _identity(folder) != _identity(handle)
+        os.close(handle)
+        if replaced:
+            _clear(folder)
 
 
 def verified(folder: Path) -> dict[str, Any]:
     """The manifest of a whole run folder. Raises KgrecError that names what is missing, damaged, foreign or too new."""
-    if not folder.exists() and _old(folder).exists():  # killed between the two renames of a publish
-        _recover(folder)
-    if not folder.is_dir():
-        raise KgrecError(f"there is no run folder {folder}; make one with `kgrec DOMAIN fit --run {folder}`")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         version, files = manifest["format"], manifest["files"]
@@ -121,10 +137,66 @@ def load_graph(folder: Path) -> Graph:
 
 
 def ipc(table: pl.DataFrame) -> bytes:
-    """A table as Arrow IPC bytes."""
+    """A table as Arrow IPC bytes, a stream, which polars writes and reads without threads of its own: after a fork there are none."""
     buffer = BytesIO()
-    table.write_ipc(buffer)
+    table.write_ipc_stream(buffer)
     return buffer.getvalue()
+
+
+@contextmanager
+def _locked(file: Path, told: str) -> Iterator[None]:
+    """Alone with this lock file, which may be removed while it is held."""
+    while True:
+        with open(file, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise KgrecError(told) from None
+            if _identity(file) == _identity(lock.fileno()):
+                yield
+                return
+
+
+@contextmanager
+def _renaming(folder: Path) -> Iterator[None]:
+    """One at a time publishes or recovers in a place; who waits for this finds a run there or none, not the moment between."""
+    handle = os.open(folder.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that has no locks on folders
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open_folder(folder: Path) -> int:
+    """A handle on the run in place, locked against its removal. Raises KgrecError where there is none."""
+    while True:
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            try:
+                with _renaming(folder):
+                    _recover(folder)
+            except OSError as error:
+                if folder.parent.is_dir():
+                    raise KgrecError(f"{folder}: the run stands in {_old(folder)} and cannot be put back ({error}); rename it") from None
+            if folder.is_dir():
+                continue
+            raise KgrecError(f"there is no run folder {folder}; make one with `kgrec DOMAIN fit --run {folder}`") from None
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        if _identity(folder) == _identity(handle):
+            return handle
+        os.close(handle)
+
+
+def _identity(place: Path | int) -> tuple[int, int] | None:
+    try:
+        found = os.stat(place)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _old(folder: Path) -> Path:
@@ -132,8 +204,27 @@ def _old(folder: Path) -> Path:
 
 
 def _recover(folder: Path) -> None:
+    """Put back what a publish was killed over."""
     if not folder.exists() and _old(folder).exists():
         _old(folder).rename(folder)
+
+
+def _set_aside(folder: Path, old: Path) -> None:
+    """Give a replaced run a name of its own, under which it waits for its last reader."""
+    if old.exists():
+        old.rename(folder.with_name(f"{folder.name}.gone-{uuid.uuid4().hex}"))
+
+
+def _clear(folder: Path) -> None:
+    """Delete replaced runs that nobody reads."""
+    for gone in folder.parent.glob(f"{glob.escape(folder.name)}.gone-*"):
+        with suppress(OSError):
+            handle = os.open(gone, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(gone, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _sync(path: Path) -> None:

@@ -1,132 +1,251 @@
-"""Edits of a published run: graph deltas in RUN.live.sqlite beside it, committed before they are seen, replayed on open."""
+"""Edits of a published run: graph deltas and calibrations in RUN.live.sqlite beside it, committed before they are seen.
+
+Reading never writes: one connection a process, opened read-only. The log is known by content: every entry tells the hash of all
+before it, so that one that was cut, replaced or put back in part is noticed by whoever has read further.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from threading import RLock
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
-from kgrec_core.run.folder import ipc
+from kgrec_core.run.entry import Entry, chained, read, written
+
+WAIT = 30  # seconds for another process that is committing
+REMEDY = "restore it, or move it away and open the run again without its edits"
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS delta (number INTEGER PRIMARY KEY, head TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS part (number INTEGER, place INTEGER, body BLOB, PRIMARY KEY (number, place))",
+    "CREATE TABLE IF NOT EXISTS run (data TEXT PRIMARY KEY, start INTEGER NOT NULL, learned INTEGER NOT NULL)",
+)
+
+
+class Mark(NamedTuple):
+    """How far a log was read: the last entry's number and its head as it is written, which holds the hash of all before it."""
+
+    number: int = 0
+    head: str = ""
 
 
 class Live:
-    """The edit log of one run; safe for several processes and threads: every call has a connection of its own."""
+    """The log of one run, which `data` (its manifest's checksum) identifies; safe for several processes, threads and after a fork."""
 
     def __init__(self, run: Path, data: str) -> None:
         self.file, self.data = run.with_name(f"{run.name}.live.sqlite"), data
+        self._kept = _Kept(self.file)
 
-    def append(self, delta: Graph, undoes: int | None = None) -> int:
-        """Make a delta durable; returns its number. undoes: the number of the delta that it takes back."""
-        relations = list(delta.relations)
-        index = {
-            "entities": list(delta.entities),
-            "relations": [list(r) for r in relations],
-            "timeless": [r in delta.timeless for r in relations],
-            "sizes": [len(t) for t in delta.entities.values()],
-            "time": int(time.time() * 1e6),
-            "undoes": undoes,
-        }
-        tables = [ipc(t.rechunk()) for t in (*delta.entities.values(), *delta.relations.values())]
+    # --- reading ----------------------------------------------------------------------------------------------------
+    def start(self) -> tuple[Mark, int]:
+        """Where this run's edits begin, and after which entry calibrations are of this run."""
+        with self._reading() as db:
+            if db is None or _latest(db) is None:
+                return Mark(), 0
+            start, learned = self._of_this_run(db)
+            mark = _mark(db, start) if start else Mark()
+        if mark is None:
+            raise KgrecError(f"{self.file} was cut: edit {start}, from which this run goes on, is not in it; {REMEDY}")
+        return mark, learned
+
+    def current(self, mark: Mark) -> bool:
+        """Whether nothing came after the mark. Raises KgrecError where what was read is no longer there."""
+        with self._reading() as db:
+            latest = None if db is None else _latest(db)
+        if latest is None and mark.number:
+            gone = "was deleted" if db is None else "was emptied"
+            raise KgrecError(f"{self.file} {gone} while the run was open, with edits up to number {mark.number}; {REMEDY}")
+        return (latest or Mark()) == mark
+
+    def after(self, mark: Mark) -> list[tuple[Mark, Entry]]:
+        """What came after the mark, oldest first. Raises KgrecError where the mark is no longer in the log or an entry is not whole."""
+        with self._reading() as db:
+            if db is None or _latest(db) is None:
+                return []
+            self._of_this_run(db)
+            kept = not mark.number or _mark(db, mark.number) == mark
+            found = db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (mark.number,)).fetchall()
+            parts = db.execute("SELECT number, body FROM part WHERE number > ? ORDER BY number, place", (mark.number,)).fetchall()
+        if not kept:
+            raise KgrecError(f"{self.file} was cut or replaced while the run was open: edit {mark.number} is not the one in it; {REMEDY}")
+        bodies: dict[int, list[bytes]] = {}
+        for number, body in parts:
+            bodies.setdefault(number, []).append(body)
+        entries = []
+        for number, text in found:
+            head, of = json.loads(text), bodies.get(number, [])
+            if "chain" in head and (number != mark.number + 1 or head["chain"] != chained(mark.head, head, of)):
+                raise KgrecError(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
+            mark = Mark(number, text)
+            entries.append((mark, read(head, of)))
+        return entries
+
+    def heads(self) -> list[tuple[int, dict[str, Any]]]:
+        """Number and head of every entry since this run was published, oldest first."""
+        with self._reading() as db:
+            if db is None or _latest(db) is None:
+                return []
+            start, _ = self._of_this_run(db)
+            found = db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (start,)).fetchall()
+        return [(number, json.loads(head)) for number, head in found]
+
+    def entry(self, number: int) -> Entry:
+        with self._reading() as db:
+            (text,) = db.execute("SELECT head FROM delta WHERE number = ?", (number,)).fetchone()
+            bodies = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (number,)).fetchall()
+        return read(json.loads(text), [body for (body,) in bodies])
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+    def append(self, entry: Entry, mark: Mark) -> Mark | None:
+        """Make an entry durable right behind the mark; None where another one came first, and nothing was written.
+
+        Raises KgrecError where it cannot be written, or what was read is no longer there.
+        """
+        head, bodies = written(entry)
+        text, number = json.dumps({**head, "chain": chained(mark.head, head, bodies)}), mark.number + 1
+        if not self.current(mark):
+            return None
+        with self._writing("the edit was not saved") as db:
+            if _latest(db) != mark:
+                return None
+            db.execute("INSERT INTO delta VALUES (?, ?)", (number, text))
+            db.executemany("INSERT INTO part VALUES (?, ?, ?)", [(number, place, body) for place, body in enumerate(bodies)])
+        return Mark(number, text)
+
+    def hand_over(self, data: str, start: int, mark: Mark, publish: Callable[[], None]) -> bool:
+        """Publish a run `data` that goes on after entry `start`; False where entries came after the mark, and nothing is published.
+
+        Entries after `start` and not after the mark were looked at by whoever made the run; their calibrations are not its own. The log
+        belongs to the old run and the new one until the new one is in place: it is whole wherever this is cut short. A run that
+        begins with the log's first entry replaces the old one; one with edits baked in leaves it to those that have it open.
+        """
+        if self.file.exists():
+            with self._writing("nothing was published") as db:
+                if _latest(db) != mark:
+                    return False
+                db.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (data, start, mark.number))
+            with self._writing("nothing was published") as db:
+                if _latest(db) != mark:
+                    return False
+                publish()
+                if not start:
+                    db.execute("DELETE FROM run WHERE data != ?", (data,))
+            return True
+        publish()
+        return True
+
+    # --- how --------------------------------------------------------------------------------------------------------
+    def _of_this_run(self, db: sqlite3.Connection) -> tuple[int, int]:
+        known = {data: rest for data, *rest in db.execute("SELECT * FROM run")}
+        if known and self.data not in known:
+            raise KgrecError(
+                f"{self.file} holds edits of another run in this place; if that was published just now, open the run again; "
+                "else move the file away, or restore the run it belongs to"
+            )
+        start, learned = known.get(self.data) or (0, 0)
+        return start, learned
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The kept connection, in one transaction; None where there is no log."""
+        if self._kept.process != os.getpid():  # forked: what the parent opened is not the child's to use, or to close
+            self._kept = _Kept(self.file, self._kept)
         try:
-            with closing(self._open()) as db, db:
-                number = db.execute("INSERT INTO delta (head) VALUES (?)", (json.dumps(index),)).lastrowid
-                db.executemany("INSERT INTO part VALUES (?, ?, ?)", [(number, i, t) for i, t in enumerate(tables)])
+            with self._kept.transaction() as db:
+                yield db
         except sqlite3.Error as error:
-            raise KgrecError(
-                f"{self.file}: the edit was not saved ({error}); free space or make the file writable, then repeat it"
-            ) from error
-        return number
+            raise KgrecError(f"{self.file} is damaged or locked ({error}); {REMEDY}") from error
 
-    def latest(self) -> int:
-        """The number of the last delta, 0 where there is none."""
-        if not self.file.exists():
-            return 0
-        with closing(self._open()) as db:
-            return db.execute("SELECT coalesce(max(number), 0) FROM delta").fetchone()[0]
-
-    def after(self, number: int) -> Iterator[tuple[int, Graph]]:
-        """Deltas later than `number`, oldest first."""
-        yield from self.between(number, 2**62)
-
-    def between(self, after: int, before: int) -> Iterator[tuple[int, Graph]]:
-        """Deltas with after < number < before, oldest first."""
-        if not self.file.exists():
-            return
-        with closing(self._open()) as db:
-            found = db.execute("SELECT number, head FROM delta WHERE number > ? AND number < ? ORDER BY number", (after, before)).fetchall()
-            for number, head in found:
-                index = json.loads(head)
-                parts = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (number,)).fetchall()
-                frames = [pl.read_ipc(body) for (body,) in parts]
-                kinds = dict(zip(index["entities"], frames, strict=False))
-                relations = {Relation(*r): f for r, f in zip(index["relations"], frames[len(kinds) :], strict=True)}
-                timeless = frozenset(r for r, t in zip(relations, index["timeless"], strict=True) if t)
-                yield number, Graph(kinds, relations, timeless)
-
-    def log(self) -> list[dict[str, Any]]:
-        """number, time (us UTC), entities by kind and what it undoes, of every delta, oldest first."""
-        if not self.file.exists():
-            return []
-        with closing(self._open()) as db:
-            heads = [(number, json.loads(head)) for number, head in db.execute("SELECT number, head FROM delta ORDER BY number")]
-        return [
-            {
-                "number": n,
-                "time": h.get("time"),
-                "entities": dict(zip(h["entities"], h.get("sizes", []), strict=False)),
-                "undoes": h.get("undoes"),
-            }
-            for n, h in heads
-        ]
-
-    def undoable(self) -> tuple[int, Graph | None]:
-        """The last delta that neither takes another back nor was taken back."""
-        log = self.log()
-        gone = {entry["undoes"] for entry in log} - {None}
-        left = [e["number"] for e in log if e["undoes"] is None and e["number"] not in gone]
-        if not left:
-            return 0, None
-        return next(self.between(left[-1] - 1, left[-1] + 1))
-
-    def calibrate(self, task: str, state: dict[str, Any]) -> None:
-        """Keep a calibration that was learned again; it replaces the published one."""
-        with closing(self._open()) as db, db:
-            db.execute("INSERT OR REPLACE INTO calibration VALUES (?, ?)", (task, json.dumps(state)))
-
-    def calibrations(self) -> dict[str, dict[str, Any]]:
-        """Task name -> state of the calibrations learned again."""
-        if not self.file.exists():
-            return {}
-        with closing(self._open()) as db:
-            return {task: json.loads(state) for task, state in db.execute("SELECT task, state FROM calibration")}
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.file, timeout=30)
+    @contextmanager
+    def _writing(self, told: str) -> Iterator[sqlite3.Connection]:
+        """A connection that alone may write, in a transaction that is durable when this is left."""
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            with db:
-                db.execute("CREATE TABLE IF NOT EXISTS delta (number INTEGER PRIMARY KEY, head TEXT NOT NULL)")
-                db.execute("CREATE TABLE IF NOT EXISTS part (number INTEGER, place INTEGER, body BLOB, PRIMARY KEY (number, place))")
-                db.execute("CREATE TABLE IF NOT EXISTS calibration (task TEXT PRIMARY KEY, state TEXT NOT NULL)")
-                db.execute("CREATE TABLE IF NOT EXISTS run (data TEXT NOT NULL)")
-                known = db.execute("SELECT data FROM run").fetchone()
-                if known is None:
-                    db.execute("INSERT INTO run VALUES (?)", (self.data,))
-        except sqlite3.DatabaseError as error:
-            db.close()
-            raise KgrecError(
-                f"{self.file} is damaged or locked ({error}); restore it, or move it away to open the run without its edits"
-            ) from error
-        if known is not None and known[0] != self.data:
-            db.close()
-            raise KgrecError(f"{self.file} holds edits of another run in this place; move it away, or restore the run it belongs to")
-        return db
+            with closing(sqlite3.connect(self.file, timeout=WAIT, isolation_level=None)) as db:
+                db.execute("PRAGMA journal_mode = DELETE")  # so that readers write nothing: they answer on a full or read-only disk
+                db.execute("PRAGMA synchronous = EXTRA")
+                db.execute("BEGIN IMMEDIATE")
+                place = _place(self.file)
+                for statement in SCHEMA:
+                    db.execute(statement)
+                if not db.execute("SELECT 1 FROM run").fetchone():
+                    db.execute("INSERT INTO run VALUES (?, 0, 0)", (self.data,))
+                self._of_this_run(db)
+                yield db
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise KgrecError(f"{self.file}: {told} ({error}); free space or make the file writable, then repeat it") from error
+        if place is None or _place(self.file) != place:
+            raise KgrecError(f"{self.file} was deleted or replaced while it was written to: {told}; repeat it")
+
+
+class _Kept:
+    """A process's connection for reading, opened when first needed and again where the file is another one."""
+
+    def __init__(self, file: Path, parents: _Kept | None = None) -> None:
+        self.file, self.process, self.lock, self.parents = file, os.getpid(), RLock(), parents
+        self.db: sqlite3.Connection | None = None
+        self.place: tuple[int, int] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection | None]:
+        with self.lock:
+            place = _place(self.file)
+            if place != self.place:
+                self._open(place)
+            if self.db is None:
+                yield None
+                return
+            self._begin()
+            try:
+                yield self.db
+            finally:
+                self.db.execute("ROLLBACK")
+
+    def _open(self, place: tuple[int, int] | None) -> None:
+        if self.db is not None:
+            self.db.close()
+        self.db, self.place = None, place
+        if place is not None:
+            uri = f"file:{quote(str(self.file.absolute()))}?mode=ro"
+            self.db = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+
+    def _begin(self) -> None:
+        try:
+            self.db.execute("BEGIN")
+            self.db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except sqlite3.OperationalError:  # a writer was killed while it committed: what it began is taken back by who may write
+            with suppress(sqlite3.Error):
+                self.db.execute("ROLLBACK")
+            with closing(sqlite3.connect(self.file, timeout=WAIT)) as db:
+                db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+            self.db.execute("BEGIN")
+
+
+def _place(file: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever its name; None where there is none."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _latest(db: sqlite3.Connection) -> Mark | None:
+    """The last entry; None where the file holds no log at all."""
+    try:
+        return Mark(*(db.execute("SELECT number, head FROM delta ORDER BY number DESC LIMIT 1").fetchone() or ()))
+    except sqlite3.OperationalError:
+        if db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise
+        return None
+
+
+def _mark(db: sqlite3.Connection, number: int) -> Mark | None:
+    found = db.execute("SELECT number, head FROM delta WHERE number = ?", (number,)).fetchone()
+    return None if found is None else Mark(*found)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from kgrec_core.graph import Graph, Nodes, candidates
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.labelled import evaluate_file
 from kgrec_core.run.run import Run, open_run
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +165,26 @@ def test_edits_are_seen_at_once_everywhere_and_after_opening_again(copy):
     run_folder.verified(copy)  # the published folder itself never changes
 
 
+def test_a_forked_child_answers_edits_and_sees_its_parents_edits(copy):
+    run = open_run(copy)
+    run.answer(["ruser0", {"text": "blue lamp"}], k=3)
+    (there, here), (back, forth) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        alone = ids(run.answer(["ruser0", {"text": "blue lamp", "history": ["b1"]}], k=3, where="price < 9"))
+        run.add(item("child", text="red kettle"))
+        os.write(here, b".")
+        os.read(back, 1)
+        seen = ids(run.similar(["parent"], k=17))[0]
+        os._exit(0 if len(alone) == 2 and "child" in seen else 1)
+    os.read(there, 1)
+    assert "child" in ids(run.answer(["ruser0"], k=17))[0]
+    run.add(item("parent", text="red tea kettle"))
+    os.write(forth, b".")
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_what_does_not_fit_is_refused_before_it_is_written(copy):
     run = open_run(copy)
     bad = run.graph.relations[run.task().relation].head(1).drop("time")
@@ -185,39 +202,6 @@ def test_the_edits_of_another_run_are_refused(copy):
     manifest.write_text(manifest.read_text() + "\n")  # as if another fit had been published here
     with pytest.raises(KgrecError, match="holds edits of another run"):
         open_run(copy)
-
-
-ADD = """
-import os, signal, sys
-from itertools import count
-import polars as pl
-from pathlib import Path
-from kgrec_core.graph import Graph
-from kgrec_core.run.log import Live
-
-class Killed(Live):
-    def _open(self):
-        db = super()._open()
-        db.set_trace_callback(lambda sql: "INTO part" in sql and next(parts) == 7 and os.kill(os.getpid(), signal.SIGKILL))
-        return db
-
-parts, live = count(), Killed(Path(sys.argv[1]), "x")
-for i in range(9):
-    live.append(Graph({kind: pl.DataFrame({"id": [f"{kind}{i}"]}) for kind in ("item", "user")}))
-"""
-
-
-def test_killed_in_the_middle_of_an_edit_whole_edits_stay(tmp_path):
-    """Killed when the fourth edit's head and first table were written and its second was not."""
-    from kgrec_core.run.log import Live
-
-    done = subprocess.run([sys.executable, "-c", ADD, str(tmp_path / "run")], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    live = Live(tmp_path / "run", "x")
-    assert [{k: t["id"].item() for k, t in d.entities.items()} for _, d in live.after(0)] == [
-        {"item": f"item{i}", "user": f"user{i}"} for i in range(3)
-    ]
-    assert live.append(item("next")) == 4
 
 
 # --- new labelled rows ----------------------------------------------------------------------------------------------

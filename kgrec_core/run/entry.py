@@ -1,0 +1,67 @@
+"""One edit as it is written and read: graph tables as Arrow, the rest as JSON, and the hash that ties it to all before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from kgrec_core.graph import Graph, Relation
+from kgrec_core.graph.edges import Edges, Relations
+from kgrec_core.graph.entities import Kind, Kinds
+from kgrec_core.run.folder import ipc
+
+
+class Entry(NamedTuple):
+    """One edit. delta: what it adds, `present` its time. old: what its entities were before, to take it back by; None = not kept.
+
+    undoes: the number of the entry that it takes back. calibrations: task -> state, learned again.
+    """
+
+    delta: Graph = Graph({})
+    old: Mapping[str, pl.DataFrame] | None = None
+    undoes: int | None = None
+    calibrations: Mapping[str, dict[str, Any]] = {}
+
+
+def chained(before: str, head: Mapping[str, Any], bodies: Sequence[bytes]) -> str:
+    """A hash of an entry and, by the head before it, of all entries before."""
+    digest = hashlib.sha256(before.encode() + json.dumps({**head, "chain": None}, sort_keys=True).encode())
+    for body in bodies:
+        digest.update(hashlib.sha256(body).digest())
+    return digest.hexdigest()
+
+
+def written(entry: Entry) -> tuple[dict[str, Any], list[bytes]]:
+    delta, old = entry.delta, entry.old or {}
+    head = {
+        "entities": list(delta.entities),
+        "relations": [list(r) for r in delta.relations],
+        "timeless": [r in delta.timeless for r in delta.relations],
+        "sizes": [len(t) for t in delta.entities.values()],
+        "time": delta.present,
+        "undoes": entry.undoes,
+        "old": None if entry.old is None else list(old),
+        "calibrations": dict(entry.calibrations),
+    }
+    return head, [ipc(t) for t in (*delta.entities.values(), *delta.relations.values(), *old.values())]
+
+
+def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
+    """As it was written, so not checked again."""
+    frames = (
+        pl.read_ipc(b) if b.startswith(b"ARROW1") else pl.read_ipc_stream(b) for b in bodies
+    )  # a file, as once was written, or a stream
+    kinds = {kind: next(frames) for kind in head["entities"]}
+    relations = {Relation(*r): next(frames) for r in head["relations"]}
+    delta = Graph(
+        Kinds({kind: Kind((table,)) for kind, table in kinds.items()}),
+        Relations({relation: Edges.of(table) for relation, table in relations.items()}),
+        frozenset(r for r, t in zip(relations, head["timeless"], strict=True) if t),
+        present=head.get("time") or 0,
+    )
+    old = head.get("old")
+    return Entry(delta, None if old is None else {kind: next(frames) for kind in old}, head.get("undoes"), head.get("calibrations") or {})

@@ -1,0 +1,200 @@
+"""What a reader of a run sees: graph, model, retrievals and calibrations as of one edit. It answers, and never changes.
+
+snapshot = kgrec_core.open_run("runs/demo").snapshot
+snapshot.answer(["12346", {"text": "red kitchen clock"}], k=5, where="price < 10")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.calibration import confidence
+from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
+from kgrec_core.interfaces import Retrieval, Vectors
+from kgrec_core.model import Model
+from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.retrieval.delta import Layered
+from kgrec_core.run.asked import Query, allowed, known, with_queries
+from kgrec_core.run.entry import Entry
+from kgrec_core.run.texts import Past, Probabilities, past, probabilities
+
+
+class Answer(NamedTuple):
+    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it."""
+
+    id: str
+    text: str | None
+    score: float
+    attributes: dict[str, Any]
+    columns: dict[str, float]
+
+
+class Judged(NamedTuple):
+    """A query's answers, and how probable it is that the first of them is right; None where the run was not calibrated."""
+
+    answers: list[Answer]
+    probability: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """edit: the number of the last edit in it; 0 = as published. `task` is everywhere a name, None = the run's first task."""
+
+    folder: Path
+    recipe: Recipe
+    graph: Graph
+    model: Model
+    retrievals: Mapping[str, Retrieval]
+    calibrations: Mapping[str, Calibration]
+    edit: int = 0
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.model.tasks
+
+    def task(self, name: str | None = None) -> Task:
+        """A task by name; without one, the only or first."""
+        found = {task.name: task for task in self.tasks}
+        if name is not None and name not in found:
+            raise choices("task of this run", name, found)
+        return self.tasks[0] if name is None else found[name]
+
+    def calibration(self, task: str | None = None) -> Calibration | None:
+        """P(correct) of a task's first answers; its `threshold(budget)` says from which P on to answer. None: too few queries to say."""
+        return self.calibrations.get(self.task(task).name)
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+    def answer(
+        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+    ) -> list[list[Answer]]:
+        """The k best candidates for every query, best first.
+
+        A query is the id of a known source, or a mapping with any of "id", "text" and "history" (target ids, oldest first): a
+        shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out.
+        Already known targets are left out unless the task allows repeats. Raises KgrecError for unknown ids and bad conditions.
+        """
+        return [judged.answers for judged in self.judged(queries, task, k, where, exclude)]
+
+    def judged(
+        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+    ) -> list[Judged]:
+        """`answer`, with the calibrated probability that the first answer is right: what "answer or hand over" is decided by."""
+        of = self.task(task)
+        _check_k(k)
+        if not len(queries):
+            return []
+        nodes = self._nodes(of, queries)
+        open_ = allowed(self.graph, of, where, exclude)
+        met = None if of.repeats else nodes.read(of.relation)
+        calibration = self.calibrations.get(of.name)
+        depth = max(k, confidence.DEPTH) if calibration else k
+        depth = min(depth, max(1, np.count_nonzero(open_.rows)))
+        hits = self.retrievals[of.name].search(nodes, self.model.vectors(of, nodes), depth, open_, met)
+        sure = [None] * len(nodes) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
+        columns = [{name: values[i] for name, values in hits.columns.items()} for i in range(len(nodes))]
+        found = zip(hits.rows[:, :k], hits.scores[:, :k], columns, sure, strict=True)
+        return [Judged(self._answers(of, *row), probability) for *row, probability in found]
+
+    def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
+        """The k candidates whose vectors are nearest to each of the given candidates'; itself left out.
+
+        By the index of the task's nearest-vector channel; where it has none, by comparing with all vectors.
+        """
+        of = self.task(task)
+        _check_k(k)
+        if not len(ids):
+            return []
+        kind, rows = of.relation.target, known(self.graph, of.relation.target, ids)
+        asked = Nodes(self.graph, kind, rows, "candidate")
+        itself = Ragged.of(np.arange(len(rows)), rows, len(rows))
+        k = min(k, self.graph.size(kind))
+        found = self._by_vector(of).search(asked, self.model.vectors(of, asked), k, allowed(self.graph, of, where), itself)
+        return [self._answers(of, r, s, {}) for r, s in zip(found.rows, found.scores, strict=True)]
+
+    def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
+        """(n, d) float32 vectors of queries, as they are compared with the candidates'."""
+        of = self.task(task)
+        return self.model.vectors(of, self._nodes(of, queries))
+
+    def probabilities(self, texts: Sequence[str], task: str | None = None) -> Probabilities:
+        """Of every label of a task for every text, to the bit the same whatever texts come together."""
+        of = self.task(task)
+        return probabilities(self.graph, self.model, self.retrievals[of.name], self.calibrations.get(of.name), of, texts)
+
+    def past(self, queries: Sequence[Query], task: str | None = None, k: int = 3) -> list[Past]:
+        """For each query what the known sources nearest to it lead to, and k of them; empty without a channel `neighbours`."""
+        of = self.task(task)
+        return past(self.graph, self.model, self.retrievals[of.name], of, queries, k)
+
+    # --- editing ----------------------------------------------------------------------------------------------------
+    def after(self, entries: Sequence[Entry], edit: int) -> Snapshot:
+        """The snapshot with edits, oldest first; what they bring is encoded and indexed once, however many they are.
+
+        Raises KgrecError where one does not fit the graph, or brings what the model cannot encode; nothing is changed then.
+        """
+        graph, touched, calibrations = self.graph, {}, dict(self.calibrations)
+        for entry in entries:
+            graph = graph.join(entry.delta)
+            for kind, table in entry.delta.entities.items():
+                touched.setdefault(kind, {}).update(dict.fromkeys(table["id"].to_list()))
+            calibrations |= {name: Calibration.from_json(state) for name, state in entry.calibrations.items()}
+        retrievals, rows = dict(self.retrievals), {kind: graph.rows(kind, ids) for kind, ids in touched.items()}
+        if rows:
+            self.model.refresh(graph, rows)
+        for task in self.tasks:
+            kind, encode = task.relation.target, self.model.encode(task)
+            new = Nodes(graph, kind, rows[kind][graph.alive(kind)[rows[kind]]], "candidate") if kind in rows else ()
+            if len(new):
+                if not self.model.heads[task.name].encodes_candidates:
+                    encode(new)  # refuses what came after the fit, whatever the channels do
+                retrievals[task.name] = retrievals[task.name].extended(graph, new, encode)
+        return replace(self, graph=graph, retrievals=retrievals, calibrations=calibrations, edit=edit)
+
+    def forget(self, entry: Entry) -> None:
+        """After `after` with an edit that came to nothing: what the encoder keeps by row is as of this snapshot again."""
+        kinds = {kind: table["id"].to_list() for kind, table in entry.delta.entities.items() if kind in self.graph.entities}
+        rows = {kind: self.graph.rows(kind, ids) for kind, ids in kinds.items()}
+        self.model.refresh(self.graph, {kind: of[of >= 0] for kind, of in rows.items()})
+
+    # --- how --------------------------------------------------------------------------------------------------------
+    def _nodes(self, of: Task, queries: Sequence[Query]) -> Nodes:
+        graph, rows = with_queries(self.graph, of, queries)
+        return Nodes(graph, of.relation.source, rows, "query")
+
+    def _by_vector(self, of: Task) -> Retrieval:
+        """What finds candidates by their vectors."""
+        retrieval = self.retrievals[of.name]
+        for channel in (retrieval, *getattr(retrieval, "channels", {}).values()):
+            if isinstance(channel, Layered):
+                return channel
+
+        def indexed() -> Retrieval:
+            from kgrec_core.retrieval.exact import Exact
+
+            exact = Exact(device="cpu")
+            exact.build(self.graph, of, candidates(self.graph, of), self.model.encode(of))
+            return exact
+
+        return self.graph.memo.get(("similar", of), (self.model,), indexed)
+
+    def _answers(self, of: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[Answer]:
+        found = np.flatnonzero(rows >= 0)
+        answers = []
+        for place, entity in zip(found.tolist(), self.graph.gather(of.relation.target, rows[found]).to_dicts(), strict=True):
+            why = {name: float(values[place]) for name, values in columns.items() if np.isfinite(values[place])}
+            attributes = {k: v for k, v in entity.items() if k not in ("id", "text")}
+            answers.append(Answer(entity["id"], entity.get("text"), float(scores[place]), attributes, why))
+        return answers
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise KgrecError(f"k = {k} must be at least 1")
