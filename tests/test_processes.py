@@ -33,6 +33,8 @@ LAUNCHERS = {
 }
 LAYER = """
 [encoder]
+use = "history"
+[encoder.items]
 use = "tfidf"
 width = 8
 [head.buys]

@@ -33,8 +33,9 @@ def written(records: Iterator[Record], learner: Learner, so_far: SoFar, file: Pa
     """After every validation the main process writes what a killed fit goes on from, to end with the same numbers."""
     for record in records:
         if "select" in record and devices.main():
+            now = so_far.weights if record["best"] else learner.weights()  # the same tensors are written once
             write(file, {
-                "purpose": purpose, "weights": learner.weights(), "optimizer": learner.optimizer.state_dict(),
+                "purpose": purpose, "weights": now, "optimizer": learner.optimizer.state_dict(),
                 "schedule": learner.schedule.state_dict(), "history": so_far.history, "best": so_far.best, "best_weights": so_far.weights,
             })  # fmt: skip
         yield record
