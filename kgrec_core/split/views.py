@@ -48,6 +48,11 @@ def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) 
     """The graph in which every task's relation carries the times its split was made with; where they are row numbers, it says so."""
     relations, ordered = dict(graph.relations), {t.relation for t in tasks if not graph.dated(t.relation)}
     for task in tasks:
+        for other in set(task.history) - ordered if task.relation in ordered else ():
+            if graph.dated(other):
+                log.warning(
+                    "task %s: %s has no time, so nothing says what of %s came before; it is not read", task.name, task.relation, other
+                )
         relations[task.relation] = relations[task.relation].with_columns(time=pl.Series(parts[task.name].time, dtype=pl.Int64))
     return replace(graph, relations=relations, ordered=graph.ordered | ordered)
 

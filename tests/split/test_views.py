@@ -408,7 +408,8 @@ def test_parts_of_the_edges_themselves(dated):
         assert all(last[u] in {i for v, i in drawn if v == u} for u in {u for u, _ in drawn})
 
 
-def test_undated_last_is_an_order_and_no_clock():
+def test_undated_last_is_an_order_and_no_clock(caplog):
     graph = split(world(BASE, dated=False), Split(by="last"))["train"].graph
+    assert "task buys: user-buys->item has no time, so nothing says what of user-views->item came before" in caplog.text
     assert graph.dated(BUYS) and not graph.clocked(BUYS) and graph.clocked(VIEWS)
     assert split(world(BASE), Split(by="last"))["train"].graph.clocked(BUYS)
