@@ -17,6 +17,7 @@ from kgrec_core.graph import Nodes, candidates
 from kgrec_core.pipeline import Chain, build_model, build_on, build_retrievals, train
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.run.run import open_run
 from kgrec_core.split import Split, split
 from kgrec_core.training.options import Train
 
@@ -97,13 +98,12 @@ def real(argument):
 
 
 @pytest.fixture
-def elsewhere(monkeypatch):
-    monkeypatch.setattr(devices, "device", lambda wanted="auto", who="": THERE)
+def pretended():
     with Pretended() as mode:
         yield mode
 
 
-def test_two_devices_do_not_mix(elsewhere):
+def test_two_devices_do_not_mix(pretended):
     here, there = torch.ones(3), torch.ones(3, device=THERE)
     assert there.device == THERE and here.device.type == "cpu" and (there * 2).device == THERE and there.cpu().numpy().sum() == 3
     assert (there * torch.tensor(2.0))[torch.tensor([0])].device == THERE
@@ -149,14 +149,25 @@ def results(shop: Path, folder: Path) -> list[np.ndarray]:
     ]
 
 
-def test_a_fit_on_another_device_ends_with_the_same_vectors(shop, cache, tmp_path, monkeypatch):
+def test_a_fit_on_another_device_ends_with_the_same_vectors(shop, cache, tmp_path):
     (tmp_path / "here").mkdir(), (tmp_path / "there").mkdir()
     expected = results(shop, tmp_path / "here")
-    monkeypatch.setattr(devices, "device", lambda wanted="auto", who="": THERE)
-    with Pretended():
+    with Pretended(), devices.chosen(str(THERE)):
         found = results(shop, tmp_path / "there")
     for here, there in zip(expected, found, strict=True):
         np.testing.assert_allclose(there, here, atol=1e-5)
+
+
+def test_a_run_is_opened_on_the_device_that_is_named(published):
+    with pytest.raises(KgrecError, match="there is no device 'cuda:77' here"):
+        open_run(published, device="cuda:77")
+    expected = open_run(published, device="cpu").answer(["ruser0", "buser1"], k=3)
+    with Pretended() as mode:
+        run = open_run(published, device=str(THERE))
+        weights = list(run.snapshot.model.encoder.parameters())
+        found = run.answer(["ruser0", "buser1"], k=3)
+        assert weights and all(map(mode.at, weights))
+    assert [[a.id for a in answers] for answers in found] == [[a.id for a in answers] for answers in expected]
 
 
 def test_a_device_is_chosen_by_name_or_refused():

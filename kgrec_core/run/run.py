@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from kgrec_core import devices
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
@@ -36,14 +37,15 @@ from kgrec_core.run.snapshot import Answer, Judged, Snapshot
 from kgrec_core.run.texts import Past, Probabilities
 
 
-def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | None = None) -> Run:
+def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | None = None, device: str = "auto") -> Run:
     """Open a run folder that fit published, with its later edits.
 
-    allow: parts from files (`my_file:MyPart`) that may be executed. Raises KgrecError for a damaged, foreign or newer folder.
+    allow: parts from files (`my_file:MyPart`) that may be executed. device: "cpu", "cuda:1", "mps"; "auto" = an accelerator where there
+    is one. Raises KgrecError for a damaged, foreign or newer folder, and for a device that is not there.
     """
     folder, registry, allow = Path(path), registry or Registry.discover(), set(allow)
     while True:
-        with run_folder.pinned(folder) as place:
+        with devices.chosen(device), run_folder.pinned(folder) as place:
             manifest = run_folder.verified(place)
             read = {name: (place / name).read_bytes() for name in manifest["files"] if name in KEPT or name.startswith("calibration/")}
             published, data = _published(place, folder, manifest, allow, registry), run_folder.checksum(place / run_folder.MANIFEST)
