@@ -35,13 +35,15 @@ __getattr__, __dir__, __all__ = late(
         "report.plots": "ticks",
         # calibration and evaluation
         "calibration.calibration": "Calibration auroc calibrate upper_bound",
+        "floor": "Floor floor_methods=methods",
+        "evaluation.rank_tables": "DEPTH",
         "evaluation.interval": "gain interval intervals",
         "evaluation.metrics": "RANKED measure",
         "evaluation.ranks": "block_ranks dense_ranks hits_ranks",
         "evaluation.variants": "whole",
         "split": "Split split",
         # files
-        "data.columns": "Columns check_names identity lacking match open_columns plain_name",
+        "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
         "data.faults": "opened",
         "data.reading": "column_names read",
         "data.table": "Table written",

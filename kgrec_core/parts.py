@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.faiss": "Faiss",
         "retrieval.index": "index_parameters=parameters",
         "retrieval.lexical": "Lexical",
+        "retrieval.content": "Content",
         "retrieval.cooccurrence": "Cooccurrence",
         "retrieval.ease": "Ease",
         "retrieval.neighbours": "Neighbours",

@@ -47,8 +47,8 @@ def faq(file: Path, entries: int) -> None:
 
 def published(folder: Path, entries: int, encoder: dict | None = None):
     """An open run over such an FAQ; nothing is trained."""
-    from kgrec_core.pipeline import fit
-    from kgrec_core.recipe.recipe import resolve
+    from kgrec_core import fit
+    from kgrec_core.domain import resolve
 
     faq(folder / "faq.csv", entries)
     data = {"use": "support", "faq": str(folder / "faq.csv"), "mentions": False}

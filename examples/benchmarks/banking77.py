@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import resolve
 
 FULL = ["train.weights.answer=0", "train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.validations=1", "split.rebuild=false"]

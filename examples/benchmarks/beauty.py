@@ -27,9 +27,8 @@ from pathlib import Path
 
 from beauty_floor import load
 
-from kgrec_core.graph import Dataset
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import Dataset, fit
+from kgrec_core.domain import resolve
 
 CHANNELS = {
     "near": {"use": "cooccurrence", "per": "near", "reach": 3},

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_core.evaluation.interval import interval
-from kgrec_core.floor import Floor, methods
-from kgrec_core.graph import Dataset, Graph, Relation, Task
-from kgrec_core.split import Split, split
+from kgrec_core import Dataset, Graph, Relation, Split, Task
+from kgrec_core.domain import Floor, interval, split
+from kgrec_core.domain import floor_methods as methods
 
 BUYS = Relation("user", "buys", "item")
 REFERENCE = {"cooccurrence": 0.0395, "cooccurrence+text": 0.0572, "cooccurrence+text+attributes": 0.0560}

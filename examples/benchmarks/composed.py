@@ -29,7 +29,7 @@ from kgrec_support.grounding import Entry, supported
 from kgrec_support.sample import ANSWERS
 from kgrec_support.slots import fill
 
-from kgrec_core.encoder.pretrained import load
+from kgrec_core.parts import load_model as load
 
 ROOT = Path(__file__).parents[2]
 VALUES = {

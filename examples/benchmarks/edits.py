@@ -37,7 +37,7 @@ def entry(number: int) -> tuple[str, str, str]:
 def speed(entries: int, adds: int) -> dict[str, float]:
     from kgrec_support import add, ask
 
-    from kgrec_core.run.run import open_run
+    from kgrec_core import open_run
 
     with tempfile.TemporaryDirectory() as name:
         run = published(Path(name), entries)
@@ -66,7 +66,7 @@ def child(folder: Path, first: int, said: Connection) -> None:
     """Adds entries until it is killed."""
     from kgrec_support import add
 
-    from kgrec_core.run.run import open_run
+    from kgrec_core import open_run
 
     run = open_run(folder)
     said.send(first - 1)
@@ -79,7 +79,7 @@ def kills(rounds: int) -> dict[str, int]:
     """Counts over all rounds; acknowledged: additions that had returned; begun: found whole though the call had not returned."""
     from kgrec_support.desk import answering, ask
 
-    from kgrec_core.run.run import open_run
+    from kgrec_core import open_run
 
     processes, rng = multiprocessing.get_context("forkserver"), random.Random(0)
     processes.set_forkserver_preload(

@@ -21,8 +21,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from kgrec_core.encoder.pretrained import load
-from kgrec_core.encoder.tower import Tower
+from kgrec_core.parts import Tower
+from kgrec_core.parts import load_model as load
 
 ROOT = Path(__file__).parents[2]
 ASKED = {"titles": 1.2, "equal_length": 1.0}

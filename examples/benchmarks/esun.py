@@ -29,19 +29,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core.encoder.cache import VectorCache, default_folder
-from kgrec_core.encoder.pretrained import load
-from kgrec_core.encoder.tower import Tower
-from kgrec_core.evaluation.interval import gain, interval
-from kgrec_core.evaluation.rank_tables import DEPTH
-from kgrec_core.evaluation.ranks import block_ranks, hits_ranks
-from kgrec_core.graph import Dataset, Queries, Ragged
-from kgrec_core.interfaces import Hits
-from kgrec_core.pipeline import Chain, build_on, fit
-from kgrec_core.recipe.recipe import resolve
-from kgrec_core.run.run import Run
-from kgrec_core.split import Split, split
-from kgrec_core.words import rjieba
+from kgrec_core import Dataset, Hits, Queries, Ragged, Split, fit
+from kgrec_core.domain import DEPTH, Chain, Run, block_ranks, build_on, gain, hits_ranks, interval, resolve, split
+from kgrec_core.parts import Tower, VectorCache, default_folder, rjieba
+from kgrec_core.parts import load_model as load
 
 SHARE = 0.2
 SETTINGS = [

@@ -16,10 +16,8 @@ import time
 
 import numpy as np
 
-from kgrec_core.evaluation.interval import intervals
-from kgrec_core.evaluation.metrics import RANKED, measure
-from kgrec_core.evaluation.ranks import dense_ranks
-from kgrec_core.graph import Ragged
+from kgrec_core import Ragged
+from kgrec_core.domain import RANKED, dense_ranks, intervals, measure
 
 SETTINGS, KNOWN, DIM = 4, 10, 384
 

@@ -16,9 +16,9 @@ import click
 import numpy as np
 import polars as pl
 
-from kgrec_core.graph import Graph, Nodes, Relation, Task, candidates
-from kgrec_core.retrieval.faiss import Faiss
-from kgrec_core.retrieval.index import parameters
+from kgrec_core import Graph, Nodes, Relation, Task, candidates
+from kgrec_core.parts import Faiss
+from kgrec_core.parts import index_parameters as parameters
 
 BUYS, K, WIDTH = Task("buys", Relation("user", "buys", "item")), 10, 384
 

@@ -23,8 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import resolve
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "zh_fin_news_sentiment"
 MOODS = {"0": "negative", "1": "positive"}

@@ -27,10 +27,8 @@ from kgrec_finance.articles.assembly import IN_ARTICLE, TOWARDS
 from kgrec_finance.articles.sample import Sentfin
 from sklearn.metrics import accuracy_score, f1_score
 
-from kgrec_core.graph import Dataset, Graph, Nodes, candidates
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
-from kgrec_core.run.run import Run
+from kgrec_core import Dataset, Graph, Nodes, candidates, fit
+from kgrec_core.domain import Run, resolve
 
 SETTINGS = ["encoder.max_length=64", "train.batch=64", "train.lr=1e-4", "train.epochs=3", "train.contrastive=0.5", "train.validations=3"]
 TASKS = ("sentiment", "entity_sentiment")

@@ -30,8 +30,8 @@ from kgrec_finance.monitoring.episodes import Episodes
 from kgrec_finance.monitoring.threshold import calibrate
 from kgrec_finance.monitoring.windows import Window, Windows
 
-from kgrec_core.graph import DAY
-from kgrec_core.knowledge.duplicates import Recent
+from kgrec_core import DAY
+from kgrec_core.parts import Recent
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
 START, LAST = "2014-05-01", "2016-03-31"

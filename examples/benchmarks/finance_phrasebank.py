@@ -26,9 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
-from kgrec_core.encoder.pretrained import load
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import resolve
+from kgrec_core.parts import load_model as load
 
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "financial_phrasebank"
 SETTINGS = ["encoder.max_length=128", "train.metric=accuracy", "train.contrastive=0", "train.epochs=5", "train.lr=1e-4"]

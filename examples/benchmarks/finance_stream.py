@@ -34,11 +34,8 @@ from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
 
 import kgrec_core
-from kgrec_core.graph import Nodes
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
-from kgrec_core.run.asked import with_queries
-from kgrec_core.run.run import Run
+from kgrec_core import Nodes, fit
+from kgrec_core.domain import Run, resolve, with_queries
 
 MINUTE = 60_000_000
 BEGIN = 1_600_000_000_000_000

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kgrec_core.encoder.pretrained import load
-from kgrec_core.evaluation.interval import gain, interval
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import gain, interval, resolve
+from kgrec_core.parts import load_model as load
 
 LABELS = Path(__file__).with_name("topic_labels.csv")
 MEANT = {

@@ -27,10 +27,8 @@ from esun import arguments, bm25, data_folder, encoder, held_out, model_of, prog
 from kgrec_support.plain import plain
 from numpy.typing import NDArray
 
-from kgrec_core.evaluation.interval import gain, interval
-from kgrec_core.evaluation.ranks import hits_ranks
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import gain, hits_ranks, interval, resolve
 
 LAST = 60
 SETTINGS = [

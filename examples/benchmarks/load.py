@@ -54,9 +54,7 @@ def write(folder: Path, form: str, size: str) -> None:
 
 
 def load(folder: Path, form: str) -> dict:
-    from kgrec_core.data.links import Link
-    from kgrec_core.data.mapping import Edges, End, Entity, Goal
-    from kgrec_core.data.tables import Tables
+    from kgrec_core.parts import Edges, End, Entity, Goal, Link, Tables
 
     start = time.perf_counter()
     dataset = Tables(

@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import resolve
 
 # One step, at the warm-up's rate of 0: the weights stay as they were, so that the products need encoding once only.
 SMALL = ["data.where=customer < 12600", "train.steps=1", "train.batch=8", "train.validations=1", "retrieval.buys.windows=0"]

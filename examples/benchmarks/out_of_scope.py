@@ -22,12 +22,8 @@ import numpy as np
 import polars as pl
 from kgrec_support.sample import QUESTIONS
 
-from kgrec_core.calibration.calibration import auroc, upper_bound
-from kgrec_core.graph import Nodes, candidates
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
-from kgrec_core.run.asked import with_queries
-from kgrec_core.run.run import Run
+from kgrec_core import Nodes, candidates, fit
+from kgrec_core.domain import Run, auroc, resolve, upper_bound, with_queries
 
 STACKFAQ = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "stackExchange-FAQ.json"
 UNKNOWN, BUDGET = 10, 0.03

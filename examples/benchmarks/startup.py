@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from kgrec_core.recipe.registry import Registry
+from kgrec_core.domain import Registry
 
 BARE = "import click\n@click.command()\ndef main(): pass\nmain(['--help'])"
 KGREC = "from kgrec_core.cli.main import main\nmain({words!r}, prog_name='kgrec')"

@@ -1,6 +1,6 @@
 """`python -m kgrec_finance` and the script `kgrec-finance`: the same group as `kgrec finance`."""
 
-from kgrec_core.cli.domain import domain_group
+from kgrec_core.domain import domain_group
 from kgrec_finance import DOMAIN
 
 main = domain_group(DOMAIN)

@@ -10,7 +10,7 @@ from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
 from kgrec_finance.monitoring.session import Replay, replay
 
 if TYPE_CHECKING:
-    from kgrec_core.run.run import Run
+    from kgrec_core.domain import Run
 
 FEW = {"data": {"headlines": 2500}, "train": {"epochs": 2.0, "contrastive": 0.25}}  # minutes, not the best figures
 SHOWN = ("Infosys falls as TCS gains on strong order book", "Gold flat ahead of Fed meeting")

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Dataset, Graph, Relation, Task
-from kgrec_core.knowledge.duplicates import near_duplicates
+from kgrec_core import Dataset, Graph, KgrecError, Relation, Task
+from kgrec_core.domain import choices
+from kgrec_core.parts import near_duplicates
 from kgrec_finance.articles.companies import knowledge
 
 EXPRESSES = Relation("article", "expresses", "sentiment")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import KgrecError
+from kgrec_core.domain import resolve
 from kgrec_finance.articles.data import open_labels
 from kgrec_finance.articles.describing import described
 from kgrec_finance.articles.linking import Linker
@@ -24,7 +24,7 @@ from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster
 
 if TYPE_CHECKING:
-    from kgrec_core.run.run import Run
+    from kgrec_core.domain import Run
 
 
 @dataclass(frozen=True)

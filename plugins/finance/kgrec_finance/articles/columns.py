@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kgrec_core.data import columns
-from kgrec_core.data.columns import Columns
+from kgrec_core import domain
+from kgrec_core.domain import Columns, Known, check_names
 
-KNOWN: columns.Known = {
+KNOWN: Known = {
     "articles": {
         "id": "id articleid newsid docid guid 编号 編號",
         "title": "title headline 标题 標題",
@@ -38,11 +38,11 @@ NEEDED = {"articles": (), "companies": (), "labels": ("task", "label", "text")}
 
 
 def open_columns(path: Path, file: str, given: Mapping[str, str]) -> Columns:
-    """See `kgrec_core.data.columns.open_columns`; file: "articles", "companies" or "labels".
+    """See `kgrec_core.domain.open_columns`; file: "articles", "companies" or "labels".
 
     A plain name is a column of the first kind of file that has one ("text": of articles); labels_text is that of the labels.
     """
-    columns.check_names(given, KNOWN)
+    check_names(given, KNOWN)
     first = {name: kind for kind, known in reversed(KNOWN.items()) for name in known}
     mine = {name: column for name, column in given.items() if first.get(name, file) == file}
-    return columns.open_columns(path, file, mine, KNOWN, NEEDED[file])
+    return domain.open_columns(path, file, mine, KNOWN, NEEDED[file])

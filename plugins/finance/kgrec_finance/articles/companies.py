@@ -7,9 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_core.data.columns import lacking
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
+from kgrec_core import Graph, KgrecError, Relation
+from kgrec_core.domain import lacking
 from kgrec_finance.articles.columns import open_columns
 
 IN_SECTOR = Relation("company", "in", "sector")

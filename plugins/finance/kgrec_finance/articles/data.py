@@ -18,9 +18,8 @@ from typing import Literal
 
 import polars as pl
 
-from kgrec_core.data.columns import Columns, identity, lacking
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Dataset, Graph
+from kgrec_core import Dataset, Graph, KgrecError
+from kgrec_core.domain import Columns, choices, identity, lacking
 from kgrec_finance.articles.assembly import ARTICLE, LABELLED, MENTION, TASKS, Source, assemble
 from kgrec_finance.articles.columns import open_columns
 from kgrec_finance.articles.companies import COMPANY, open_companies

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.encoder.pretrained import load
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
+from kgrec_core.parts import load_model as load
 
 TEMPERATURE = 0.05  # of cosines, as the heads have it
 

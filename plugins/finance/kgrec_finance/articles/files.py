@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.data.columns import match
-from kgrec_core.data.reading import column_names
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
+from kgrec_core.domain import column_names, match
 from kgrec_finance.articles.columns import KNOWN
 
 SPLIT = {"by": "random", "group": "group", "test": 0.2, "validation": 0.2}  # of a file without a column split

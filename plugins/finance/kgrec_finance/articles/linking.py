@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.articles.misspelt import Misspelt, units
 from kgrec_finance.articles.tickers import bare, marked, symbol
 

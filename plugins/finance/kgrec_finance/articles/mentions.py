@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from kgrec_core.data.columns import Columns
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph
+from kgrec_core import Graph, KgrecError
+from kgrec_core.domain import Columns
 from kgrec_finance.articles.assembly import IN_ARTICLE, LABELLED, MENTION, OF_COMPANY
 from kgrec_finance.articles.companies import COMPANY
 from kgrec_finance.articles.linking import Linker, Span

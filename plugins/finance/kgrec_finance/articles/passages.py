@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 LEAD = 2.0
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-ZÀ-Þ0-9$])|(?<=[。！？；])[”’」』）]*|\n+")

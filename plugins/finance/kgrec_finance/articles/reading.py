@@ -13,8 +13,7 @@ from kgrec_finance.articles.marking import marked, occurrences
 from kgrec_finance.articles.passages import Passage, passages, pooled
 
 if TYPE_CHECKING:
-    from kgrec_core.run.run import Run
-    from kgrec_core.run.texts import Probabilities
+    from kgrec_core.domain import Probabilities, Run
 
 Cut = list[tuple[str, Passage]]  # an article or a mention of it, as it is read
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from kgrec_core.graph import Graph
+from kgrec_core import Graph
 from kgrec_finance.articles.companies import ALIAS, COMPANY, IN_SECTOR, SUPPLIED_BY, graph_of, open_companies
 from kgrec_finance.articles.linking import Linker
 
 if TYPE_CHECKING:
-    from kgrec_core.run.run import Run
+    from kgrec_core.domain import Run
 
 
 class Roster(NamedTuple):

@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 log = logging.getLogger("kgrec")
 

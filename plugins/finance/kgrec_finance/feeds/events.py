@@ -12,9 +12,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from kgrec_core.data.columns import identity, plain_name
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
+from kgrec_core.domain import choices, identity, plain_name
 from kgrec_finance.articles.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock

@@ -16,8 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from kgrec_core.data.faults import opened
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core import KgrecError
+from kgrec_core.domain import choices, opened
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Reader, Refused, Seen
 from kgrec_finance.feeds.lines import Line, Position, lines

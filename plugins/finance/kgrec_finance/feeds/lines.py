@@ -16,8 +16,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from kgrec_core.data.faults import opened
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
+from kgrec_core.domain import opened
 
 log = logging.getLogger("kgrec")
 HEAD, BLOCK = 1024, 1 << 18

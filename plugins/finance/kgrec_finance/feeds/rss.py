@@ -10,7 +10,7 @@ from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Reader, Refused, Seen
 from kgrec_finance.feeds.lines import pause

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from kgrec_core.cli.parts import columns
+from kgrec_core.domain import columns
 from kgrec_finance.monitoring.stored import Stored, episodes
 from kgrec_finance.monitoring.wording import shown
 

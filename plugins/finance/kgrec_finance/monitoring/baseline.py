@@ -15,7 +15,7 @@ from math import exp, lgamma, log, log1p
 from statistics import median
 from typing import Any, ClassVar
 
-from kgrec_core.graph import DAY
+from kgrec_core import DAY
 from kgrec_finance.monitoring.windows import Window
 
 SEASON = 50.0  # expected events for which a slot of the week is still believed to be as its weekday and hour make it

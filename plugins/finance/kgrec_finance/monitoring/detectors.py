@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Any, ClassVar, Self
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core import KgrecError
+from kgrec_core.domain import choices
 from kgrec_finance.monitoring.baseline import WATCHED, Mean, Volume, tail
 from kgrec_finance.monitoring.windows import Window
 

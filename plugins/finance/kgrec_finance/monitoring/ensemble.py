@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.monitoring.detectors import Detector
 from kgrec_finance.monitoring.episodes import Change, Episodes
 from kgrec_finance.monitoring.settings import Settings

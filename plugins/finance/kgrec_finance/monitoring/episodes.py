@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Self
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 SEVERITIES = ("low", "medium", "high")  # at the threshold, 10 times and 100 times rarer
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.monitoring.counterfactual import Again, Counted, smallest
 from kgrec_finance.monitoring.ensemble import Ensemble
 from kgrec_finance.monitoring.settings import Settings

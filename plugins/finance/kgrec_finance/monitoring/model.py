@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.run.run import Run
+from kgrec_core import KgrecError
+from kgrec_core.domain import Run
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster

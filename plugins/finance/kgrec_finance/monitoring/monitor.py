@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Refused
 from kgrec_finance.monitoring.ensemble import Ensemble, Judged, kind_of
@@ -33,7 +33,7 @@ from kgrec_finance.monitoring.windows import Window, Windows
 from kgrec_finance.monitoring.wording import alert
 
 if TYPE_CHECKING:
-    from kgrec_core.graph import Graph
+    from kgrec_core import Graph
     from kgrec_finance.articles.linking import Linker
 
 SHOWN, COMPARED = 5, 2000  # articles in an alert; characters by which articles are the same story, and which are kept

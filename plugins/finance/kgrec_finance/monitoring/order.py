@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.feeds.events import Event
 
 PATIENCE = 5  # events that come after a leap without confirming it, until it is refused

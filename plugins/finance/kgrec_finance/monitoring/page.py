@@ -12,10 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.report.page import STYLE
-from kgrec_core.report.page import render as figures
-from kgrec_core.report.plots import ticks
+from kgrec_core import KgrecError
+from kgrec_core.domain import STYLE, ticks
+from kgrec_core.domain import render as figures
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.status import reviewed, told
@@ -52,7 +51,7 @@ def report(run: None, request: Report, progress: object = None) -> Path:
     """The page's file. Raises KgrecError where it cannot be written."""
     file = request.file
     if request.state is None and not file.exists():
-        from kgrec_core.run.run import open_run
+        from kgrec_core import open_run
 
         page, out = figures(open_run(request.run, request.allow)), request.out or request.run / "report.html"
     else:

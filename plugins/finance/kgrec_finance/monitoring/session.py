@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.run.folder import MANIFEST, checksum
+from kgrec_core import KgrecError
+from kgrec_core.domain import MANIFEST, checksum
 from kgrec_finance.articles.roster import roster
 from kgrec_finance.feeds.batches import batches
 from kgrec_finance.feeds.events import Reader, Refused
@@ -24,7 +24,7 @@ from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.stored import beside
 
 if TYPE_CHECKING:
-    from kgrec_core.run.run import Run
+    from kgrec_core.domain import Run
 
 log = logging.getLogger("kgrec")
 FOREVER = 2**62

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_origin, get_type_hints
 
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
+from kgrec_core.domain import choices
 
 if TYPE_CHECKING:
     from kgrec_finance.monitoring.detectors import Detector

@@ -19,7 +19,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import click
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
 LONGEST = 300.0  # seconds between two tries

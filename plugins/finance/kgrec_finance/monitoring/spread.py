@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kgrec_core.graph import DAY, Graph
+from kgrec_core import DAY, Graph
 from kgrec_finance.articles.companies import IN_SECTOR, SUPPLIED_BY, spread
 
 if TYPE_CHECKING:

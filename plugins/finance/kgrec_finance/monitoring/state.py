@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.monitoring.windows import Window
 
 FORMAT = "kgrec finance monitor 1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.graph import DAY
+from kgrec_core import DAY
 from kgrec_finance.monitoring.settings import UNITS, Settings
 from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.stored import Stored, episodes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_finance.monitoring.state import State
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
-from kgrec_core.knowledge.duplicates import Recent
+from kgrec_core import DAY, KgrecError
+from kgrec_core.parts import Recent
 
 
 class Story(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple, Self
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 UNIT = 10**9  # whole numbers in one unit of weight
 

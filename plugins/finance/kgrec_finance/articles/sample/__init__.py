@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from kgrec_core.graph import Dataset
+    from kgrec_core import Dataset
 
 FOLDER = Path(__file__).parent
 TWEETS, TWEETS_COMPANIES = FOLDER / "tweets.jsonl.gz", FOLDER / "companies.csv"
