@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from kgrec_core.pipeline import fit
-from kgrec_core.recipe.recipe import resolve
+from kgrec_core import fit
+from kgrec_core.domain import resolve
 
 SORTS = ("lamp", "mug", "clock", "chair", "basket", "candle", "cushion", "frame", "bowl", "tray", "hook", "vase")
 DATA = {
