@@ -24,6 +24,7 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.report.card import card
 from kgrec_core.results import Results, results_of, select_value
+from kgrec_core.run import carry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
@@ -48,7 +49,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     """Turn a recipe into a run folder and open it. Killed at any moment, the same call goes on where it was.
 
     progress(what, done, total) is told how far a long stage is. Raises KgrecError for every mistake in recipe or data; an
-    older run in `folder` stays whole until the new one takes its place.
+    older run in `folder` stays whole until the new one takes its place; its edits are carried over, or refused before anything is done.
     """
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
@@ -60,6 +61,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             dataset = recipe.data(registry).load()
+            carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             views = sampled(split(dataset, how), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
@@ -108,7 +110,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
         for name, calibration in calibrations.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
-        run_folder.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry))
+        carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
     devices.shared(lambda: None)  # to those that assist: there is no further job
     return open_run(folder, allow=recipe.foreign)

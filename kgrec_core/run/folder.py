@@ -47,12 +47,23 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def publish(new: Path, folder: Path, manifest: dict[str, Any]) -> None:
-    """Give `new` a manifest with checksums, make it durable, and put it in place of `folder` by renaming."""
-    files = sorted(p for p in new.rglob("*") if p.is_file())
+    """Seal `new` and put it in place of `folder`."""
+    sealed(new, manifest)
+    place(new, folder)
+
+
+def sealed(new: Path, manifest: dict[str, Any]) -> str:
+    """Give `new` a manifest with checksums and make it durable; returns the manifest's own checksum."""
+    files = sorted(p for p in new.rglob("*") if p.is_file() and p != new / MANIFEST)
     checksums = {str(p.relative_to(new)): checksum(p) for p in files}
     (new / MANIFEST).write_text(json.dumps({"format": FORMAT, **manifest, "files": checksums}, indent=1))
     for path in [*files, new / MANIFEST, *(p for p in new.rglob("*") if p.is_dir()), new]:
         _sync(path)
+    return checksum(new / MANIFEST)
+
+
+def place(new: Path, folder: Path) -> None:
+    """Put a sealed run in place of `folder` by renaming; those who are reading the old one read it to the end."""
     old = _old(folder)
     with _renaming(folder):
         _set_aside(folder, old)

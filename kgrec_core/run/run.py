@@ -7,6 +7,7 @@ run.answer(["12346", {"text": "red kitchen clock"}], k=5, where="price < 10")
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,8 +32,9 @@ from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.asked import Query, known
+from kgrec_core.run.carry import compact
 from kgrec_core.run.entry import Entry
-from kgrec_core.run.log import Live
+from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.snapshot import Answer, Judged, Snapshot
 from kgrec_core.run.texts import Past, Probabilities
 
@@ -56,7 +58,9 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
                 raise  # else another run was published just now, and the edits are that one's
 
 
-KEPT = ("metrics.json", "history.jsonl")
+log = logging.getLogger("kgrec")
+KEPT = ("metrics.json", "history.jsonl")  # read on opening, as another run may be in the place later
+MANY = 2_000  # edits after which a run is compacted by itself
 
 
 def _published(place: Path, folder: Path, manifest: dict[str, Any], allow: set[str], registry: Registry) -> Snapshot:
@@ -93,6 +97,7 @@ class Run:
         self.folder, self.recipe, self.manifest, self.tasks = published.folder, published.recipe, manifest, published.tasks
         self._live, self._read, self._locks = live, read, (os.getpid(), RLock())
         mark, self._learned = live.start()
+        self._baked = mark.number
         self._latest = replace(published, edit=mark.number), mark
         self._catch_up()
 
@@ -102,8 +107,14 @@ class Run:
 
         Raises KgrecError where the log of edits was deleted, cut or replaced since it was read.
         """
-        snapshot, mark = self._latest
-        return snapshot if self._live.current(mark) else self._catch_up()
+        return self.latest[0]
+
+    @property
+    def latest(self) -> tuple[Snapshot, Mark]:
+        """The latest snapshot, and how far the log was read for it."""
+        if not self._live.current(self._latest[1]):
+            self._catch_up()
+        return self._latest
 
     @property
     def graph(self) -> Graph:
@@ -185,7 +196,8 @@ class Run:
             gone = {head["undoes"] for _, head in log}
             left = [n for n, head in log if head["undoes"] is None and n not in gone and not head.get("calibrations")]
             if not left:
-                raise KgrecError(f"{self.folder} has no edit to undo")
+                before = f"; those up to number {self._baked} were baked in by a compaction" if self._baked else ""
+                raise KgrecError(f"{self.folder} has no edit to undo{before}")
             edit = self._live.entry(left[-1])
             if edit.old is None:
                 raise KgrecError(f"{self.folder}: edit {left[-1]} was written without what was there before it, so it cannot be undone")
@@ -230,19 +242,28 @@ class Run:
         make(snapshot, now) -> the edit; asked again where another process was first. Times only grow, whatever the clock does.
         """
         with self._lock():
-            while True:
-                snapshot = self._catch_up()
-                entry = make(snapshot, max(int(time.time() * 1e6), snapshot.graph.present + 1))
-                mark = None
-                try:
-                    built = snapshot.after([entry], snapshot.edit + 1)
-                    mark = self._live.append(entry, self._latest[1])
-                finally:
-                    if mark is None:
-                        snapshot.forget(entry)
-                if mark is not None:
-                    self._latest = built, mark
-                    return entry
+            entry = self._committed(make)
+        if self._latest[1].number - self._baked > MANY:
+            self._baked = self._latest[1].number
+            try:
+                compact(self)
+            except KgrecError as error:  # the edit is safe; the next MANY edits bring the next try
+                log.warning("%s was not compacted: %s", self.folder, error)
+        return entry
+
+    def _committed(self, make: Callable[[Snapshot, int], Entry]) -> Entry:
+        while True:
+            snapshot, mark = self._catch_up(), None
+            entry = make(snapshot, max(int(time.time() * 1e6), snapshot.graph.present + 1))
+            try:
+                built = snapshot.after([entry], snapshot.edit + 1)
+                mark = self._live.append(entry, self._latest[1])
+            finally:
+                if mark is None:
+                    snapshot.forget(entry)
+            if mark is not None:
+                self._latest = built, mark
+                return entry
 
     def _catch_up(self) -> Snapshot:
         with self._lock():
