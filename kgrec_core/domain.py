@@ -27,7 +27,8 @@ __getattr__, __dir__, __all__ = late(
         # a run
         "pipeline": "Chain build_on fit",
         "jobs.bulk": "bulk",
-        "run.run": "Answer Judged Run Snapshot open_run",
+        "run.run": "Run open_run",
+        "run.snapshot": "Answer Judged Snapshot",
         "run.texts": "Near Past Probabilities",
         "run.asked": "known with_queries",
         "run.folder": "MANIFEST checksum",

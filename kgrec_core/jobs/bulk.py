@@ -104,7 +104,7 @@ def _everyone(request: type, snapshot: Any, verb: Verb) -> tuple[Iterator[Row], 
 
 def _purpose(verb: Verb, run: Any, snapshot: Any, given: Mapping[str, Any], known: str) -> dict[str, Any]:
     """What the blocks of a job have in common; blocks of another purpose are not gone on with."""
-    model = None if run is None else [checksum(run.folder / MANIFEST), getattr(snapshot, "edit", 0)]
+    model = None if run is None else [checksum(run.folder / MANIFEST), snapshot.edit]
     return {"kgrec": kgrec_core.__version__, "verb": verb.function, "run": model, "given": as_data(given), "rows": known, "block": BLOCK}
 
 

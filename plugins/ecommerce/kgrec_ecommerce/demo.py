@@ -40,7 +40,7 @@ class Demo:
 
 
 def _recommended(run: Run, user: str, k: int) -> list[Answer]:
-    return one(recommend(run, [Recommend(user=user, k=k)]))
+    return one(recommend(run.snapshot, [Recommend(user=user, k=k)]))
 
 
 def _regular(run: Run) -> str:
