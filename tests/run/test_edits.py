@@ -12,9 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_core.pipeline import fit
@@ -78,6 +80,14 @@ def test_a_compacted_run_answers_as_before_and_those_that_have_it_open_go_on(cop
     assert compact(again) == 2 and compact(open_run(copy)) == 0
     assert texts(open_run(copy)) == texts(reader)
     assert sorted(p.name for p in copy.parent.iterdir()) == ["run", "run.live.sqlite"]
+
+
+def test_the_command_compacts(copy):
+    open_run(copy).add(item("new", text="red teapot"))
+    for told in ("1 edits are baked into", "has no edits to bake in"):
+        done = CliRunner().invoke(main, ["compact", str(copy)])
+        assert done.exit_code == 0 and told in done.output
+    assert "new" in texts(open_run(copy))
 
 
 def test_a_run_with_many_edits_is_compacted_by_itself(copy, monkeypatch):
