@@ -10,67 +10,29 @@ from __future__ import annotations
 from kgrec_core import Component, Domain, Verb, hookimpl
 from kgrec_core.domain import words
 
-CLASSIFY = "kgrec_finance.articles.classify:"
-SESSION, STATUS, ALERTS, EXPLAIN, PAGE = (
-    f"kgrec_finance.monitoring.{name}:" for name in ("session", "status", "alerts", "explain", "page")
-)
+
+def _verb(module: str, names: str, kind: str, opens: bool | None, help: str) -> Verb:
+    """names: the request, its function and what shows the result to people."""
+    request, function, shown = (f"kgrec_finance.{module}:{name}" for name in names.split())
+    return Verb(request, function, kind, help, shown, opens=opens)
+
+
 DOMAIN = Domain(
     "finance",
     "kgrec_finance:recipe.toml",
     "Sentiment of financial news, by article, topic and company; and when it turns.",
     verbs={
-        "classify": Verb(
-            f"{CLASSIFY}Classify",
-            f"{CLASSIFY}classify",
-            help="Sentiment, topic and what is said of each company in a text.",
-            shown=f"{CLASSIFY}told",
-            opens=None,
-        ),
-        "monitor": Verb(
-            f"{SESSION}Watch",
-            f"{SESSION}monitor",
-            "job",
-            "Watch a feed and tell when it turns, each alert once, whatever crashes.",
-            f"{SESSION}unsaid",
-            opens=None,
-        ),
-        "replay": Verb(
-            f"{SESSION}Replay",
-            f"{SESSION}replay",
-            "job",
-            "Give the alerts that a live monitor gives on the events of a file.",
-            f"{SESSION}unsaid",
-            opens=None,
-        ),
-        "status": Verb(
-            f"{STATUS}Status",
-            f"{STATUS}status",
-            "job",
-            "Show a monitor's lag, rates, open episodes and sinks.",
-            f"{STATUS}told",
-            opens=False,
-        ),
-        "alerts": Verb(f"{ALERTS}Alerts", f"{ALERTS}alerts", "job", "List a monitor's episodes.", f"{ALERTS}told", opens=False),
-        "explain": Verb(
-            f"{EXPLAIN}Explain",
-            f"{EXPLAIN}explain",
-            "job",
-            "Say why there was an alert: the fewest stories that carry it.",
-            f"{EXPLAIN}told",
-            opens=False,
-        ),
-        "report": Verb(
-            f"{PAGE}Report",
-            f"{PAGE}report",
-            "job",
-            "Write a monitor's series and alerts, or a run's figures, as one HTML page.",
-            f"{PAGE}path",
-            opens=False,
-        ),
+        "classify": _verb("articles.classify", "Classify classify told", "ask", None, "Sentiment, topic and what is said of each company in a text."),
+        "monitor": _verb("monitoring.session", "Watch monitor unsaid", "job", None, "Watch a feed and tell when it turns, each alert once, whatever crashes."),
+        "replay": _verb("monitoring.session", "Replay replay unsaid", "job", None, "Give the alerts that a live monitor gives on the events of a file."),
+        "status": _verb("monitoring.status", "Status status told", "job", False, "Show a monitor's lag, rates, open episodes and sinks."),
+        "alerts": _verb("monitoring.alerts", "Alerts alerts told", "job", False, "List a monitor's episodes."),
+        "explain": _verb("monitoring.explain", "Explain explain told", "job", False, "Say why there was an alert: the fewest stories that carry it."),
+        "report": _verb("monitoring.page", "Report report path", "job", False, "Write a monitor's series and alerts, or a run's figures, as one HTML page."),
     },
     files="kgrec_finance.articles.files:Files",
     demo="kgrec_finance.demo:Demo",
-)
+)  # fmt: skip
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from kgrec_finance.__main__ import main
 from kgrec_finance.articles.classify import Classify, classify
 
 import kgrec_core
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 WORDS = ("recipe", "fit", "evaluate", "report", "demo", *kgrec_finance.DOMAIN.verbs)
 QUICK = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]  # of a fit that only has to run

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import resolve
+from kgrec_core.domain import as_data, each, resolve
 from kgrec_finance.articles.data import open_labels
 from kgrec_finance.articles.describing import described
 from kgrec_finance.articles.linking import Linker
@@ -88,21 +88,16 @@ class Classified(NamedTuple):
         return {
             "text": self.text,
             "passages": self.passages,
-            **{name: _plain(opinion) for name, opinion in self.tasks.items()},
-            "companies": {id: {"name": self.names[id], **_plain(opinion)} for id, opinion in self.companies.items()},
+            **as_data(self.tasks),
+            "companies": {id: {"name": self.names[id], **as_data(opinion)} for id, opinion in self.companies.items()},
         }
 
 
 def classify(run: Run | None, requests: Sequence[Classify]) -> list[Classified | KgrecError]:
     """What is said of one text does not depend, to the bit, on which come with it. run: None = by the descriptions in `labels` alone."""
     learned = _learned(run, requests) if run is not None else [None] * len(requests)
-    found: list[Classified | KgrecError] = []
-    for request, known in zip(requests, learned, strict=True):
-        try:
-            found.append(_described(run, request, known))
-        except KgrecError as error:
-            found.append(error)
-    return found
+    described = each(lambda _, pair: _described(run, *pair))
+    return described(run, list(zip(requests, learned, strict=True)))
 
 
 def told(found: Classified, request: object = None) -> str:
@@ -171,10 +166,6 @@ def _ordered(labels: Sequence[str], p: NDArray[np.float64], calibrated: bool, se
     named = {labels[i]: float(p[i]) for i in np.argsort(-p, kind="stable")}
     best = next(iter(named))
     return Opinion(best, named[best], named, calibrated, second, like)
-
-
-def _plain(opinion: Opinion) -> dict[str, Any]:
-    return {**opinion._asdict(), "like": [like._asdict() for like in opinion.like]}
 
 
 def _told(name: str, opinion: Opinion) -> list[str]:

@@ -213,9 +213,6 @@ class State:
         ):
             yield Window(name, at, length, *sums), json.loads(scores), level
 
-    def series(self) -> list[str]:
-        return [name for (name,) in self._db.execute("SELECT DISTINCT series FROM window ORDER BY series")]
-
     def checkpoint(self, start: int, watch: dict[str, Any], kept: int) -> None:
         """The detectors after the windows of `start`; only the latest `kept` stay."""
         self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (start, _packed(watch)))

@@ -48,7 +48,7 @@ class Window(NamedTuple):
 class Windows:
     """Events in, closed windows out, in order of (start, series); `state()` and `of` carry it through JSON.
 
-    length, lateness, origin: int microseconds; windows start at origin + n x length (origin moves a day's start to a time zone).
+    length, lateness: int microseconds; windows start at n x length.
     A series has a window, of zeros where it is silent, from its first event on, or from the first event of all if named in `series`.
     outage: after so many windows without an event of any series the source is taken to be down: the silence beyond is no observation
     and gives no windows (None: it always does).
@@ -57,7 +57,6 @@ class Windows:
 
     length: int
     lateness: int = 0
-    origin: int = 0
     outage: int | None = None
     series: tuple[str, ...] = ()
     latest: int | None = field(default=None, init=False)  # the newest event time; the watermark is this minus the lateness
@@ -85,7 +84,7 @@ class Windows:
         scores = (negative, neutral, positive)
         if not (all(0 <= p <= 1 for p in scores) and isfinite(weight) and weight >= 0):
             raise KgrecError(f"probabilities {scores} with weight {weight} cannot be counted; give numbers in [0, 1] and a weight >= 0")
-        start = time - (time - self.origin) % self.length
+        start = time - time % self.length
         # Where nothing has closed yet, or after an outage, an earlier event may still come and moves the beginning back.
         if self._next is None or (start < self._next and not self._closing(start)):
             self._next = start
@@ -102,7 +101,7 @@ class Windows:
     def late(self, time: int, latest: int | None = None) -> bool:
         """Whether the window of this time has closed, or will have once an event of the time `latest` was counted."""
         now = max((t for t in (latest, self.latest) if t is not None), default=None)
-        return now is not None and time - (time - self.origin) % self.length + self.length <= now - self.lateness
+        return now is not None and time - time % self.length + self.length <= now - self.lateness
 
     def advance(self, time: int) -> list[Window]:
         """What closes when the newest event time is `time` (or already was later): also for a source's own heartbeat."""
@@ -117,13 +116,9 @@ class Windows:
         self.latest = max(self.latest, end + self.lateness)
         return self._close(end)
 
-    def open(self) -> list[Window]:
-        """What stands in the windows that are not closed: volumes there can only grow."""
-        return [self._window(name, start) for start in sorted(self._open) for name in sorted(self._open[start])]
-
     def state(self) -> dict[str, Any]:
         """Everything, in values that JSON has."""
-        settings = {name: getattr(self, name) for name in ("length", "lateness", "origin", "outage")} | {"series": list(self.series)}
+        settings = {name: getattr(self, name) for name in ("length", "lateness", "outage")} | {"series": list(self.series)}
         now = {"latest": self.latest, "dropped": self.dropped, "next": self._next, "silent": self._silent, "known": sorted(self._known)}
         return {**settings, **now, "open": [[s, {n: list(v) for n, v in sorted(of.items())}] for s, of in sorted(self._open.items())]}
 
@@ -131,7 +126,7 @@ class Windows:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
         try:
-            new = cls(**{name: state[name] for name in ("length", "lateness", "origin", "outage", "series")})
+            new = cls(**{name: state[name] for name in ("length", "lateness", "outage", "series")})
             new.latest, new.dropped, new._next, new._silent = (state[name] for name in ("latest", "dropped", "next", "silent"))
             new._known = set(state["known"])
             new._open = {start: {name: list(sums) for name, sums in of.items()} for start, of in state["open"]}
@@ -152,7 +147,7 @@ class Windows:
             else:
                 self._silent += 1
             if self.outage is not None and self._silent > self.outage:  # on to the next event, or to the watermark
-                self._next = min(self._open, default=watermark - (watermark - self.origin) % self.length)
+                self._next = min(self._open, default=watermark - watermark % self.length)
                 continue
             closed += [self._window(name, start) for name in sorted(self._known)]
             self._open.pop(start, None)

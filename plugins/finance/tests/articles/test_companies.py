@@ -7,8 +7,7 @@ import pytest
 from kgrec_finance.articles.companies import ALIAS, IN_SECTOR, SUPPLIED_BY, knowledge, open_companies, spread
 from kgrec_finance.articles.sample import TWEETS_COMPANIES
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph
+from kgrec_core import Graph, KgrecError
 
 
 def graph(companies: pl.DataFrame) -> Graph:

@@ -12,9 +12,8 @@ from kgrec_finance.articles.companies import ALIAS, IN_SECTOR, SUPPLIED_BY
 from kgrec_finance.articles.data import News
 from kgrec_finance.articles.marking import marked, occurrences
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset, Relation, candidates
-from kgrec_core.split import Split, split
+from kgrec_core import Dataset, KgrecError, Relation, Split, candidates
+from kgrec_core.domain import split
 from kgrec_core.testing import check_data
 
 COMPANIES = (
@@ -88,8 +87,8 @@ def test_a_headline_and_its_copies_stay_together(write):
 
 def test_labels_that_are_only_described(write):
     """Zero-shot: no example at all, and the model finds the label by its text."""
-    from kgrec_core.encoder.text import Text
-    from kgrec_core.graph import Nodes
+    from kgrec_core import Nodes
+    from kgrec_core.parts import Text
 
     articles = write("a.csv", "id,text", "1,The two banks agreed to merge in an all-share deal", "2,A court fined the chemical maker for pollution", "3,The carmaker's quarterly profit beat forecasts")  # fmt: skip
     labels = write(

@@ -13,7 +13,7 @@ from kgrec_finance.articles.companies import COMPANY, open_companies
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.articles.sample import TWEETS_COMPANIES, open_aliases
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 ROWS = [
     ("apple", "Apple Inc.", "AAPL", ["苹果公司"]),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kgrec_finance.articles.passages import LEAD, Passage, passages, pooled, sentences
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 
 def test_sentences():

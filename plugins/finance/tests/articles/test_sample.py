@@ -17,8 +17,8 @@ from kgrec_finance.articles.sample import FOLDER, TWEETS, TWEETS_COMPANIES, Sent
 from kgrec_finance.feeds.follow import follow
 from kgrec_finance.monitoring.stories import Stories
 
-from kgrec_core.recipe.registry import Registry
-from kgrec_core.split import Split, split
+from kgrec_core import Split
+from kgrec_core.domain import Registry, split
 from kgrec_core.testing import check_data
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from kgrec_finance.feeds.batches import batches
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 
 def rows(first: int, last: int) -> str:

@@ -18,7 +18,7 @@ from kgrec_finance.feeds.events import Reader, Refused, Seen
 from kgrec_finance.feeds.follow import follow
 from kgrec_finance.feeds.lines import Position, through
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 NOW = "2024-05-01T12:00:00Z"
 

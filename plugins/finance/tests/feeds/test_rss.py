@@ -7,7 +7,7 @@ import json
 import pytest
 from kgrec_finance.feeds.follow import follow
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 feedparser = pytest.importorskip("feedparser", reason="the extra rss is not installed")
 

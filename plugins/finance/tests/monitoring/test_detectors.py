@@ -13,8 +13,7 @@ from kgrec_finance.monitoring.detectors import DETECTORS, Cusum, Detector, Ewma,
 from kgrec_finance.monitoring.windows import Window
 from scipy.stats import nbinom
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
 
 HOUR = DAY // 24
 ALL = [(kind, watch) for kind in DETECTORS for watch in ("volume", "sentiment", "negative") if kind != "poisson-burst" or watch == "volume"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kgrec_finance.monitoring.episodes import Episodes
 from kgrec_finance.monitoring.threshold import opened
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 
 def run(machine: Episodes, levels) -> list:

@@ -17,8 +17,7 @@ from kgrec_finance.monitoring.page import render
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
 
 HOUR = DAY // 24
 BEGIN = 388_889 * HOUR

@@ -14,7 +14,7 @@ from kgrec_finance.monitoring.model import SentimentModel
 from kgrec_finance.monitoring.scores import moods
 
 import kgrec_core
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 TEXTS = (
     "Infosys falls as TCS gains",

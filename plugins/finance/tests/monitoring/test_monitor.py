@@ -15,8 +15,7 @@ from kgrec_finance.monitoring.settings import Settings, span, spelled
 from kgrec_finance.monitoring.spread import Reach
 from kgrec_finance.monitoring.state import State
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
 
 HOUR = DAY // 24
 BEGIN = 1_400_000 * HOUR // HOUR * 1_000_000_000 // HOUR * HOUR  # the start of some hour

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kgrec_finance.feeds.events import Event
 from kgrec_finance.monitoring.order import PATIENCE, Order
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 
 def event(id: int, time: int) -> Event:

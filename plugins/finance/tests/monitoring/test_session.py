@@ -18,7 +18,7 @@ from kgrec_finance.__main__ import main
 from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
 from kgrec_finance.monitoring.state import State
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 TWEETED = {"companies": TWEETS_COMPANIES, "columns": {"time": "created_at"}}
 QUICK = ["--window", "1h", "--warmup", "12h", "--learn", "40h", "--rate", "5", "--lateness", "10m", "--cooldown", "3h"]

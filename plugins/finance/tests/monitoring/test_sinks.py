@@ -12,7 +12,7 @@ import pytest
 from kgrec_finance.monitoring.sinks import Apprise, Delivery, Lines, Stdout, Undelivered, Webhook, open_sink
 from kgrec_finance.monitoring.state import State
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 
 @pytest.fixture

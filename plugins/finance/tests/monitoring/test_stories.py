@@ -9,8 +9,7 @@ from kgrec_finance.articles.sample import TWEETS
 from kgrec_finance.feeds.follow import follow
 from kgrec_finance.monitoring.stories import Stories, Story
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
 
 TEXT = "Walmart warns that its profit will fall next year as it raises wages and prices stay low"
 

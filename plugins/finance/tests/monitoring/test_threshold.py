@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from kgrec_finance.monitoring.threshold import Calibration, calibrate, fit_pareto, fit_tail, opened
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
 
 WEEK = 7
 
