@@ -44,7 +44,7 @@ class Demo:
             until=self.until,
         )
         alerts = [change for change in replay(run, watched) if change["what"] == "open"]
-        return {"classified": classify(run, [Classify(text, like=1) for text in SHOWN]), "alerts": alerts, "state": str(state)}
+        return {"classified": classify(run.snapshot, [Classify(text, like=1) for text in SHOWN]), "alerts": alerts, "state": str(state)}
 
     def told(self, run: Run, shown: dict[str, Any]) -> str:
         lines = [f"\n> {one.text}\n{told(one)}" for one in shown["classified"]]

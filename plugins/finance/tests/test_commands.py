@@ -91,9 +91,9 @@ def test_what_is_said_of_a_text_does_not_depend_on_its_company(run):
     """Floats are compared exactly; a faulty request does not spoil the others."""
     asked = [Classify("Gold flat ahead of Fed meeting", like=0), Classify("Infosys falls as TCS gains", ("WIPRO",), like=2)]
     asked += [Classify("Shares jump", labels=Path("absent.csv")), Classify("Nobody said anything. " * 80), asked[0]]
-    gold, tcs, fault, long, again = classify(run, asked)
-    assert [classify(run, [one])[0] for one in asked[:2]] == [gold, tcs] and gold == again
-    assert classify(run, [asked[3]]) == [long] and long.passages > 1
+    gold, tcs, fault, long, again = classify(run.snapshot, asked)
+    assert [classify(run.snapshot, [one])[0] for one in asked[:2]] == [gold, tcs] and gold == again
+    assert classify(run.snapshot, [asked[3]]) == [long] and long.passages > 1
     assert isinstance(fault, KgrecError) and "absent.csv" in str(fault)
     assert tcs == kgrec_finance.classify(run, "Infosys falls as TCS gains", companies=["WIPRO"], like=2)
     assert tcs.companies.keys() == {"INFY", "TCS", "WIPRO"} and len(tcs.companies["TCS"].like) == 2

@@ -24,7 +24,7 @@ from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster
 
 if TYPE_CHECKING:
-    from kgrec_core.domain import Run
+    from kgrec_core.domain import Snapshot
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class Classified(NamedTuple):
         }
 
 
-def classify(run: Run | None, requests: Sequence[Classify]) -> list[Classified | KgrecError]:
-    """What is said of one text does not depend, to the bit, on which come with it. run: None = by the descriptions in `labels` alone."""
-    learned = _learned(run, requests) if run is not None else [None] * len(requests)
-    described = each(lambda _, pair: _described(run, *pair))
-    return described(run, list(zip(requests, learned, strict=True)))
+def classify(snapshot: Snapshot | None, requests: Sequence[Classify]) -> list[Classified | KgrecError]:
+    """What is said of one text does not depend, to the bit, on which come with it. snapshot: None = by the descriptions in `labels` alone."""
+    learned = _learned(snapshot, requests) if snapshot is not None else [None] * len(requests)
+    described = each(lambda _, pair: _described(snapshot, *pair))
+    return described(snapshot, list(zip(requests, learned, strict=True)))
 
 
 def told(found: Classified, request: object = None) -> str:
@@ -110,15 +110,15 @@ def told(found: Classified, request: object = None) -> str:
     return "\n".join(lines)
 
 
-def _learned(run: Run, requests: Sequence[Classify]) -> list[Classified]:
-    linker, tasks = roster(None, run).linker, {task.name for task in run.tasks}
+def _learned(snapshot: Snapshot, requests: Sequence[Classify]) -> list[Classified]:
+    linker, tasks = roster(None, snapshot).linker, {task.name for task in snapshot.tasks}
     names = linker.names if linker else {}
     articles, shown = [lead(request.text) for request in requests], [request.like for request in requests]
-    of_article = {name: _opinions(run, name, articles, shown) for name in ("sentiment", "topic") if name in tasks}
+    of_article = {name: _opinions(snapshot, name, articles, shown) for name in ("sentiment", "topic") if name in tasks}
     about = [_companies(request, linker) if "entity_sentiment" in tasks else [] for request in requests]
     mentions = [cut for request, ids in zip(requests, about, strict=True) for cut in towards(request.text, ids, linker)]
     shown = [request.like for request, ids in zip(requests, about, strict=True) for _ in ids]
-    of_mention = iter(_opinions(run, "entity_sentiment", mentions, shown) if mentions else ())
+    of_mention = iter(_opinions(snapshot, "entity_sentiment", mentions, shown) if mentions else ())
     return [
         Classified(
             request.text,
@@ -137,9 +137,9 @@ def _companies(request: Classify, linker: Linker | None) -> list[str]:
     return list(dict.fromkeys([*found, *((linker and linker.resolve(name)) or name for name in request.companies)]))
 
 
-def _opinions(run: Run, task: str, cut: Sequence[Cut], shown: Sequence[int]) -> list[Opinion]:
+def _opinions(snapshot: Snapshot, task: str, cut: Sequence[Cut], shown: Sequence[int]) -> list[Opinion]:
     """The second opinion is that of the first passage, which tells what an article is about."""
-    said, past = asked(run, task, cut), run.past([{"text": parts[0][0]} for parts in cut], task, max(shown, default=0))
+    said, past = asked(snapshot, task, cut), snapshot.past([{"text": parts[0][0]} for parts in cut], task, max(shown, default=0))
     found = []
     for log, before, k in zip(said.log, past, shown, strict=True):
         like = [Like(of.id, of.text or "", of.targets, of.similarity) for of in before.sources[:k]]
@@ -147,13 +147,13 @@ def _opinions(run: Run, task: str, cut: Sequence[Cut], shown: Sequence[int]) -> 
     return found
 
 
-def _described(run: Run | None, request: Classify, known: Classified | None) -> Classified:
+def _described(snapshot: Snapshot | None, request: Classify, known: Classified | None) -> Classified:
     """With the labels that are only described: of each task, by the pretrained model that the run's or the domain's recipe names."""
     if request.labels is None:
         if known is None:
             raise KgrecError("which run? name it with --run, or only describe labels in a table: --labels FILE")
         return known
-    encoder = (run.recipe if run is not None else resolve("kgrec_finance:recipe.toml")).tables["encoder"]
+    encoder = (snapshot.recipe if snapshot is not None else resolve("kgrec_finance:recipe.toml")).tables["encoder"]
     parts, tasks = lead(request.text), {}
     for name, of in open_labels(request.labels).items():
         p = np.exp(pooled(np.log(described([part for part, _ in parts], list(of.values()), encoder)), [cut for _, cut in parts]))

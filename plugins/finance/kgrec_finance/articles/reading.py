@@ -13,7 +13,7 @@ from kgrec_finance.articles.marking import marked, occurrences
 from kgrec_finance.articles.passages import Passage, passages, pooled
 
 if TYPE_CHECKING:
-    from kgrec_core.domain import Probabilities, Run
+    from kgrec_core.domain import Probabilities, Snapshot
 
 Cut = list[tuple[str, Passage]]  # an article or a mention of it, as it is read
 
@@ -42,9 +42,9 @@ def towards(text: str, companies: Sequence[str], linker: Linker | None) -> list[
     return found
 
 
-def asked(run: Run, task: str, cut: Sequence[Cut]) -> Probabilities:
+def asked(snapshot: Snapshot, task: str, cut: Sequence[Cut]) -> Probabilities:
     """Of each article or mention, from its passages'."""
-    every = run.probabilities([text for parts in cut for text, _ in parts], task)
+    every = snapshot.probabilities([text for parts in cut for text, _ in parts], task)
     bounds = pairwise(accumulate(map(len, cut), initial=0))
     log = [pooled(every.log[a:b], [of for _, of in parts]) for (a, b), parts in zip(bounds, cut, strict=True)]
     return every._replace(log=np.array(log).reshape(len(cut), len(every.labels)))

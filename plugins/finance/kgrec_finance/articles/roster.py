@@ -12,7 +12,7 @@ from kgrec_finance.articles.companies import ALIAS, COMPANY, IN_SECTOR, SUPPLIED
 from kgrec_finance.articles.linking import Linker
 
 if TYPE_CHECKING:
-    from kgrec_core.domain import Run
+    from kgrec_core.domain import Run, Snapshot
 
 
 class Roster(NamedTuple):
@@ -22,7 +22,7 @@ class Roster(NamedTuple):
     graph: Graph | None
 
 
-def roster(companies: Path | None, run: Run | None = None) -> Roster:
+def roster(companies: Path | None, run: Run | Snapshot | None = None) -> Roster:
     """A table's companies before a run's. Raises KgrecError as `open_companies` does."""
     if companies is not None:
         table = open_companies(companies)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import Run
+from kgrec_core.domain import Run, Snapshot
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster
@@ -43,16 +43,16 @@ class SentimentModel:
             self._moods(name, run.probabilities([], name).labels)
 
     def __call__(self, events: Sequence[Event]) -> list[Scored]:
-        texts = [lead(event.text) for event in events]
+        snapshot, texts = self.run.snapshot, [lead(event.text) for event in events]
         companies = [named(event, self.linker) for event in events]
-        of_article = self._of("sentiment", texts) if "sentiment" in self.tasks else [None] * len(texts)
+        of_article = self._of(snapshot, "sentiment", texts) if "sentiment" in self.tasks else [None] * len(texts)
         mentions = "entity_sentiment" in self.tasks
         cut = (
             [parts for event, ids in zip(events, companies, strict=True) for parts in towards(event.text, ids, self.linker)]
             if mentions
             else []
         )
-        of_mention, topics = iter(self._of("entity_sentiment", cut) if cut else ()), self._topics(texts)
+        of_mention, topics = iter(self._of(snapshot, "entity_sentiment", cut) if cut else ()), self._topics(snapshot, texts)
         found = []
         for own, ids, said in zip(of_article, companies, topics, strict=True):
             about = {id: next(of_mention) if mentions else own for id in ids}
@@ -61,15 +61,15 @@ class SentimentModel:
             found.append(Scored(own, about, said))
         return found
 
-    def _of(self, task: str, cut: Sequence[Cut]) -> list[Moods]:
-        said = asked(self.run, task, cut)
+    def _of(self, snapshot: Snapshot, task: str, cut: Sequence[Cut]) -> list[Moods]:
+        said = asked(snapshot, task, cut)
         moods = self._moods(task, said.labels)
         return [tuple(map(float, np.exp(log) @ moods)) for log in said.log]
 
-    def _topics(self, texts: Sequence[Cut]) -> list[dict[str, float]]:
+    def _topics(self, snapshot: Snapshot, texts: Sequence[Cut]) -> list[dict[str, float]]:
         if "topic" not in self.tasks:
             return [{} for _ in texts]
-        said = asked(self.run, "topic", texts)
+        said = asked(snapshot, "topic", texts)
         every = (zip(said.labels, np.exp(log).tolist(), strict=True) for log in said.log)
         return [{name: p for name, p in of if p >= TOPIC} for of in every]
 

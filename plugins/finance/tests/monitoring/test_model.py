@@ -64,12 +64,12 @@ def test_companies_that_only_the_feed_names_are_scored_too(score):
 def test_the_sum_of_passages(run):
     """An article that repeats itself scores as its passage does; a short one is read as it is."""
     once = "Profit rose sharply in the quarter and the board raised the dividend for all shareholders."
-    (short,) = asked(run, "sentiment", [lead(once)]).log
+    (short,) = asked(run.snapshot, "sentiment", [lead(once)]).log
     assert short == pytest.approx(run.probabilities([once], "sentiment").log[0]) and np.exp(short).sum() == pytest.approx(1)
     parts = lead(" ".join([once] * 40))
     assert len(parts) > 3
     (window,) = run.probabilities([parts[0][0]], "sentiment").log
-    assert asked(run, "sentiment", [parts]).log[0] == pytest.approx(window, abs=0.35)
+    assert asked(run.snapshot, "sentiment", [parts]).log[0] == pytest.approx(window, abs=0.35)
 
 
 def test_mentions_of_a_long_article_are_read_where_they_stand(run):
