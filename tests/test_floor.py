@@ -7,7 +7,7 @@ import pytest
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.variants import cold, new_only, repeat_only, whole
 from kgrec_core.floor import Floor, Method, methods
-from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates
+from kgrec_core.graph import DAY, Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.merge import Merge
 from kgrec_core.retrieval.popular import Popular
@@ -15,7 +15,6 @@ from kgrec_core.retrieval.repeat import Repeat
 from kgrec_core.split import Split, split
 
 BUYS, MADE_BY = Relation("user", "buys", "item"), Relation("item", "made_by", "brand")
-DAY = 86_400_000_000
 
 
 def edges(source, target, time=None):

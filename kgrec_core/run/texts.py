@@ -82,7 +82,7 @@ def probabilities(
 
 def past(graph: Graph, model: Model, retrieval: Retrieval, task: Task, queries: Sequence[Query], k: int) -> list[Past]:
     """For each query what the sources that a channel `neighbours` follows lead to, and the k nearest of them; never the query itself."""
-    channel = _by_vectors(retrieval)
+    channel = next((part for part in retrieval.inside() if isinstance(part, Neighbours) and part.by == "vectors"), None)
     if channel is None or not len(channel.sources_) or not len(queries):
         return [Past({}, []) for _ in queries]
     joined, rows = with_queries(graph, task, queries)
@@ -106,11 +106,3 @@ def past(graph: Graph, model: Model, retrieval: Retrieval, task: Task, queries: 
         sources = [Near(of["id"], of.get("text"), to, float(a)) for of, to, a in zip(table, targets, alike, strict=True)]
         found.append(Past(shares, sources))
     return found
-
-
-def _by_vectors(retrieval: Retrieval) -> Neighbours | None:
-    """The channel that looks for known sources by their vectors."""
-    for channel in (retrieval, *getattr(retrieval, "channels", {}).values()):
-        if isinstance(channel, Neighbours) and channel.by == "vectors":
-            return channel
-    return None

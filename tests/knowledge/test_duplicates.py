@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix, csgraph
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import DAY
 from kgrec_core.knowledge.duplicates import Recent, near_duplicates
 from kgrec_core.words import units
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared" / "data"))
-DAY = 86_400_000_000
 STORY = "Apple beats expectations in the third quarter as iPhone sales rise by ten percent in China"
 WORDS = st.lists(st.sampled_from(["up", "down", "buy", "sell", "apple", "手机", "股票", "rises"]), max_size=9).map(" ".join)
 

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Relation, Task
+from kgrec_core.graph import DAY, Graph, Nodes, Queries, Ragged, Relation, Task
 
-DAY = 86_400_000_000
 BUYS = Relation("user", "buys", "item")
 BRAND = Relation("item", "brand", "brand")
 USERS, ITEMS = 40, 20

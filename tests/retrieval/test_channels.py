@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, candidates
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task, candidates
 from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import profile
 from kgrec_core.retrieval.content import Content
@@ -22,7 +22,6 @@ from kgrec_core.retrieval.neighbours import Neighbours
 from kgrec_core.retrieval.popular import Popular
 from kgrec_core.retrieval.repeat import Repeat
 
-DAY = 86_400_000_000
 BUYS = Relation("user", "buys", "item")
 FINDS = {
     "cooccurrence": lambda: Cooccurrence(),

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.retrieval.features import Features
 
-DAY = 86_400_000_000
 BUYS, BRAND = Relation("user", "buys", "item"), Relation("item", "brand", "brand")
 SCHEMA = {"source": pl.UInt32, "target": pl.UInt32, "time": pl.Int64, "weight": pl.Float64}
 
