@@ -103,14 +103,15 @@ class _Blocks(Asked):
     def search(self, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         n, open_ = len(self.queries), within(self.part.mask_, allowed)
         rows, best = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
-        for block, kept in self._scores():
-            s = kept.copy()
-            s[:, ~open_[: s.shape[1]]] = 0
+        for block, s in self._scores():
+            found = (s > 0) & open_[: s.shape[1]]
             if exclude is not None:
                 gone = exclude.take(np.arange(block.start, block.stop))
                 known = gone.rows < s.shape[1]
-                s[gone.owner[known], gone.rows[known]] = 0
-            rows[block, : s.shape[1]], best[block, : s.shape[1]] = _top(s, k)
+                found[gone.owner[known], gone.rows[known]] = False
+            top = _sparse if np.count_nonzero(found) * 16 < found.size else _dense
+            query, place, row = top(s, found, k)
+            rows[block][query, place], best[block][query, place] = row, s[query, row]
         return Hits(rows, best)
 
     def score(self, pairs: Ragged) -> NDArray[np.float32]:
@@ -165,14 +166,26 @@ def within(mask: NDArray[np.bool_], allowed: Filter | None) -> NDArray[np.bool_]
     return out
 
 
-def _top(s: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(n, min(k, m)) rows and scores of the best positive ones; equal scores: the lower row first."""
-    width = min(k, s.shape[1])
+Top = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _sparse(s: NDArray[np.float32], found: NDArray[np.bool_], k: int) -> Top:
+    """Query, place and row of the k best of what is found of each query; equal scores: the lower row first."""
+    query, row = np.nonzero(found)
+    order = np.argsort(-s[query, row], kind="stable")
+    order = order[np.argsort(query[order], kind="stable")]
+    query, row = query[order], row[order]
+    place = np.arange(len(query)) - np.searchsorted(query, query)
+    return query[place < k], place[place < k], row[place < k]
+
+
+def _dense(s: NDArray[np.float32], found: NDArray[np.bool_], k: int) -> Top:
+    """As `_sparse`, faster where much is found."""
+    s, width = np.where(found, -s, 0), min(k, s.shape[1])
+    rows = np.broadcast_to(np.arange(width), (len(s), width))
     if width < s.shape[1]:
-        rows = np.sort(np.argpartition(-s, width - 1, axis=1)[:, :width], axis=1)
-    else:
-        rows = np.broadcast_to(np.arange(width), s.shape)
-    found = np.take_along_axis(s, rows, 1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    rows, found = np.take_along_axis(rows, order, 1), np.take_along_axis(found, order, 1)
-    return np.where(found > 0, rows, -1), np.where(found > 0, found, -np.inf)
+        rows = np.sort(np.argpartition(s, width - 1, axis=1)[:, :width], axis=1)
+    best = np.take_along_axis(s, rows, 1)
+    order = np.argsort(best, axis=1, kind="stable")
+    query, place = np.nonzero(np.take_along_axis(best, order, 1) < 0)
+    return query, place, np.take_along_axis(rows, order, 1)[query, place]

@@ -80,12 +80,16 @@ class Cooccurrence(Blockwise):
             parts.append(largest(part, self.keep))
         return sp.vstack(parts).tocsr()
 
+    def attach(self) -> None:
+        ends = np.cumsum(self.sizes_)
+        alone = len(ends) == 1  # a slice is a copy
+        each = [self.similar_] if alone else [self.similar_[end - size : end] for size, end in zip(self.sizes_, ends, strict=True)]
+        self.read_ = list(zip(self._read(), each, strict=True))
+
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
-        total, start = np.zeros((len(queries), self.similar_.shape[1]), np.float32), 0
-        for relation, size in zip(self._read(), self.sizes_.tolist(), strict=True):
-            read = profile(queries, relation, size, self.now_, self.decay, self.half_life)
-            total += (read @ self.similar_[start : start + size]).toarray()
-            start += size
+        total = np.zeros((len(queries), self.similar_.shape[1]), np.float32)
+        for relation, similar in self.read_:
+            total += (profile(queries, relation, similar.shape[0], self.now_, self.decay, self.half_life) @ similar).toarray()
         return total
 
     def _read(self) -> list[Relation]:

@@ -30,14 +30,17 @@ class Flat(NamedTuple):
     def nearest(self, x: Vectors, k: int, mask: NDArray[np.bool_] | None = None, exclude: Ragged | None = None) -> Found:
         """The exact best k by inner product. mask: (m,) what may be returned."""
         rows, vectors = self
-        if mask is not None:
-            rows, vectors = rows[mask], vectors[torch.from_numpy(np.flatnonzero(mask)).to(vectors.device)]
+        if mask is not None and 4 * np.count_nonzero(mask) < len(mask):
+            rows, vectors, mask = rows[mask], vectors[torch.from_numpy(np.flatnonzero(mask)).to(vectors.device)], None
+        closed = None if mask is None else torch.from_numpy(np.flatnonzero(~mask)).to(vectors.device)
         found, best = none(len(x), k)
         width = min(k, len(rows))
         step = max(1, CELLS // max(1, len(rows)))
         for start in range(0, len(x) if width else 0, step):
             block = slice(start, min(start + step, len(x)))
             scores = torch.from_numpy(x[block]).to(vectors.device) @ vectors.T
+            if closed is not None:
+                scores[:, closed] = -torch.inf
             if exclude is not None:
                 gone = exclude.take(np.arange(block.start, block.stop))
                 at = find(rows, gone.rows)

@@ -22,11 +22,11 @@ SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself i
 
 
 class Known(NamedTuple):
-    """m sources. sources: (m,) rows, ascending. index: (m, d) unit vectors, or (m, targets) CSR unit histories, rare targets counting
+    """m sources. sources: (m,) rows, ascending. index: (m, d) unit vectors, or (m, targets) CSC unit histories, rare targets counting
     more. followed: (m, targets) CSR, what they lead to."""
 
     sources: NDArray[np.int64]
-    index: Vectors | sp.csr_matrix
+    index: Vectors | sp.csc_matrix
     followed: sp.csr_matrix
 
     def take(self, mask: NDArray[np.bool_]) -> Known:
@@ -39,7 +39,8 @@ class Known(NamedTuple):
         order = np.argsort(sources)
         dense = isinstance(self.index, np.ndarray)
         index = np.concatenate([self.index, other.index]) if dense else _stacked(self.index, other.index)
-        return Known(sources[order], index[order], _stacked(self.followed, other.followed)[order])
+        index = index[order] if dense else index[order].tocsc()
+        return Known(sources[order], index, _stacked(self.followed, other.followed)[order])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -72,10 +73,12 @@ class Neighbours(Blockwise):
         if self.by == "vectors":
             self.index_ = _unit(encode(Nodes(graph, task.relation.source, self.sources_, "query")))
         else:
-            self.index_ = unit_rows((self.followed_ @ sp.diags(self.rarity_)).tocsr())
+            self.index_ = _weighted(self.followed_, self.rarity_).tocsc()  # what a query's few targets lead to stands together
 
     def attach(self) -> None:
         self.open_, self.added_ = None, None  # which of the sources still count, and those that came later
+        if self.by == "history":
+            self.index_ = self.index_.tocsc()
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """Also follows the edges that came since: a source that is new, or known with what it leads to now. One that has ended no more."""
@@ -92,7 +95,7 @@ class Neighbours(Blockwise):
         edges.sum_duplicates()
         edges.data[:] = 1
         if self.by == "history":
-            index = unit_rows((edges @ sp.diags(other.rarity_)).tocsr())
+            index = _weighted(edges, other.rarity_).tocsc()
         else:
             index = _unit(encode(Nodes(graph, relation.source, fresh, "query"))) if len(fresh) else self.index_[:0]
         other.added_ = Known(fresh, index, edges)
@@ -109,6 +112,8 @@ class Neighbours(Blockwise):
     def save(self, folder: Path) -> None:
         whole = copy.copy(self)
         whole.sources_, whole.index_, whole.followed_ = self.known()
+        if self.by == "history":
+            whole.index_ = whole.index_.tocsr()
         super(Neighbours, whole).save(folder)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
@@ -155,7 +160,7 @@ class Neighbours(Blockwise):
         if not self.half_life:
             read.sum_duplicates()
             read.data[:] = 1
-        return unit_rows((read @ sp.diags(self.rarity_)).tocsr())
+        return _weighted(read, self.rarity_)
 
     def _cells(self) -> int:
         return len(self.mask_) if self.by == "vectors" else max(len(self.mask_), len(self.sources_))
@@ -169,8 +174,14 @@ def _nearest(near: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDAr
     return np.nonzero((near >= least) & (near > 0))
 
 
+def _weighted(met: sp.csr_matrix, rarity: NDArray[np.float32]) -> sp.csr_matrix:
+    """Histories as unit rows, rare targets counting more."""
+    return unit_rows(sp.csr_matrix((met.data * rarity[met.indices], met.indices, met.indptr), shape=met.shape))
+
+
 def _stacked(above: sp.csr_matrix, below: sp.csr_matrix) -> sp.csr_matrix:
     """One below the other, as wide as the second."""
+    above = above.tocsr()
     above = sp.csr_matrix((above.data, above.indices, above.indptr), shape=(above.shape[0], below.shape[1]))
     return sp.vstack([above, below]).tocsr()
 

@@ -344,7 +344,7 @@ def test_neighbours_follow_what_came_later_as_if_built_anew(board, by):
     if by == "history":  # how rare a target is stays as it was counted
         anew.rarity_ = extended.rarity_
         met = profile.matrix(later, relation, anew.now_)
-        anew.index_ = profile.unit_rows((met[anew.sources_] @ sp.diags(anew.rarity_)).tocsr())
+        anew.index_ = profile.unit_rows((met[anew.sources_] @ sp.diags(anew.rarity_)).tocsr()).tocsc()
     nodes = replace(board.nodes, graph=later)
     mine, other = (part.search(nodes, encode(nodes), 21) for part in (extended, anew))
     np.testing.assert_allclose(np.sort(mine.scores), np.sort(other.scores), rtol=1e-5)
