@@ -23,11 +23,11 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
     graph, (task,) = checkerboard()
     found, size = candidates(graph, task), graph.size("item")
     queries = Nodes(graph, "user", np.arange(8), "query", before=np.full(8, NOW))
-    vectors, part = _colours(queries), factory()
+    vectors, part = colours(queries), factory()
     assert isinstance(part, Retrieval), f"{type(part).__name__} is no Retrieval: derive it from kgrec_core.Retrieval"
     assert part.scales, "`scales` must say what the part does at a million candidates"
     assert part.reads in ("vectors", "history", "nothing"), f"reads = {part.reads!r} must be vectors, history or nothing"
-    part.build(graph, task, found, _colours)
+    part.build(graph, task, found, colours)
     if part.learns:
         _check_fit(part, graph, task, queries)
     for k in (1, 3, size + 5):
@@ -46,24 +46,24 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
         same(scores, _dense(again.search(queries, vectors, size), size), "a loaded retrieval must find the same")
     if not part.learns:
         twin, other = factory(), factory()
-        twin.build(graph, task, found, _colours)
+        twin.build(graph, task, found, colours)
         same(
             scores,
             _dense(twin.search(queries, vectors, size), size),
             "a build that the graph has kept must find the same",
         )
-        other.build(graph, task, found.take(np.random.default_rng(1).permutation(size)), _colours)
+        other.build(graph, task, found.take(np.random.default_rng(1).permutation(size)), colours)
         same(scores, _dense(other.search(queries, vectors, size), size), "the hits depend on the order of the candidates")
 
 
 def _check_fit(part: Retrieval, graph: Graph, task: Task, queries: Nodes) -> None:
     size, n = graph.size("item"), graph.size("user")
     people = Nodes(graph, "user", np.arange(n), "query", before=np.full(n, NOW))
-    hits = part.fit(Queries(people, graph.adjacent(BUYS, people.rows).last(1)), _colours(people))
+    hits = part.fit(Queries(people, graph.adjacent(BUYS, people.rows).last(1)), colours(people))
     assert isinstance(hits, Hits) and len(hits.rows) == n, "fit must give out-of-fold hits of its queries"
-    before = _dense(part.search(queries, _colours(queries), size), size)
-    part.build(graph, task, candidates(graph, task), _colours)
-    same(before, _dense(part.search(queries, _colours(queries), size), size), "building again must keep what fit learned")
+    before = _dense(part.search(queries, colours(queries), size), size)
+    part.build(graph, task, candidates(graph, task), colours)
+    same(before, _dense(part.search(queries, colours(queries), size), size), "building again must keep what fit learned")
 
 
 def _check_reads(part: Retrieval, queries: Nodes, vectors: Vectors, scores: NDArray[np.float32]) -> None:
@@ -104,13 +104,13 @@ def _check_scores(part: Retrieval, queries: Nodes, vectors: Vectors, size: int) 
 
 def _check_newcomer(part: Retrieval, graph: Graph, task: Task, queries: Nodes, scores: NDArray[np.float32]) -> None:
     """A red chair that the first user buys."""
-    size, vectors = graph.size("item"), _colours(queries)
+    size, vectors = graph.size("item"), colours(queries)
     delta = Graph(
         {"item": pl.DataFrame({"id": ["new"], "text": ["red chair number 99"]}), "user": pl.DataFrame({"id": ["u0"]})},
         {BUYS: pl.DataFrame({"source": [0], "target": [0], "time": [NOW - 1]}).cast({"source": pl.UInt32, "target": pl.UInt32})},
     )
     later = graph.join(delta)
-    grown = part.extended(later, Nodes(later, "item", np.array([size]), "candidate"), _colours)
+    grown = part.extended(later, Nodes(later, "item", np.array([size]), "candidate"), colours)
     hits = grown.search(replace(queries, graph=later), vectors, size + 1)
     _check_hits(hits, len(queries), size + 1, size + 1)
     if part.newcomers:
@@ -120,7 +120,7 @@ def _check_newcomer(part: Retrieval, graph: Graph, task: Task, queries: Nodes, s
     same(np.pad(scores, ((0, 0), (0, 1)), constant_values=-np.inf), after, "`extended` changes the original")
 
 
-def _colours(nodes: Nodes) -> Vectors:
+def colours(nodes: Nodes) -> Vectors:
     """(n, 4) float32 unit vectors: the colour, and a little of the node's own."""
     own = nodes.rows * 0.37 + (nodes.side == "query")
     vectors = np.stack([1.0 - nodes.rows % 2, nodes.rows % 2, 0.3 * np.cos(own), 0.3 * np.sin(own)], axis=1)

@@ -11,10 +11,14 @@ import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, candidates
-from kgrec_core.interfaces import Retrieval
+from kgrec_core.interfaces import Retrieval, settings
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.ease import Ease
 from kgrec_core.retrieval.exact import Exact
+from kgrec_core.retrieval.lexical import Lexical
 from kgrec_core.retrieval.merge import Merge
 from kgrec_core.retrieval.neighbours import Neighbours
 
@@ -72,6 +76,37 @@ def test_a_grown_copy_is_no_longer_the_kept_build(fresh, board):
     later = fresh.join(Graph({"item": pl.DataFrame({"id": ["new"]})}))
     grown = part.extended(later, Nodes(later, "item", np.array([20]), "candidate"), board.encode)
     assert part.key_ is not None and grown.key_ is None and grown.holds_ == ()
+
+
+def test_in_a_whole_fit_no_channel_learns_twice_from_one_graph(shop, cache, tmp_path, monkeypatch):
+    """Before, after, without knowledge, the floor and the calibration: whoever asks, with the same settings and tables it is there."""
+    counts, alive = Counter(), []
+    for part in (Content, Cooccurrence, Ease, Lexical, Neighbours):
+
+        def counted(self, graph, task, candidates, encode, learn=part.learn):
+            held = self.holds(graph, task)
+            alive.append(held)
+            how = settings(self), graph.as_of, tuple(map(id, held)), candidates.rows.tobytes()
+            counts.update([(type(self).__name__, *how)])
+            learn(self, graph, task, candidates, encode)
+
+        monkeypatch.setattr(part, "learn", counted)
+    channels = {"ease": {"use": "ease"}, "ease_recent": {"use": "ease", "half_life": 9.0}, "words": {"use": "lexical"}}
+    channels |= {"alike": {"use": "cooccurrence"}, "others": {"use": "neighbours", "by": "history"}, "semantic": {"use": "faiss"}}
+    ranker = {
+        "use": "lambdarank",
+        "windows": 1,
+        "days": 9.0,
+        "cold": 0.1,
+        "trees": 2,
+        "smallest": 2,
+        "repeat": {"use": "none"},
+        "popular": {"use": "none"},
+    }
+    fit(resolve(shop / "shop.toml", {"retrieval": {"buys": ranker | channels}, "train": {"steps": 1, "validations": 1}}), tmp_path / "run")
+    assert {name for name, *_ in counts} == {"Content", "Cooccurrence", "Ease", "Lexical", "Neighbours"}
+    twice = {key[:3]: n for key, n in counts.items() if n > 1}
+    assert not twice
 
 
 class Odd(Retrieval):

