@@ -44,7 +44,7 @@ class Cooccurrence(Blockwise):
     keep: int = 500
     relations: Sequence[str] = ()
 
-    scales = "holds `keep` neighbours a candidate; a million candidates take 1 ms a query to rank"
+    scales = "holds at most `keep` others a candidate; ranking a million is one pass over a row of scores"
     state = ("similar_", "sizes_")
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

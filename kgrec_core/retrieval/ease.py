@@ -40,7 +40,7 @@ class Ease(Blockwise):
     keep: int = 500
     limit: int = 5_000
 
-    scales = "inverts the `limit` most chosen candidates together, each further one costs 1 ms to build; ranking a million, 1 ms a query"
+    scales = "inverts the `limit` most chosen candidates together, about 1 ms to build for each further one; ranking a million is one pass over a row of scores"
     state = ("weights_",)
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

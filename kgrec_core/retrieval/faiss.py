@@ -51,7 +51,7 @@ class Faiss(Layered):
     memory: float = 0.0
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
-    scales = "reads a small part of an index: a million candidates take about 1 ms a query"
+    scales = "above 50,000 candidates reads a small part of an index, as large as `memory` lets it be"
 
     def save(self, folder: Path) -> None:
         """`index.faiss`, a standard file; rows and delta; `index.json` with the setting, the reason and the file's SHA-256."""

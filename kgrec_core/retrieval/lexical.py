@@ -40,7 +40,7 @@ class Lexical(Blockwise):
     asked: bool = False
 
     newcomers = True
-    scales = "multiplies the query's few words with their lists; a million candidates take 3 ms a query to rank"
+    scales = "adds up the lists of the query's few words; ranking a million candidates is one pass over a row of scores"
     state = ("rows_", "added_", "mean_", "cut_")
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:

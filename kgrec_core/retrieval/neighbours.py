@@ -57,7 +57,7 @@ class Neighbours(Blockwise):
     half_life: float = 0.0
 
     newcomers = True
-    scales = "compares the query with every known source, exactly; a million candidates take 1 ms more a query to rank"
+    scales = "compares the query with every known source, exactly; ranking a million candidates is one pass over a row of scores"
     state = ("sources_", "index_", "rarity_", "followed_")
 
     @property

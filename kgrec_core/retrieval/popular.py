@@ -28,7 +28,7 @@ class Popular(Blockwise):
 
     reads = "nothing"
     newcomers = True
-    scales = "counts the window's edges once for every moment asked about; a million candidates take 2 ms a query to rank"
+    scales = "counts the window's edges once for every moment asked about; ranking a million candidates is one pass over a row of scores"
 
     def attach(self) -> None:
         relation, graph = self.task_.relation, self.graph_

@@ -23,7 +23,7 @@ class Repeat(Blockwise):
     half_life: float = 60.0
 
     newcomers = True
-    scales = "reads the query's own edges alone; a million candidates take 1 ms a query to rank"
+    scales = "reads the query's own edges alone; ranking a million candidates is one pass over a row of scores"
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         half_life = self.half_life or np.inf
