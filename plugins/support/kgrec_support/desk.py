@@ -1,6 +1,6 @@
-"""What a support desk asks of a run: one question in, one reply out, with the reason for it. The command `ask` parses and calls this.
+"""What a support desk asks of a run: questions in, a reply for each, with the reason for it. The verb `ask`.
 
-reply = ask(run, "my card has not arrived", budget=0.03)
+reply = kgrec_support.ask(run, "my card has not arrived", budget=0.03)
 reply.outcome, reply.text, reply.reason
 """
 
@@ -15,18 +15,21 @@ import numpy as np
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.data.columns import identity
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.run.asked import with_queries
-from kgrec_core.run.run import Answer, Run
+from kgrec_core.graph import Graph, Task
+from kgrec_core.run.run import Run
+from kgrec_core.verbs import each, grouped, one
+from kgrec_core.run.snapshot import Answer, Judged, Snapshot
+from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
 from kgrec_support.decide import Outcome, Thresholds, decide, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
 from kgrec_support.grounding import Encode
-from kgrec_support.plain import plain
+from kgrec_support.generators import generator
+from kgrec_support.plain import cut, plain
 from kgrec_support.slots import READ, fill, linked, recognise
 from kgrec_support.slots import values as known_values
+from kgrec_support.verbs import Ask
 
-LONGEST = 2_000  # characters of a question that are searched with
 ALIKE = 0.8  # without a calibration: cosine with a question of the entry from which on it is the answer
 VARIANTS = 50  # questions of an entry that are compared then, the latest
 
@@ -64,52 +67,66 @@ class Reply(NamedTuple):
         return {**self._asdict(), **entries, **beside}
 
 
-def ask(
-    run: Run,
-    question: str,
-    context: Sequence[str] = (),
-    budget: float = 0.03,
-    where: str | None = None,
-    values: Mapping[str, Any] | None = None,
-    k: int = 10,
-) -> Reply:
-    """Answer a question, ask back, hand over or refuse.
+def ask(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply | KgrecError]:
+    """Answer questions, ask back, hand over or refuse; in their order, a fault in its request's place.
 
-    context: the turns before it, oldest first, both sides'. budget: share of the answers that may be wrong. where: an SQL condition on
-    the entries, e.g. "locale = 'en'". values: what is known of the customer, for slots such as {order_id}. k: entries considered.
     A question that is, word for word, one of a single entry's gets that entry: whoever wrote it there has decided.
     Without a calibration (too few validation questions) no budget can be kept: then an entry answers where one of its own questions is
-    alike by ALIKE, all else is handed over, and the reason says so. Raises KgrecError for a bad budget or condition.
+    alike by ALIKE, all else is handed over, and the reason says so.
     """
-    task = answering(run)
-    if not 0 < budget < 1:
-        raise KgrecError(f"budget = {budget} is no share of wrong answers; give one between 0 and 1, e.g. 0.03")
-    asked, turns = cut(question), [*context, question]
-    if not readable(asked):
-        return Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])
-    query = {"text": _with_context(asked, context)}
-    found, probability = run.judged([query], task.name, k, where)[0]
-    calibration = run.calibration(task.name)
+    replies = grouped(requests, lambda of: (of.where, of.k), lambda alike: _replies(snapshot, alike))
+    return _each_finished(snapshot, list(zip(requests, replies, strict=True)))
+
+
+@each
+def _each_finished(snapshot: Snapshot, asked: tuple[Ask, Reply | KgrecError]) -> Reply:
+    return finished(snapshot, asked[0], one([asked[1]]))
+
+
+def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
+    """Of requests with the same condition and k."""
+    task = answering(snapshot)
+    read = [request for request in requests if readable(cut(request.question))]
+    queries = [{"text": _with_context(cut(request.question), request.context)} for request in read]
+    judged = snapshot.judged(queries, task.name, requests[0].k, requests[0].where)
+    found = zip(read, queries, judged, _intents(snapshot, task, queries), strict=True)
+    answered = {id(request): _reply(snapshot, task, request, *of) for request, *of in found}
+    nothing = Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])
+    return [answered.get(id(request), nothing) for request in requests]
+
+
+def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str], judged: Judged, intent: Intent | None) -> Reply:
+    asked, (found, probability) = cut(request.question), judged
+    calibration = snapshot.calibrations.get(task.name)
     if calibration is None:
-        alike = likeness(run, task, query["text"], found)
+        alike = likeness(snapshot, task, query["text"], found)
         decision = decide(found, alike, Thresholds(ALIKE, clarify=2 * ALIKE), question=asked)
         reason = f"No calibration, so no budget: {ALIKE} alike a question of the entry is asked, the best is {max(alike, default=0):.2f}."
     else:
-        decision = decide(found, probability, _thresholds(_Same(calibration), budget), question=asked)
+        decision = decide(found, probability, _thresholds(_Same(calibration), request.budget), question=asked)
         reason = decision.reason
     outcome, text, _, answers, _ = decision
-    exact = [] if context else _word_for_word(run.graph, task, asked)
+    exact = [] if request.context else _word_for_word(snapshot.graph, task, asked)
     known = next((a for a in found if a.id in exact), None)
     if known is not None and known.text:
         outcome, answers, reason = "answer", [known], f"Word for word a question of entry {known.id}."
-    reply = Reply(outcome, text, reason, answers, probability, [], {}, _intent(run, task, query), found)
-    return filled(run, reply, answers[0], turns, values) if outcome == "answer" else reply
+    reply = Reply(outcome, text, reason, answers, probability, [], {}, intent, found)
+    return filled(snapshot, reply, answers[0], [*request.context, request.question], request.values) if outcome == "answer" else reply
 
 
-def filled(run: Run, reply: Reply, answer: Answer, turns: Sequence[str], values: Mapping[str, Any] | None = None) -> Reply:
+def finished(snapshot: Snapshot, request: Ask, reply: Reply) -> Reply:
+    """With what the entries say together, where that is wanted; and logged."""
+    if request.compose or request.llm:
+        reply = composed(snapshot, request.question, reply, generator(request.llm, request.endpoint, request.key))
+    if request.log:
+        note(snapshot.folder, request.question, reply)
+    return reply
+
+
+def filled(snapshot: Snapshot, reply: Reply, answer: Answer, turns: Sequence[str], values: Mapping[str, Any] | None = None) -> Reply:
     """The reply that gives this entry, its slots filled by entry, `values`, graph and turns; a missing one makes it a question back."""
     said = {name: value for turn in turns for name, value in recognise(turn[:READ]).items()}
-    links = linked(run.graph, answering(run).relation.target, answer.id, " ".join(turns)[:READ])
+    links = linked(snapshot.graph, answering(snapshot).relation.target, answer.id, " ".join(turns)[:READ])
     have = known_values("", answer.attributes, {**said, **links, **(values or {})})
     text, missing, asks = fill(answer.text or "", have)
     if missing:
@@ -118,47 +135,38 @@ def filled(run: Run, reply: Reply, answer: Answer, turns: Sequence[str], values:
     return reply._replace(outcome="answer", text=text, answers=[answer], missing=[], values=have)
 
 
-def composed(run: Run, question: str, reply: Reply, generate: Generate | None = None, entries: int = 5) -> Reply:
+def composed(snapshot: Snapshot, question: str, reply: Reply, generate: Generate | None = None, entries: int = 5) -> Reply:
     """The reply with what the entries found say about the question: extracted, or by `generate`, every sentence supported by an entry.
 
     Only where the reply is neither an answer nor refused. The outcome stays: the budget does not speak for composed sentences.
     """
     if reply.outcome in ("answer", "refuse") or reply.missing:
         return reply
-    return reply._replace(composed=compose(cut(question), reply.found[:entries], generate, encode=encoding(run, answering(run))))
+    encode = encoding(snapshot, answering(snapshot))
+    return reply._replace(composed=compose(cut(question), reply.found[:entries], generate, encode=encode))
 
 
-def answering(run: Run) -> Task:
+def answering(run: Run | Snapshot) -> Task:
     """The task that finds answers: `answer`, else the run's first (an intent is then the answer)."""
     return next((task for task in run.tasks if task.name == "answer"), run.tasks[0])
 
 
-def cut(question: str) -> str:
-    """The question in plain text, at most LONGEST characters, cut at a word."""
-    text = plain(question.encode("utf-8", "replace").decode())
-    if len(text) <= LONGEST:
-        return text
-    return text[:LONGEST].rpartition(" ")[0] or text[:LONGEST]
-
-
-def encoding(run: Run, task: Task) -> Encode:
+def encoding(snapshot: Snapshot, task: Task) -> Encode:
     """encode(texts) -> (n, d) rows of length one, as the run reads questions."""
-    graph, model, _ = run.chain(task)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        joined, rows = with_queries(graph, task, [{"text": text or " "} for text in texts])
-        vectors = model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+        vectors = snapshot.encode(task, [{"text": text or " "} for text in texts])
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     return encode
 
 
-def likeness(run: Run, task: Task, question: str, found: Sequence[Answer], first: int = 3) -> list[float]:
+def likeness(snapshot: Snapshot, task: Task, question: str, found: Sequence[Answer], first: int = 3) -> list[float]:
     """Of each entry found, the highest cosine of its own questions with this one; 0 from the `first` ones on."""
-    graph, source, target = run.graph, task.relation.source, task.relation.target
+    graph, source, target = snapshot.graph, task.relation.source, task.relation.target
     mine = graph.adjacent(task.relation, graph.rows(target, [a.id for a in found[:first]]), inverse=True, last=VARIANTS)
     texts = graph.gather(source, mine.rows, "text")["text"].to_list()
-    vectors = encoding(run, task)([question, *texts])
+    vectors = encoding(snapshot, task)([question, *texts])
     best = np.zeros(len(found))
     np.maximum.at(best, mine.owner, vectors[1:] @ vectors[0])
     return np.clip(best, 0, 1).tolist()
@@ -181,11 +189,10 @@ def _with_context(question: str, context: Iterable[str]) -> str:
     return f"{told}{BETWEEN}{question}".replace("\n", " ") if told else question
 
 
-def _intent(run: Run, task: Task, query: Mapping[str, str]) -> Intent | None:
-    if task.name == "intent" or all(other.name != "intent" for other in run.tasks):
-        return None
-    answers, probability = run.judged([query], "intent", 1)[0]
-    return Intent(answers[0].id, probability) if answers else None
+def _intents(snapshot: Snapshot, task: Task, queries: Sequence[Mapping[str, str]]) -> list[Intent | None]:
+    if task.name == "intent" or all(other.name != "intent" for other in snapshot.tasks):
+        return [None] * len(queries)
+    return [Intent(of.answers[0].id, of.probability) if of.answers else None for of in snapshot.judged(queries, "intent", 1)]
 
 
 class _Same:

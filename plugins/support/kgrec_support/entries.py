@@ -1,8 +1,8 @@
 """The entries of an open run, edited: durable before a call returns, found by every reader from then on, nothing trained again.
 
-added = add(run, "Do you deliver on Sundays?", "No, from Monday to Saturday.")
-edit(run, added.id, questions=["sunday delivery?"])
-undo(run)
+added = kgrec_support.add(run, "Do you deliver on Sundays?", "No, from Monday to Saturday.")
+kgrec_support.edit(run, added.id, question=["sunday delivery?"])
+kgrec_support.undo(run)
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Task
 from kgrec_core.run.asked import known
 from kgrec_core.run.run import Run
+from kgrec_core.verbs import each
+from kgrec_core.run.snapshot import Snapshot
 from kgrec_support.assembly import IN_CATEGORY
 from kgrec_support.columns import tag
 from kgrec_support.decide import readable
-from kgrec_support.desk import LONGEST, answering
-from kgrec_support.plain import plain
+from kgrec_support.desk import answering
+from kgrec_support.plain import LONGEST, plain
+from kgrec_support.verbs import Add, Edit, Remove, Undo
 
 _LOCALE = re.compile("[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
@@ -48,29 +51,23 @@ class Entry(NamedTuple):
     alive: bool
 
 
-def add(
-    run: Run,
-    question: str | Sequence[str],
-    answer: str,
-    id: str | None = None,
-    category: str | None = None,
-    locale: str | None = None,
-) -> Edited:
+@each
+def add(run: Run, request: Add) -> Edited:
     """A new entry with its questions, or more questions for the entry that has this very answer. A removed one comes back.
 
-    id: made of the answer's text where none is given, as on import. Raises KgrecError where the id has another answer, where a question
-    leads to another entry, for texts without a readable word and for a locale that is none.
+    Raises KgrecError where the id has another answer, where a question leads to another entry, for texts without a readable word and for
+    a locale that is none.
     """
     task, graph = _editable(run), run.graph
-    text = _readable(plain(answer, lines=True), "answer")
-    id = identity("a", text) if id is None else _identifier(id)
+    text = _readable(plain(request.answer, lines=True), "answer")
+    id = identity("a", text) if request.id is None else _identifier(request.id)
     columns = {"id": id, "text": text, "since": None, "until": None}
-    if locale is not None:
-        columns["locale"] = tag(pl.Series([locale.strip()]))[0]
+    if request.locale is not None:
+        columns["locale"] = tag(pl.Series([request.locale.strip()]))[0]
         if not _LOCALE.fullmatch(columns["locale"]):
-            raise KgrecError(f"locale {locale!r} is no language tag; write one such as en or zh-TW")
-    if category is not None:
-        columns["category"] = _readable(plain(category), "category")
+            raise KgrecError(f"locale {request.locale!r} is no language tag; write one such as en or zh-TW")
+    if request.category is not None:
+        columns["category"] = _readable(plain(request.category), "category")
     kind = task.relation.target
     row = graph.rows(kind, [id])
     if row[0] >= 0 and graph.alive(kind)[row[0]]:
@@ -78,39 +75,42 @@ def add(
         if held != text:
             raise KgrecError(f'id "{id}" has another answer: "{(held or "")[:80]}"; use edit to change it, or give a new id')
         columns = {"id": id}
-    return _write(run, task, graph, columns, [question] if isinstance(question, str) else question)
+    return _write(run, task, graph, columns, [request.question, *request.variants])
 
 
-def edit(run: Run, id: str, answer: str | None = None, questions: Sequence[str] = ()) -> Edited:
+@each
+def edit(run: Run, request: Edit) -> Edited:
     """Another text for an entry, more questions, or both; its id stays. Raises KgrecError for an unknown or removed id and as `add`."""
-    task, graph = _editable(run), run.graph
+    task, graph, id = _editable(run), run.graph, request.id
     _alive(graph, task, id)
-    if answer is None and not len(questions):
+    if request.answer is None and not request.questions:
         raise KgrecError(f"nothing to change in {id}; give an answer or questions")
-    columns = {"id": id} if answer is None else {"id": id, "text": _readable(plain(answer, lines=True), "answer")}
-    return _write(run, task, graph, columns, questions)
+    columns = {"id": id} if request.answer is None else {"id": id, "text": _readable(plain(request.answer, lines=True), "answer")}
+    return _write(run, task, graph, columns, request.questions)
 
 
-def remove(run: Run, id: str | Sequence[str]) -> list[str]:
+@each
+def remove(run: Run, request: Remove) -> list[str]:
     """Entries that are never found again, until `add` brings them back or `undo` takes this back; returns their ids."""
-    task, ids = _editable(run), [id] if isinstance(id, str) else list(id)
+    task, ids = _editable(run), list(dict.fromkeys(request.ids))
     for one in ids:
         _alive(run.graph, task, one)
-    run.remove(task.relation.target, list(dict.fromkeys(ids)))
+    run.remove(task.relation.target, ids)
     return ids
 
 
-def undo(run: Run) -> int:
+@each
+def undo(run: Run, request: Undo) -> int:
     """Take the last edit back, by another edit; returns its number in `run.edits()`. Raises KgrecError where none is left."""
     return run.undo()
 
 
-def listed(run: Run, words: str | None = None, removed: bool = False) -> list[Entry]:
+def entries(snapshot: Snapshot, words: str | None = None, removed: bool = False) -> list[Entry]:
     """The entries in their order. words: only those that have all of these words in answer, id or a question, in any case.
 
     removed: the removed and expired ones too.
     """
-    task, graph = answering(run), run.graph
+    task, graph = answering(snapshot), snapshot.graph
     source, kind = task.relation.source, task.relation.target
     alive = graph.alive(kind)
     chosen = np.flatnonzero(alive | removed)

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from kgrec_core.errors import KgrecError
 
 Generate = Callable[[str], str]
 LARGEST = 1 << 20  # bytes of a reply
+
+
+@lru_cache(2)
+def generator(llm: str | None, server: str | None = None, key: str | None = None) -> Generate | None:
+    """Who writes: `llm` here, or at an endpoint; None where none is named."""
+    return None if not llm else endpoint(server, llm, key) if server else local(llm)
 
 
 def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 
+LONGEST = 2_000  # characters of a question that are searched with
 _NAMES = (
     "a abbr address article aside b big blockquote body br button caption center cite code col colgroup dd del details div dl dt em "
     "fieldset figcaption figure font footer form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label legend li link "
@@ -39,3 +40,11 @@ def plain(text: str, lines: bool = False) -> str:
         return " ".join(text.split())
     text = "\n".join(text.splitlines())
     return re.sub(r"[^\S\n]+", " ", _GAP.sub("\n", text)).strip()
+
+
+def cut(question: str) -> str:
+    """The question in plain text, at most LONGEST characters, cut at a word."""
+    text = plain(question.encode("utf-8", "replace").decode())
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition(" ")[0] or text[:LONGEST]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from kgrec_core.run.run import Answer, Run
-from kgrec_support.desk import Reply, ask, filled
+from dataclasses import replace
+
+from kgrec_core.run.run import Run
+from kgrec_core.verbs import one
+from kgrec_core.run.snapshot import Answer
+from kgrec_support.desk import Reply, ask, filled, finished
 from kgrec_support.slots import recognise
+from kgrec_support.verbs import Ask
 
 TURNS, SHORT = 6, 60  # turns that are read before a question; characters of a line that is taken whole as a slot's value
 
@@ -12,28 +17,30 @@ TURNS, SHORT = 6, 60  # turns that are read before a question; characters of a l
 class Talk:
     """say(line) -> Reply. A number chooses among alternatives; a line after "What is your order number?" fills the slot."""
 
-    def __init__(self, run: Run, budget: float = 0.03) -> None:
-        self.run, self.budget = run, budget
+    def __init__(self, run: Run, how: Ask | None = None) -> None:
+        """how: all but the question and its context, for every line."""
+        self.run, self.how = run, how or Ask(question="", log=False)
         self.turns: list[str] = []
         self.values: dict[str, str] = {}
         self.last: Reply | None = None
 
     def say(self, line: str) -> Reply:
         """What is said to one line of the customer."""
-        line = line.strip()
+        line, snapshot = line.strip(), self.run.snapshot
         self.values |= recognise(line)
         entry = self._chosen(line) or self._waiting(line)
         if entry is not None:
-            reply = filled(self.run, self.last, entry, [*self.turns, line], self.values)
+            reply = filled(snapshot, self.last, entry, [*self.turns, line], self.values)
             reply = reply._replace(reason=f"Chosen by the customer: entry {entry.id}.") if not reply.missing else reply
         else:
-            reply = ask(self.run, line, self.turns, self.budget, values=self.values)
+            plain = replace(self.how, question=line, values=self.values, compose=False, llm=None, endpoint=None, log=False)
+            reply = one(ask(snapshot, [replace(plain, context=tuple(self.turns))]))
             if self.turns and reply.outcome in ("hand over", "clarify") and not reply.missing:  # perhaps another subject
-                alone = ask(self.run, line, (), self.budget, values=self.values)
+                alone = one(ask(snapshot, [plain]))
                 reply = alone if alone.outcome == "answer" or alone.missing else reply
         self.turns = [*self.turns, line, reply.text][-TURNS:]
-        self.last = reply
-        return reply
+        self.last = finished(snapshot, replace(self.how, question=line), reply)
+        return self.last
 
     def _chosen(self, line: str) -> Answer | None:
         """The alternative of that number."""

@@ -1,0 +1,51 @@
+"""What a run was asked, beside it in RUN.asked.jsonl, for `review`: a question and the entry that answered it; personal data masked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kgrec_core.data.privacy import mask
+from kgrec_core.errors import KgrecError
+from kgrec_support.plain import cut
+from kgrec_support.review import Asked
+
+if TYPE_CHECKING:
+    from kgrec_support.desk import Reply
+
+
+def beside(run: Path, name: str) -> Path:
+    """RUN.NAME.jsonl."""
+    return run.with_name(f"{run.name}.{name}.jsonl")
+
+
+def note(run: Path, question: str, reply: Reply) -> None:
+    """Log a question and the entry that answered it, if one did. Raises KgrecError where the file cannot be written."""
+    given = reply.answers[0].id if reply.outcome == "answer" or reply.missing else None
+    if reply.outcome == "refuse":
+        return
+    line = json.dumps({"question": mask([cut(question)])[0], "answer_id": given})
+    try:
+        handle = os.open(beside(run, "asked"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, f"{line}\n".encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise KgrecError(
+            f"{beside(run, 'asked')}: the question was not logged ({error}); make it writable, or ask with --no-log"
+        ) from error
+
+
+def asked(run: Path) -> list[Asked]:
+    """The log of questions; a line that a crash cut off is left out."""
+    file, found = beside(run, "asked"), []
+    for raw in file.read_bytes().splitlines() if file.exists() else ():
+        try:
+            line = json.loads(raw)
+            found.append(Asked(str(line["question"]), line["answer_id"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,34 @@
+"""`kgrec support chat`: one question a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kgrec_core.domain import made, open_run, options_of, run_options
+from kgrec_support.shown import told
+from kgrec_support.verbs import Ask, Chat
+
+
+def _chat(run: Path, allow: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    from kgrec_support.talk import Talk
+
+    how = made(Ask, {"question": "-", **{name: value for name, value in given.items() if value is not None}}, "chat")
+    talk, prompt = Talk(open_run(run, allow), how), sys.stdin.isatty()
+    while True:
+        click.echo("> ", nl=False) if prompt else None
+        line = sys.stdin.readline()
+        if line and not prompt and not line.strip():
+            continue
+        if not line.strip():
+            return
+        reply = talk.say(line)
+        click.echo(json.dumps(reply.to_json(), ensure_ascii=False) if as_json else told(reply, reason=False))
+
+
+as_json = click.Option(["--json", "as_json"], is_flag=True, help="One object a line.")
+chat = click.Command("chat", params=[*options_of(Chat), *run_options(), as_json], callback=_chat, help=Chat.__doc__)
