@@ -107,7 +107,7 @@ def test_upkeep_as_a_process(bank):
     ]
     (bank.folder / "thumbs.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\nno json\n")
     taken = bank.process("feedback", "thumbs.jsonl")
-    assert taken.out.startswith("2 taken, 1 questions") and taken.err.count("left out: ") == 2
+    assert taken.out.startswith("2 taken, 1 questions") and taken.out.count("left out: ") == 2
     found = json.loads(bank.ask("ask", "is bread sold", "--json").out)["found"]
     assert found[0]["id"] == "apple_pay_or_google_pay", "a correction is found at once"
     assert json.loads(bank.ask("feedback", "thumbs.jsonl", "--json").out)["taken"] == 0, "not taken twice"
