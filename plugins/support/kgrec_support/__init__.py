@@ -34,9 +34,7 @@ DOMAIN = Domain(
         "feedback": _verb(
             "Feedback", "upkeep:taught", "edit", "Take thumbs and corrections, found at once, learned at the next fit.", "taught"
         ),
-        "recalibrate": _verb(
-            "Recalibrate", "upkeep:recalibrated", "edit", "Learn again how sure an answer is, after edits.", "promised"
-        ),
+        "recalibrate": _verb("Recalibrate", "upkeep:recalibrated", "edit", "Learn again how sure an answer is, after edits.", "promised"),
     },
     files="kgrec_support.files:Files",
     after_fit="kgrec_support.shown:after_fit",
@@ -58,5 +56,10 @@ def kgrec_domain() -> list[Domain]:
     return [DOMAIN]
 
 
-_PLACES = {"desk": "Reply composed", "entries": "Edited Entry", "talk": "Talk", "verbs": "Add Ask Chat Edit Feedback List Recalibrate Remove Review Undo"}
+_PLACES = {
+    "desk": "Reply composed",
+    "entries": "Edited Entry",
+    "talk": "Talk",
+    "verbs": "Add Ask Chat Edit Feedback List Recalibrate Remove Review Undo",
+}
 __getattr__, __dir__, __all__ = words(__name__, DOMAIN, _PLACES)

@@ -1,6 +1,6 @@
 """`python -m kgrec_support` and the script `kgrec-support`: the same group as `kgrec support`."""
 
-from kgrec_core.cli.domain import domain_group
+from kgrec_core.domain import domain_group
 from kgrec_support import DOMAIN
 
 main = domain_group(DOMAIN)

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kgrec_core.data.privacy import mask
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
+from kgrec_core.parts import mask
 from kgrec_support.plain import cut
 from kgrec_support.review import Asked
 

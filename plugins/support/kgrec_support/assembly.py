@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from kgrec_core.data.columns import identity
-from kgrec_core.graph import Dataset, Graph, Relation, Task
-from kgrec_core.knowledge.duplicates import near_duplicates
+from kgrec_core import Dataset, Graph, Relation, Task
+from kgrec_core.domain import identity
+from kgrec_core.parts import near_duplicates
 from kgrec_support.mentions import mentions as found_in
 
 log = logging.getLogger("kgrec")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_core.data import columns
-from kgrec_core.data.columns import identity
-from kgrec_core.errors import choices
+from kgrec_core.domain import Columns as Read
+from kgrec_core.domain import choices, identity
+from kgrec_core.domain import match as matched
+from kgrec_core.domain import open_columns as opened
 from kgrec_support.plain import plain
 
-KNOWN: columns.Known = {
+KNOWN: Mapping[str, Mapping[str, str]] = {
     "faq": {
         "id": "id faqid answerid entryid entry pid key 编号 編號",
         "question": "question questions q query title 问题 問題 标准问题 標準問題 提问 提問",
@@ -41,7 +42,7 @@ KNOWN: columns.Known = {
 NEEDED = {"faq": ("question", "answer"), "intents": ("text", "label"), "dialogues": ("session", "role", "text")}
 
 
-class Columns(columns.Columns):
+class Columns(Read):
     """With texts in plain text."""
 
     def texts(self, name: str, lines: bool = False) -> pl.Series:
@@ -51,11 +52,11 @@ class Columns(columns.Columns):
 
 def open_columns(path: Path, file: str, given: Mapping[str, str], needed: Iterable[str] | None = None) -> Columns:
     """See `kgrec_core.data.columns.open_columns`; file: "faq", "intents" or "dialogues"."""
-    return Columns(*columns.open_columns(path, file, given, KNOWN, NEEDED[file] if needed is None else needed))
+    return Columns(*opened(path, file, given, KNOWN, NEEDED[file] if needed is None else needed))
 
 
 def match(file: str, found: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    return columns.match(KNOWN[file], file, found, given)
+    return matched(KNOWN[file], file, found, given)
 
 
 def in_locale(files: Mapping[str, Columns], locale: str | None) -> dict[str, Columns]:

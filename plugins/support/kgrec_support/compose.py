@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 from kgrec_support.grounding import Cited, Encode, content, split, supported
 from kgrec_support.slots import fill
 

@@ -20,10 +20,8 @@ from typing import Literal
 
 import polars as pl
 
-from kgrec_core.data.columns import identity
-from kgrec_core.data.reading import column_names
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Dataset
+from kgrec_core import Dataset, KgrecError
+from kgrec_core.domain import choices, column_names, identity
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates

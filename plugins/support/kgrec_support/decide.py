@@ -15,10 +15,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.errors import KgrecError
-from kgrec_core.run.run import Answer
-from kgrec_core.words import units
+from kgrec_core import KgrecError
+from kgrec_core.domain import Answer, Calibration
+from kgrec_core.parts import units
 
 Outcome = Literal["answer", "clarify", "hand over", "refuse"]
 SHOWN, LABEL = 3, 90  # alternatives at most; characters of one

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kgrec_core.domain import as_data, one
-from kgrec_support.desk import Reply, ask
+from kgrec_core.domain import one
+from kgrec_support.desk import ask
 from kgrec_support.shown import told
 from kgrec_support.verbs import Ask
 

@@ -12,19 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.data.columns import identity
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Task
-from kgrec_core.run.run import Run
-from kgrec_core.verbs import each, grouped, one
-from kgrec_core.run.snapshot import Answer, Judged, Snapshot
+from kgrec_core import Graph, KgrecError, Task
+from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one
 from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
 from kgrec_support.decide import Outcome, Thresholds, decide, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
-from kgrec_support.grounding import Encode
 from kgrec_support.generators import generator
+from kgrec_support.grounding import Encode
 from kgrec_support.plain import cut, plain
 from kgrec_support.slots import READ, fill, linked, recognise
 from kgrec_support.slots import values as known_values
@@ -97,7 +92,7 @@ def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
 
 def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str], judged: Judged, intent: Intent | None) -> Reply:
     asked, (found, probability) = cut(request.question), judged
-    calibration = snapshot.calibrations.get(task.name)
+    calibration = snapshot.calibration(task.name)
     if calibration is None:
         alike = likeness(snapshot, task, query["text"], found)
         decision = decide(found, alike, Thresholds(ALIKE, clarify=2 * ALIKE), question=asked)
@@ -155,7 +150,7 @@ def encoding(snapshot: Snapshot, task: Task) -> Encode:
     """encode(texts) -> (n, d) rows of length one, as the run reads questions."""
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        vectors = snapshot.encode(task, [{"text": text or " "} for text in texts])
+        vectors = snapshot.encode(task.name, [{"text": text or " "} for text in texts])
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     return encode

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from kgrec_core.data.privacy import mask
-from kgrec_core.errors import KgrecError
-from kgrec_core.knowledge.duplicates import near_duplicates
+from kgrec_core import KgrecError
+from kgrec_core.parts import mask, near_duplicates
 from kgrec_support.columns import Columns, named, tag
 
 log = logging.getLogger("kgrec")

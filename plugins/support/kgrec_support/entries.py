@@ -15,13 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kgrec_core.data.columns import identity
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Task
-from kgrec_core.run.asked import known
-from kgrec_core.run.run import Run
-from kgrec_core.verbs import each
-from kgrec_core.run.snapshot import Snapshot
+from kgrec_core import Graph, KgrecError, Task
+from kgrec_core.domain import Run, Snapshot, each, identity, known
 from kgrec_support.assembly import IN_CATEGORY
 from kgrec_support.columns import tag
 from kgrec_support.decide import readable

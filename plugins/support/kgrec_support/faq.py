@@ -6,9 +6,8 @@ import re
 
 import polars as pl
 
-from kgrec_core.data.table import written
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY
+from kgrec_core import DAY, KgrecError
+from kgrec_core.domain import written
 from kgrec_support.columns import Columns, named, tag
 from kgrec_support.plain import plain
 

@@ -17,9 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from kgrec_core.data.privacy import mask
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
+from kgrec_core import Graph, KgrecError, Relation
+from kgrec_core.parts import mask
 
 ANSWERED_BY = Relation("question", "answered_by", "answer")
 VERDICTS = ("up", "down", "correct")

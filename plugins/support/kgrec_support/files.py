@@ -27,8 +27,8 @@ class Files:
 
     def layer(self) -> dict[str, Any]:
         """Empty where no file is named. Raises KgrecError for options that belong to own files."""
-        from kgrec_core.data.reading import column_names
-        from kgrec_core.errors import KgrecError
+        from kgrec_core import KgrecError
+        from kgrec_core.domain import column_names
         from kgrec_support.columns import match
 
         tables = {name: path.absolute() for name in ("faq", "intents", "dialogues") if (path := getattr(self, name))}

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 Generate = Callable[[str], str]
 LARGEST = 1 << 20  # bytes of a reply
@@ -41,7 +41,7 @@ def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from kgrec_core.encoder.pretrained import silence
+    from kgrec_core.parts import silence
 
     named = {"gguf_file": gguf} if gguf else {"trust_remote_code": False}
     try:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.knowledge.duplicates import near_duplicates
-from kgrec_core.words import units
+from kgrec_core import KgrecError
+from kgrec_core.parts import near_duplicates, units
 from kgrec_support.grounding import Encode, content, facts
 
 BLOCK, MOST, TITLE, SHOWN = 512, 3_000, 60, 20  # rows at once; distinct questions clustered; characters; lines of one kind in the text

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from kgrec_core.data.reading import read
-from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Dataset
+from kgrec_core import Dataset, KgrecError
+from kgrec_core.domain import choices, read
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.data import Support
 from kgrec_support.faq import ANSWER, ASKED

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph
-from kgrec_core.words import units
+from kgrec_core import Graph, KgrecError
+from kgrec_core.parts import units
 
 LONGEST = 200  # characters of a value
 READ = 10_000  # characters of a request that are looked at

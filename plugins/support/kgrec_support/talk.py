@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kgrec_core.run.run import Run
-from kgrec_core.verbs import one
-from kgrec_core.run.snapshot import Answer
+from kgrec_core.domain import Answer, Run, one
 from kgrec_support.desk import Reply, ask, filled, finished
 from kgrec_support.slots import recognise
 from kgrec_support.verbs import Ask

@@ -7,12 +7,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.data.privacy import mask
-from kgrec_core.errors import KgrecError
-from kgrec_core.run.run import Run
-from kgrec_core.run.snapshot import Snapshot
-from kgrec_core.verbs import each
+from kgrec_core import KgrecError
+from kgrec_core.domain import Calibration, Run, Snapshot, each
+from kgrec_core.parts import mask
 from kgrec_support import feedback
 from kgrec_support.asked import asked, beside
 from kgrec_support.desk import answering, encoding

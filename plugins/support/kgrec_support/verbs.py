@@ -11,7 +11,6 @@ from kgrec_core import KgrecError
 ARGUMENT = {"argument": True}
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Chat:
     """Talk to a run: one question a line, an empty line or the end of the input ends it. With --json, one object a line.

@@ -124,7 +124,9 @@ def test_a_missing_slot_is_asked_for_and_filled(run):
     kgrec_support.add(run, "Where is my parcel?", "Your order {order_id} is at {place}. {Not.a.slot}", id="parcel")
     reply = kgrec_support.ask(run, "Where is my parcel?")
     assert reply.outcome == "clarify" and reply.missing == ["order_id", "place"] and "order number" in reply.text
-    reply = kgrec_support.ask(run, "Where is my parcel?", context=["hi, it is order number AB-1234"], values={"place": "the {order_id} depot"})
+    reply = kgrec_support.ask(
+        run, "Where is my parcel?", context=["hi, it is order number AB-1234"], values={"place": "the {order_id} depot"}
+    )
     assert reply.found[0].id == "parcel"
     full = kgrec_support.ask(run, "Where is my parcel?", values={"order_id": "AB-1234", "place": "the {order_id} depot"})
     assert full.text == "Your order AB-1234 is at the {order_id} depot. {Not.a.slot}"
@@ -163,7 +165,7 @@ def test_composed_sentences_are_cited(read_only):
     [
         (lambda run: kgrec_support.add(run, "", "Text"), "the question has no readable word"),
         (lambda run: kgrec_support.add(run, "Is it so?", " \x00 "), "the answer has no readable word"),
-                (lambda run: kgrec_support.add(run, "New?", "Another text", id="age_limit"), 'id "age_limit" has another answer'),
+        (lambda run: kgrec_support.add(run, "New?", "Another text", id="age_limit"), 'id "age_limit" has another answer'),
         (lambda run: kgrec_support.add(run, "New?", "Text here", id=" "), "id is empty"),
         (lambda run: kgrec_support.add(run, "New?", "Text here", locale="not a tag"), "is no language tag"),
         (lambda run: kgrec_support.edit(run, "age_limt", "x"), "did you mean 'age_limit'"),
