@@ -18,8 +18,6 @@ class Chat:
     budget: share of the answers that may be wrong. compose: where no entry answers alone, quote what the entries say about it.
     llm: let this language model write it (hub id, folder, .gguf, package:NAME). endpoint: an OpenAI-compatible server that has llm.
     key: env:NAME of the endpoint's key. log: keep the question for `review` (RUN.asked.jsonl, personal data masked).
-
-    Example: kgrec support chat --run runs/faq
     """
 
     budget: float = 0.03
@@ -48,7 +46,7 @@ class Ask(Chat):
     """
 
     question: str = field(metadata=ARGUMENT)
-    context: tuple[str, ...] = field(default=(), metadata={"repeat": True})
+    context: tuple[str, ...] = field(default=(), metadata={"repeat": True, "metavar": "TURN"})
     where: str | None = None
     values: Mapping[str, str] = field(default_factory=dict, metadata={"option": "--value"})
     k: int = field(default=10, metadata={"option": ("-k", "--top")})
@@ -66,7 +64,7 @@ class Add:
 
     question: str = field(metadata=ARGUMENT)
     answer: str = field(metadata=ARGUMENT)
-    variants: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--variant"})
+    variants: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--variant", "metavar": "QUESTION"})
     id: str | None = None
     category: str | None = None
     locale: str | None = None
@@ -83,7 +81,7 @@ class Edit:
 
     id: str = field(metadata=ARGUMENT)
     answer: str | None = None
-    questions: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--question"})
+    questions: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--question", "metavar": "TEXT"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,9 @@ from kgrec_support.shown import told
 from kgrec_support.verbs import Ask, Chat
 
 
+EXAMPLE = "Example: kgrec support chat --run runs/faq"
+
+
 def _chat(run: Path, allow: tuple[str, ...], as_json: bool, **given: Any) -> None:
     from kgrec_support.talk import Talk
 
@@ -31,4 +34,6 @@ def _chat(run: Path, allow: tuple[str, ...], as_json: bool, **given: Any) -> Non
 
 
 as_json = click.Option(["--json", "as_json"], is_flag=True, help="One object a line.")
-chat = click.Command("chat", params=[*options_of(Chat), *run_options(), as_json], callback=_chat, help=Chat.__doc__)
+chat = click.Command(
+    "chat", params=[*options_of(Chat), *run_options(), as_json], callback=_chat, help=str(Chat.__doc__).partition("\n\n")[0], epilog=EXAMPLE
+)
