@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kgrec_core import KgrecError
 from kgrec_core.parts import mask
 from kgrec_support.plain import cut
-from kgrec_support.review import Asked
+from kgrec_support.quality import Asked
 
 if TYPE_CHECKING:
     from kgrec_support.desk import Reply

@@ -26,7 +26,7 @@ from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
 from kgrec_support.faq import ANSWER, ASKED, entries
-from kgrec_support.feedback import examples, read
+from kgrec_support.thumbs import examples, read
 
 log = logging.getLogger("kgrec")
 
@@ -41,7 +41,7 @@ class Support:
     columns: our column -> the file's, where its name is not a common one: question = "Frage", or for one file only
         dialogues_text = "Nachricht".
     roles: a word of the role column -> "user", "agent" or "none" (left out), where it is not a common one.
-    feedback: JSON lines of thumbs and corrections, see `kgrec_support.feedback`: what was right is learned, in the training part.
+    feedback: JSON lines of thumbs and corrections, see `kgrec_support.thumbs`: what was right is learned, in the training part.
     locale: only rows of this locale, and those without one.
     mask: replace personal data in dialogues by placeholders such as <PHONE>; what was found is logged.
     context: turns before the user's last that become part of a question, at most.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kgrec_core.domain import Run
     from kgrec_support.desk import Reply
     from kgrec_support.entries import Edited, Entry
-    from kgrec_support.review import Review as Found
+    from kgrec_support.quality import Review as Found
     from kgrec_support.upkeep import Taught
     from kgrec_support.verbs import Feedback, List, Recalibrate, Remove, Review, Undo
 

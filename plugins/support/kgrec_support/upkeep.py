@@ -10,11 +10,11 @@ import polars as pl
 from kgrec_core import KgrecError
 from kgrec_core.domain import Calibration, Run, Snapshot, each
 from kgrec_core.parts import mask
-from kgrec_support import feedback
+from kgrec_support import thumbs
 from kgrec_support.asked import asked, beside
 from kgrec_support.desk import answering, encoding
 from kgrec_support.entries import Entry, entries
-from kgrec_support.review import Faq, Review, review
+from kgrec_support.quality import Faq, Review, review
 from kgrec_support.verbs import Feedback, List, Recalibrate
 from kgrec_support.verbs import Review as Wanted
 
@@ -42,11 +42,11 @@ def taught(run: Run, request: Feedback) -> Taught:
     question to an entry. A record that is there already is not kept twice. Raises KgrecError where there is no such file."""
     if not request.file.is_file():
         raise KgrecError(f"feedback: there is no file {request.file}; name one of JSON lines")
-    given, kept = feedback.read(request.file), beside(run.folder, "feedback")
-    before = set(feedback.read(kept).records)
+    given, kept = thumbs.read(request.file), beside(run.folder, "feedback")
+    before = set(thumbs.read(kept).records)
     new = [one for one in given.records if one._replace(question=mask([one.question])[0]) not in before]
-    written = [feedback.append(kept, one) for one in new]
-    learned = feedback.examples(written, run.graph, answering(run).relation)
+    written = [thumbs.append(kept, one) for one in new]
+    learned = thumbs.examples(written, run.graph, answering(run).relation)
     n = len(learned.delta.relations[answering(run).relation])
     if n:
         run.add(learned.delta)

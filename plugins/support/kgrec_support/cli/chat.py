@@ -13,15 +13,14 @@ from kgrec_core.domain import made, open_run, options_of, run_options
 from kgrec_support.shown import told
 from kgrec_support.verbs import Ask, Chat
 
-
 EXAMPLE = "Example: kgrec support chat --run runs/faq"
 
 
-def _chat(run: Path, allow: tuple[str, ...], as_json: bool, **given: Any) -> None:
+def _chat(_run: Path, _allow: tuple[str, ...], as_json: bool, **given: Any) -> None:
     from kgrec_support.talk import Talk
 
     how = made(Ask, {"question": "-", **{name: value for name, value in given.items() if value is not None}}, "chat")
-    talk, prompt = Talk(open_run(run, allow), how), sys.stdin.isatty()
+    talk, prompt = Talk(open_run(_run, _allow), how), sys.stdin.isatty()
     while True:
         click.echo("> ", nl=False) if prompt else None
         line = sys.stdin.readline()

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from kgrec_support.review import SHOWN, Asked, Faq, Review, review, title
+from kgrec_support.quality import SHOWN, Asked, Faq, Review, review, title
 
 from kgrec_core.errors import KgrecError
 

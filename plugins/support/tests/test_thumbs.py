@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kgrec_support.feedback import ANSWERED_BY, Record, append, examples, read, record
+from kgrec_support.thumbs import ANSWERED_BY, Record, append, examples, read, record
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
