@@ -58,6 +58,6 @@ def imported(path: Path) -> set[str]:
     return {node.module for node in tree if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kgrec_core")}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if "support" not in p.parts], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
 def test_plugins_import_from_public_places_only(path):
     assert imported(path) <= set(PUBLIC)

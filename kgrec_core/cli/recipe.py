@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from kgrec_core.cli.parts import echo_json
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import resolve
-
-
-def recipe_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same as decorator: parameters `recipes` and `settings`."""
-    command = click.argument("settings", nargs=-1, metavar="[SECTION.KEY=VALUE]...")(command)
-    file = click.Path(path_type=Path)
-    return click.option("--recipe", "recipes", multiple=True, type=file, metavar="FILE", help="A layer over the domain's recipe.")(command)
 
 
 def recipe_options() -> list[click.Parameter]:

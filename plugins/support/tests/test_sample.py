@@ -12,10 +12,9 @@ import pytest
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, IN_CATEGORY
 from kgrec_support.sample import ANSWERS, FOLDER, QUESTIONS, Banking
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.knowledge.duplicates import near_duplicates
-from kgrec_core.recipe.registry import Registry
-from kgrec_core.split import Split, split
+from kgrec_core import KgrecError, Split
+from kgrec_core.domain import Registry, split
+from kgrec_core.parts import near_duplicates
 from kgrec_core.testing import check_data
 
 BY_COLUMN = Split(by="column", column="split")

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kgrec_support.slots import LONGEST, PATTERNS, QUESTIONS, fill, linked, recognise, values
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
+from kgrec_core import Graph, KgrecError, Relation
 
 texts = st.text(st.sampled_from("{}[]ab_x.!:0 \n%$\\é卡"), max_size=60)
 

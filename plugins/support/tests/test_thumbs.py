@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kgrec_support.thumbs import ANSWERED_BY, Record, append, examples, read, record
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph
+from kgrec_core import Graph, KgrecError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
 thumbs = st.builds(Record, st.integers(0, 2**62), texts, texts, st.sampled_from(["up", "down"]), st.none())
