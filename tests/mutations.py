@@ -74,10 +74,16 @@ MUTATIONS = [
     Mutation("ties are won", "evaluation/ranks.py", "counts[part] = (higher + as_high + 1) / 2", "counts[part] = higher + 1", "tests/evaluation"),
     Mutation("a gain is not paired", "evaluation/interval.py", "return interval(values - reference, seed)", "return interval(values, seed)", "tests/evaluation"),
     Mutation("excluded rows are found", "retrieval/blockwise.py", "s[gone.owner[known], gone.rows[known]] = 0", "s[gone.owner[known], gone.rows[known]] += 0", CHANNELS),
-    Mutation("an item goes together with itself", "retrieval/cooccurrence.py", "setdiag(0)", "setdiag(1)", CHANNELS),
+    Mutation(
+        "an item goes together with itself",
+        "retrieval/cooccurrence.py",
+        " * ~(others & (part.indices == owner))",
+        "",
+        CHANNELS,
+    ),
     Mutation("weights of a merge are not used", "retrieval/merge.py", "np.float32(weights.get(name, 1.0))", "np.float32(1.0)", "tests/retrieval/test_merge.py"),
     Mutation("known candidates are negatives", "head/rank.py", 'logits.masked_fill(batch.mask, float("-inf"))', "logits", "tests/head/test_rank.py"),
-    Mutation("a wrong answer without hits is right", "calibration/confidence.py", "return wanted & (first >= 0)", "return ~wanted", "tests/calibration"),
+    Mutation("wrong answers count as right", "calibration/confidence.py", "return wanted & (first >= 0)", "return ~wanted", "tests/calibration"),
     Mutation("a damaged file is read", "run/folder.py", "if checksum(folder / name) != expected:", "if False:", "tests/run/test_run.py -k refused_by_name"),
     Mutation("a limit draws more than it says", "limits.py", "choice(n, most, replace=False)", "choice(n, most + 1, replace=False)", "tests/test_limits.py -k seed"),
 ]  # fmt: skip

@@ -20,7 +20,10 @@ from kgrec_core.calibration.calibration import (
     reliability,
     upper_bound,
 )
+from kgrec_core.calibration.confidence import right
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Ragged
+from kgrec_core.interfaces import Hits
 
 
 def answers(draw, n, shape=expit):
@@ -189,3 +192,10 @@ def test_testing_stops_at_the_first_threshold_that_fails():
     fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]]}
     made = Calibration(**fields, counts=counts, tested=2_000, log_loss={})
     assert upper_bound(20, 2_000, 0.95) < 0.04 and made.guarantee(0.04).threshold == 0.8
+
+
+def test_an_answer_is_right_by_its_first_row_alone():
+    hits = Hits(np.array([[3, 1], [1, 3], [-1, -1], [2, 0]]), np.zeros((4, 2), np.float32))
+    targets = Ragged(np.array([0, 2, 3, 4, 4]), np.array([3, 5, 3, 0]), np.full(4, -1))
+    assert right(hits, targets).tolist() == [True, False, False, False]
+    assert right(Hits(np.zeros((4, 0), np.int64), np.zeros((4, 0), np.float32)), targets).tolist() == [False] * 4
