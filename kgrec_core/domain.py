@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = late(
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
         "run.snapshot": "Answer Judged Snapshot",
-        "run.texts": "Near Past Probabilities",
+        "run.texts": "TOGETHER Near Past Probabilities",
         "run.asked": "known with_queries",
         "run.folder": "MANIFEST checksum",
         "report.page": "STYLE render",
