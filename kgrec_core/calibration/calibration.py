@@ -267,28 +267,6 @@ def reliability(p: ArrayLike, correct: ArrayLike, bins: int = 10) -> list[dict[s
     return rows
 
 
-def expected_calibration_error(p: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
-    """Mean |P - share correct| over the bins of `reliability`, weighted by their size (Guo et al. 2017)."""
-    rows = reliability(p, correct, bins)
-    return sum(row["n"] * abs(row["p"] - row["correct"]) for row in rows) / max(1, sum(row["n"] for row in rows))
-
-
-class CoverageError(NamedTuple):
-    """For every distinct P, highest first: the share of queries answered from it on, and the share of those that is wrong."""
-
-    threshold: Floats
-    coverage: Floats
-    error: Floats
-
-
-def coverage_error(p: ArrayLike, correct: ArrayLike) -> CoverageError:
-    p, y = np.asarray(p, np.float64), np.asarray(correct, bool)
-    order = np.argsort(-p, kind="stable")
-    p, wrong = p[order], np.cumsum(~y[order])
-    ends = np.flatnonzero(np.append(p[1:] != p[:-1], True)) if len(p) else np.zeros(0, np.int64)
-    return CoverageError(p[ends], (ends + 1) / max(1, len(p)), wrong[ends] / (ends + 1))
-
-
 def auroc(score: ArrayLike, in_scope: ArrayLike) -> float:
     """The chance that a query in scope scores above one out of scope, ties half (Mann-Whitney); NaN where one kind is missing."""
     from scipy.stats import rankdata

@@ -68,11 +68,6 @@ def parse(name: str) -> tuple[str, int]:
     return metric, int(k)
 
 
-def accuracy(predicted: NDArray[np.int64], true: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) 1 where the predicted row is the true one, else 0; NaN where there is no true row (-1)."""
-    return np.where(true >= 0, predicted == true, np.nan)
-
-
 def macro_f1(predicted: NDArray[np.int64], true: NDArray[np.int64]) -> float:
     """Mean F1 over the classes that occur among the true or the predicted rows; queries without a true row (-1) are left out."""
     known = true >= 0

@@ -15,8 +15,6 @@ from kgrec_core.calibration.calibration import (
     Calibration,
     auroc,
     calibrate,
-    coverage_error,
-    expected_calibration_error,
     reliability,
     upper_bound,
 )
@@ -45,7 +43,7 @@ def test_probabilities_are_those_of_the_simulation(shape, method):
     assert made.method == method == min(made.log_loss, key=made.log_loss.get)
     fresh, right, chance = answers(np.random.default_rng(1), 20_000, shape)
     p = made.probability(fresh)
-    assert np.abs(p - chance).mean() < 0.03 and expected_calibration_error(p, right) < 0.03  # 1,333 examples: one standard error is .01
+    assert np.abs(p - chance).mean() < 0.03
     assert ((p >= 0) & (p <= 1)).all()
 
 
@@ -167,15 +165,6 @@ def test_reliability_by_hand():
     rows = reliability(p, correct)
     assert [(r["low"], r["n"], r["correct"]) for r in rows] == [(0.0, 1, 0.0), (0.1, 2, 0.5), (0.9, 1, 1.0)]
     assert rows[1]["p"] == pytest.approx(0.17)
-    assert expected_calibration_error(p, correct) == pytest.approx((0.05 + 2 * 0.33 + 0) / 4)
-
-
-def test_coverage_and_error_by_hand():
-    found = coverage_error([0.9, 0.2, 0.9, 0.5], [True, False, False, True])
-    assert found.threshold.tolist() == [0.9, 0.5, 0.2]
-    np.testing.assert_allclose(found.coverage, [0.5, 0.75, 1])
-    np.testing.assert_allclose(found.error, [1 / 2, 1 / 3, 2 / 4])
-    assert len(coverage_error([], []).error) == 0
 
 
 def test_auroc_equals_scikit_learn():
