@@ -41,7 +41,7 @@ def test_probabilities_are_those_of_the_simulation(shape, method):
     x, correct, _ = answers(np.random.default_rng(0), 4_000, shape)
     made = calibrate(x, correct)
     assert made.method == method == min(made.log_loss, key=made.log_loss.get)
-    fresh, right, chance = answers(np.random.default_rng(1), 20_000, shape)
+    fresh, _, chance = answers(np.random.default_rng(1), 20_000, shape)
     p = made.probability(fresh)
     assert np.abs(p - chance).mean() < 0.03
     assert ((p >= 0) & (p <= 1)).all()
