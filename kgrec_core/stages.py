@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
@@ -42,5 +44,8 @@ def _cpu() -> float:
 
 
 def _peak() -> int:
-    """Linux counts KiB, macOS bytes."""
+    """Linux tells it of this program alone; getrusage would count the one that started it, too. macOS counts bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(found[1]) // 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
