@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from kgrec_core.report.card import card
 from kgrec_core.results import Results, results_of, select_value
 from kgrec_core.run import carry
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages
@@ -35,7 +34,6 @@ from kgrec_core.training.options import Train
 from kgrec_core.training.records import keeping_best, patient, shown, timely
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
-LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "polars", "lightgbm", "numpy")
 
 
 class Chain(NamedTuple):
@@ -110,7 +108,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
         for name, calibration in calibrations.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
-        carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options, registry), dataset, chain.model.heads)
+        carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
     devices.shared(lambda: None)  # to those that assist: there is no further job
     return open_run(folder, allow=recipe.foreign)
@@ -288,26 +286,3 @@ def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: di
     (new / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     (new / "README.md").write_text(card(recipe.tables, metrics, dataset))
     return new
-
-
-def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, options: Train, registry: Registry) -> dict[str, Any]:
-    """What the run was made from and with."""
-    return {
-        "tasks": [
-            {"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats}
-            for t in dataset.tasks
-        ],
-        "data": fingerprint,
-        "seed": options.seed,
-        "foreign": {use: run_folder.checksum(path) for use, path in recipe.foreign.items()},
-        "plugins": {plugin.name: str(plugin.version) for plugin in registry.plugins if plugin.state == "active"},
-        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
-        "python": platform.python_version(),
-    }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
