@@ -171,10 +171,9 @@ class Snapshot:
 
     def _by_vector(self, of: Task) -> Retrieval:
         """What finds candidates by their vectors."""
-        retrieval = self.retrievals[of.name]
-        for channel in (retrieval, *getattr(retrieval, "channels", {}).values()):
-            if isinstance(channel, Layered):
-                return channel
+        layered = next((part for part in self.retrievals[of.name].inside() if isinstance(part, Layered)), None)
+        if layered is not None:
+            return layered
 
         def indexed() -> Retrieval:
             from kgrec_core.retrieval.exact import Exact

