@@ -223,7 +223,7 @@ def held_out(run: Run, allowed: NDArray[np.bool_] | None = None) -> tuple[Querie
     allowed: (answers,) which of them may be found; None = all.
     """
     task = run.task("answer")
-    graph, model, retrieval = run.chain(task)
+    graph, model, retrieval = run.graph, run.snapshot.model, run.snapshot.retrievals[task.name]
     view = split(Dataset(graph, run.tasks), run.recipe.section("split", Split))["test"]
     queries = view.queries[task.name]
     model.refresh(view.graph)

@@ -65,7 +65,7 @@ def predictions(run: Run, asked: str) -> pl.DataFrame:
     true = graph.adjacent(TOWARDS, rows).rows
     found = {}
     for name, kind, which in (("entity_sentiment", "mention", rows), ("sentiment", "article", of[rows].astype(np.int64))):
-        _, model, _ = run.chain(task := run.task(name))
+        model, task = run.snapshot.model, run.task(name)
         classes = model.vectors(task, candidates(graph, task))
         distinct, place = np.unique(which, return_inverse=True)
         said = (model.vectors(task, Nodes(graph, kind, distinct, "query")) @ classes.T).argmax(1)

@@ -66,7 +66,7 @@ def far(seed: int, n: int) -> list[str]:
 def softmax(run: Run, texts: list[str]) -> np.ndarray:
     """(n,) the largest probability that the head gives any class."""
     task = run.task("intent")
-    graph, model, _ = run.chain(task)
+    graph, model = run.graph, run.snapshot.model
     joined, rows = with_queries(graph, task, [{"text": text} for text in texts])
     logits = model.vectors(task, Nodes(joined, task.relation.source, rows, "query")) @ model.vectors(task, candidates(joined, task)).T
     logits = logits - logits.max(1, keepdims=True)

@@ -52,8 +52,9 @@ def evaluate_file(run: Run, file: Path) -> dict[str, Any]:
 
 
 def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    graph, model, retrieval = run.chain(task)
-    graph = _with_new(graph, task.relation.source, rows)
+    snapshot = run.snapshot
+    model, retrieval = snapshot.model, snapshot.retrievals[task.name]
+    graph = _with_new(snapshot.graph, task.relation.source, rows)
     queries, skipped = _queries(graph, task, rows, file)
     case = variants.whole(queries, task)
     nodes = candidates(graph, task)

@@ -26,7 +26,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.graph.edges import widened
-from kgrec_core.interfaces import Retrieval, Vectors
+from kgrec_core.interfaces import Vectors
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
@@ -133,11 +133,6 @@ class Run:
     def task(self, name: str | None = None) -> Task:
         """A task by name; without one, the only or first."""
         return self._latest[0].task(name)
-
-    def chain(self, task: Task) -> tuple[Graph, Model, Retrieval]:
-        """What answers a task's queries, of one snapshot."""
-        snapshot = self.snapshot
-        return snapshot.graph, snapshot.model, snapshot.retrievals[task.name]
 
     # --- asking: see Snapshot ---------------------------------------------------------------------------------------
     def answer(

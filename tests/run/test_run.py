@@ -67,7 +67,7 @@ def test_the_text_tower_loads_without_kgrec(published, run):
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(published / "encoder" / "items"), device="cpu")
-    graph, ours, _ = run.chain(run.task())
+    graph, ours = run.graph, run.snapshot.model
     items = candidates(graph, run.task())
     names = graph.gather("item", items.rows, "text")["text"].to_list()
     expected = model.encode(names, normalize_embeddings=True, show_progress_bar=False)
@@ -212,7 +212,7 @@ def test_labelled_rows_are_scored_and_what_is_left_out_is_said(run, shop):
     assert {"after", "encoder_after", "floor", "gain"} <= set(test)
     for of in (test["after"], test["floor"]["popularity"], test["gain"]["after-floor"]):
         assert of["ndcg@10"]["n"] == 2 and set(of["ndcg@10"]) == {"mean", "low", "high", "n"}
-    graph, model, retrieval = run.chain(run.task())
+    graph, model, retrieval = run.graph, run.snapshot.model, run.snapshot.retrievals["buys"]
     first = [int(np.datetime64(day, "us").astype(np.int64)) for day in ("2024-04-01", "2024-04-03")]  # each source's earliest row
     nodes = Nodes(graph, "user", graph.rows("user", ["ruser0", "buser1"]), "query", np.array(first))
     red, blue = retrieval.search(nodes, model.vectors(run.task(), nodes), 16).rows.tolist()
