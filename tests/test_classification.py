@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
@@ -178,3 +180,11 @@ def test_the_past_of_a_question_is_the_nearest_questions_and_what_they_ask(run):
     assert more.sources[0].id == known["id"] and more.sources[0].similarity > 0.8
     assert known["id"] not in [near.id for near in itself.sources] and len(itself.sources) == 2
     assert run.past([{"text": "my card"}], "topic")[0] == ({}, []), "no channel of it looks at the past"
+
+
+def test_a_class_that_came_after_the_fit_is_refused_and_the_run_still_opens(run):
+    before, edits = run.probabilities(["my card is lost"], "intent").log, run.edits()
+    with pytest.raises(KgrecError, match="came after the fit"):
+        run.add(Graph({"intent": pl.DataFrame({"id": ["brand_new"]})}))
+    for seen in (run, open_run(run.folder)):
+        assert seen.edits() == edits and (seen.probabilities(["my card is lost"], "intent").log == before).all()
