@@ -60,7 +60,7 @@ def published(folder: Path, entries: int, encoder: dict | None = None):
 def measure(entries: int, rounds: int) -> dict[str, float | int]:
     import faiss
     import torch
-    from kgrec_support.desk import ask
+    from kgrec_support import ask
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(1)
@@ -77,7 +77,7 @@ def measure(entries: int, rounds: int) -> dict[str, float | int]:
             index.search(model.encode([question], normalize_embeddings=True, show_progress_bar=False), 10)
 
         took: dict[str, list[float]] = {"bare": [], "ask": []}
-        acts = {"bare": bare, "ask": lambda question: ask(run, question)}
+        acts = {"bare": bare, "ask": lambda question: ask(run, question, log=False)}
         for number in range(rounds + 20):
             for place in (number % 2, 1 - number % 2):
                 label = ("bare", "ask")[place]

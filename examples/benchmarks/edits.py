@@ -45,9 +45,9 @@ def speed(entries: int, adds: int) -> dict[str, float]:
         for number in range(adds + 5):
             question, answer, id = entry(number)
             start = time.perf_counter()
-            add(run, question, answer, id)
+            add(run, question, answer, id=id)
             durable.append(1_000 * (time.perf_counter() - start))
-            found = ask(run, question)
+            found = ask(run, question, log=False)
             took.append(1_000 * (time.perf_counter() - start))
             if found.answers[0].id != id:
                 raise SystemExit(f"{id} was added and is not found")
@@ -71,13 +71,15 @@ def child(folder: Path, first: int, said: Connection) -> None:
     run = open_run(folder)
     said.send(first - 1)
     for number in range(first, first + 10_000):
-        add(run, *entry(number))
+        question, answer, id = entry(number)
+        add(run, question, answer, id=id)
         said.send(number)
 
 
 def kills(rounds: int) -> dict[str, int]:
     """Counts over all rounds; acknowledged: additions that had returned; begun: found whole though the call had not returned."""
-    from kgrec_support.desk import answering, ask
+    from kgrec_support import ask
+    from kgrec_support.desk import answering
 
     from kgrec_core import open_run
 
@@ -121,7 +123,7 @@ def kills(rounds: int) -> dict[str, int]:
                     counts["half"] += there and not whole
                     first = place + int(there)
                 else:
-                    counts["lost"] += not whole or ask(reader, question).answers[0].id != id
+                    counts["lost"] += not whole or ask(reader, question, log=False).answers[0].id != id
     return {"kills": rounds, **{key: int(value) for key, value in counts.items()}}
 
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core import Dataset, Hits, Queries, Ragged, Split, fit
+from kgrec_core import Dataset, Filter, Hits, Queries, Ragged, Split, fit
 from kgrec_core.domain import DEPTH, Chain, Run, block_ranks, build_on, gain, hits_ranks, interval, resolve, split
 from kgrec_core.parts import Tower, VectorCache, default_folder, rjieba
 from kgrec_core.parts import load_model as load
@@ -228,7 +228,7 @@ def held_out(run: Run, allowed: NDArray[np.bool_] | None = None) -> tuple[Querie
     queries = view.queries[task.name]
     model.refresh(view.graph)
     build_on(view.graph, run.tasks, Chain(model, {task.name: retrieval}))
-    return queries, retrieval.search(queries.nodes, model.vectors(task, queries.nodes), DEPTH, allowed)
+    return queries, retrieval.search(queries.nodes, model.vectors(task, queries.nodes), DEPTH, None if allowed is None else Filter(allowed))
 
 
 def seconds(run: Run) -> float:
