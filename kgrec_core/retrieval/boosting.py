@@ -60,7 +60,7 @@ def learn(
 
     x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
     settings = {
-        "metric": "none", "label_gain": [0, 1], "bagging_fraction": 0.8, "bagging_freq": 1, "max_bin": 63,
+        "metric": "none", "label_gain": [0, 1], "bagging_fraction": 0.8, "bagging_freq": 1, "max_bin": 127,
         "deterministic": True, "force_col_wise": True, "verbose": -1, **settings,
     }  # fmt: skip
     settings["min_data_in_leaf"] = min(settings["min_data_in_leaf"], max(1, len(y) // (4 * settings["num_leaves"])))

@@ -41,7 +41,7 @@ class Cooccurrence(Blockwise):
     per: Literal["source", "event", "next", "near", "later"] = "source"
     reach: int = 3
     apart: float = 1.0
-    keep: int = 500
+    keep: int = 1000
     relations: Sequence[str] = ()
 
     scales = "holds at most `keep` others a candidate; ranking a million is one pass over a row of scores"

@@ -165,6 +165,9 @@ class Lambdarank(Around):
             nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
             known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
             pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
+            if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
+                keep = ~pool.among(gone)
+                pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
             strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
             ranked = _merged(said, self.channels, len(pool.rows))
             if strange.any():
@@ -174,9 +177,6 @@ class Lambdarank(Around):
                 learned = trees(said | self._stage.features(nodes, pool), pool, max(self.pool, k), self.threads)
                 ranked = np.where(strange[pool.owner], ranked, learned)
             scores = {name: said[f"{name}: score"] for name in self._stage.channels}
-            if gone is not None:
-                keep = ~pool.among(gone)
-                pool, ranked, scores = pool.keep(keep), ranked[keep], {name: values[keep] for name, values in scores.items()}
             parts.append(top(pool, ranked.astype(np.float32), k, scores))
         if not parts:
             return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
