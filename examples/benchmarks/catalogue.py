@@ -103,7 +103,7 @@ def published(folder: Path, dataset: Dataset) -> Path:
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
     from kgrec_core.run import folder as run_folder
-    from kgrec_core.training.options import Train
+    from kgrec_core.run.origin import manifest
 
     (folder / "hashed.py").write_text(ENCODER)
     (folder / "recipe.toml").write_text(RECIPE)
@@ -113,7 +113,7 @@ def published(folder: Path, dataset: Dataset) -> Path:
     pipeline.build_on(dataset.graph, dataset.tasks, chain)
     new = pipeline.write(folder / "new", recipe, dataset, chain, {"tasks": {}}, [])
     (new / "calibration").mkdir(exist_ok=True)
-    run_folder.publish(new, folder / "run", pipeline.manifest(dataset, recipe, "", Train(), registry))
+    run_folder.publish(new, folder / "run", manifest(dataset, recipe, "", 0, registry))
     return folder / "run"
 
 

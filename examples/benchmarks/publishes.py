@@ -53,7 +53,7 @@ def published(place: Path, folder: Path, products: int) -> None:
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
     from kgrec_core.run import folder as run_folder
-    from kgrec_core.training.options import Train
+    from kgrec_core.run.origin import manifest
 
     place.mkdir(exist_ok=True)
     (place / "recipe.toml").write_text(RECIPE.replace("seed = 0", f"seed = {products}"))
@@ -70,7 +70,7 @@ def published(place: Path, folder: Path, products: int) -> None:
     )
     pipeline.build_on(dataset.graph, dataset.tasks, chain)
     new = pipeline.write(place / "new", recipe, dataset, chain, {"tasks": {}}, [])
-    run_folder.publish(new, folder, pipeline.manifest(dataset, recipe, "", Train(), registry))
+    run_folder.publish(new, folder, manifest(dataset, recipe, "", 0, registry))
 
 
 def opening(folder: Path, stop: Path, said: Connection) -> None:
@@ -91,6 +91,7 @@ def opening(folder: Path, stop: Path, said: Connection) -> None:
 
 def publishes(count: int, readers: int) -> dict[str, int]:
     from kgrec_core.run import folder as run_folder
+    from kgrec_core.run.origin import manifest
 
     with tempfile.TemporaryDirectory() as name:
         place, folder, stop = Path(name), Path(name) / "run", Path(name) / "stop"

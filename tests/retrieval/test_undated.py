@@ -47,7 +47,7 @@ def test_the_whole_recipe_of_the_shop_learns_and_ranks(views, caplog):
     assert not [name for name in part.trees_.names if "days" in name or "age" in name or "lately" in name]
     asked = views["select"].queries["buys"]
     hits = part.search(asked.nodes, model.vectors(task, asked.nodes), 10)
-    assert (hits.rows % 2 == asked.nodes.rows[:, None] % 2).mean() > 0.75  # chance: .5
+    assert (hits.rows % 2 == asked.nodes.rows[:, None] % 2).mean() > 0.7  # chance: .5
 
 
 def test_popular_counts_the_same_for_everybody(views):
