@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph, Nodes, Task
+from kgrec_core.graph.ragged import ranges
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.retrieval.delta import find
@@ -45,14 +46,17 @@ class Known(NamedTuple):
 
 @dataclass(kw_only=True, eq=False)
 class Neighbours(Blockwise):
-    """Indexes the sources of the task's relation; a candidate's score is the sum of its nearest sources' similarities.
+    """Indexes the sources of the task's relation; a candidate is scored by those of its sources that are nearest to the query.
 
     by: "vectors", the cosine of the queries' vectors; or "history", the cosine of what both met, rare targets counting more.
+    per: what a candidate gets of the similarities of its sources: their "sum", as in user-kNN; or their "max", the similarity of its
+    nearest source as it is: an FAQ entry with one question then counts as much as one with a hundred.
     neighbours: how many sources are followed; never the query itself. half_life: days after which an edge counts half, in the
     histories compared and in the edges followed; 0 = all alike.
     """
 
     by: Literal["vectors", "history"] = "vectors"
+    per: Literal["sum", "max"] = "sum"
     neighbours: int = 100
     half_life: float = 0.0
 
@@ -127,9 +131,12 @@ class Neighbours(Blockwise):
             here = (column >= start) & (column < start + each.shape[1])
             query, at = owner[here], column[here]
             source = place[query, at - start] if place is not None else at - start
-            indptr = np.searchsorted(query, np.arange(len(queries) + 1))
-            followed = sp.csr_matrix((near[query, at], source, indptr), shape=(len(queries), len(known.sources)))
-            out[:, : known.followed.shape[1]] += (followed @ known.followed).toarray()
+            if self.per == "max":
+                _raise(out, query, near[query, at], known.followed, source)
+            else:
+                indptr = np.searchsorted(query, np.arange(len(queries) + 1))
+                followed = sp.csr_matrix((near[query, at], source, indptr), shape=(len(queries), len(known.sources)))
+                out[:, : known.followed.shape[1]] += (followed @ known.followed).toarray()
             start += each.shape[1]
         return out
 
@@ -172,6 +179,15 @@ def _nearest(near: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDAr
     if n < near.shape[1]:
         least = np.partition(near, near.shape[1] - n, axis=1)[:, near.shape[1] - n, None]
     return np.nonzero((near >= least) & (near > 0))
+
+
+def _raise(
+    out: NDArray[np.float32], query: NDArray[np.int64], near: NDArray[np.float32], followed: sp.csr_matrix, source: NDArray[np.int64]
+) -> None:
+    """Raise every query's scores of what these sources lead to, to the similarity of the nearest of them."""
+    flat, indptr = ranges(followed.indptr[source].astype(np.int64), followed.indptr[source + 1].astype(np.int64))
+    edge = np.repeat(np.arange(len(source)), np.diff(indptr))
+    np.maximum.at(out, (query[edge], followed.indices[flat]), near[edge] * followed.data[flat])
 
 
 def _weighted(met: sp.csr_matrix, rarity: NDArray[np.float32]) -> sp.csr_matrix:

@@ -31,6 +31,7 @@ FINDS = {
     "content, relations": lambda: Content(by="relations"),
     "neighbours, history": lambda: Neighbours(by="history", neighbours=10),
     "neighbours, vectors": lambda: Neighbours(by="vectors", neighbours=10),
+    "neighbours, vectors, by the nearest": lambda: Neighbours(by="vectors", per="max", neighbours=10),
 }
 ALL = FINDS | {
     "repeat": lambda: Repeat(half_life=2.0),
@@ -319,8 +320,22 @@ def test_without_queries_or_edges_nothing_is_found(board):
         assert channel.search(nodes.take(slice(0)), board.encode(nodes)[:0], 3).rows.shape == (0, 3), name
 
 
-@pytest.mark.parametrize("by", ["vectors", "history"])
-def test_neighbours_follow_what_came_later_as_if_built_anew(board, by):
+def test_a_candidate_is_as_near_as_its_nearest_source():
+    """Two sources of item 0 are far more alike together than the only one of item 1, which is the nearest of all."""
+    edges = pl.DataFrame({"source": [0, 1, 2, 2], "target": [0, 0, 1, 2]}, schema={"source": pl.UInt32, "target": pl.UInt32})
+    users = pl.DataFrame({"id": ["u0", "u1", "u2", "asked"]})
+    graph = Graph({"user": users, "item": pl.DataFrame({"id": ["i0", "i1", "i2"]})}, {BUYS: edges})
+    vectors = np.array([[0.8, 0.6], [0.8, -0.6], [0.9, 0.43589], [2.0, 0.0]], np.float32)
+    task, nodes, found = Task("t", BUYS), Nodes(graph, "user", np.array([3]), "query"), {}
+    for per in ("sum", "max"):
+        channel = Neighbours(per=per, neighbours=3)
+        channel.build(graph, task, candidates(graph, task), lambda nodes: vectors[nodes.rows])
+        found[per] = channel.scores(nodes, vectors[3:])[0].tolist()
+    assert found == {"sum": pytest.approx([1.6, 0.9, 0.9], abs=1e-4), "max": pytest.approx([0.8, 0.9, 0.9], abs=1e-4)}
+
+
+@pytest.mark.parametrize(("by", "per"), [("vectors", "sum"), ("history", "sum"), ("vectors", "max"), ("history", "max")])
+def test_neighbours_follow_what_came_later_as_if_built_anew(board, by, per):
     """A new item, a new user who took it and an old one, and an old user who took the new item too."""
     task, relation = board.task, board.task.relation
     delta = Graph(
@@ -337,7 +352,7 @@ def test_neighbours_follow_what_came_later_as_if_built_anew(board, by):
     def encode(nodes):
         return board.encode(nodes)
 
-    first, anew = Neighbours(by=by, neighbours=6), Neighbours(by=by, neighbours=6)
+    first, anew = Neighbours(by=by, per=per, neighbours=6), Neighbours(by=by, per=per, neighbours=6)
     first.build(board.graph, task, candidates(board.graph, task), encode)
     extended = first.extended(later, Nodes(later, "item", later.rows("item", ["i new", "i2"]), "candidate"), encode)
     anew.build(later, task, candidates(later, task), encode)
