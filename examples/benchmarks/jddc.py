@@ -37,7 +37,8 @@ SETTINGS = [
     "encoder.meaning.use=text", "encoder.meaning.train_layers=0",
     'encoder.meaning.query_prefix="query: "', 'encoder.meaning.candidate_prefix="passage: "',
     "head.answer.adapter=true", "head.answer.temperature=0.1", "head.answer.logq=false",
-    "retrieval.answer.pool=200", "retrieval.answer.questions.neighbours=20", "retrieval.answer.words.tokenizer=rjieba",
+    "retrieval.answer.pool=200", "retrieval.answer.questions.neighbours=20", "retrieval.answer.questions.per=sum",
+    "retrieval.answer.words.tokenizer=rjieba", "retrieval.answer.words.asked=false",
     "retrieval.answer.weights={answers=1.0,words=0.1,questions=0.3}",
     "train.batch=512", "train.epochs=20", "train.head_lr=1e-3", "train.contrastive=0", "train.validations=4",
 ]  # fmt: skip
