@@ -28,7 +28,8 @@ class Lexical(Blockwise):
     tokenizer: how a text becomes words, see `kgrec_core.words`; what "auto" meant is kept with the index.
     k1, b: how soon repeated words stop counting, how much long texts are discounted.
     history: how many of the last targets speak for a query without a text.
-    asked: the texts of the sources that lead to a candidate are its words too: an FAQ entry is found by the questions known for it.
+    asked: the texts of the sources that lead to a candidate are its words too: an FAQ entry is found by the questions known for it, and
+        a known question by all but itself in the entries that are hidden from it.
     Candidates that come later are weighted by word counts of base and newcomers together, so that their scores compare.
     (Robertson & Zaragoza 2009, in Lucene's form, by bm25s: Lù 2024, arXiv:2407.03618.)
     """
@@ -63,7 +64,7 @@ class Lexical(Blockwise):
     def attach(self) -> None:
         self.cutter_ = cutter(self.cut_.tobytes().decode())
         s = self.bm25_.scores
-        self.words_, self.fresh_, self.told_, self.delta_ = self.bm25_.vocab_dict, {}, {}, None
+        self.words_, self.fresh_, self.told_, self.holding_, self.delta_ = self.bm25_.vocab_dict, {}, {}, 0, None
         shape = len(self.words_), int(self.rows_.max(initial=-1)) + 1
         self.base_ = sp.csr_matrix((s["data"], self.rows_[s["indices"]].astype(np.int32), s["indptr"]), shape=shape)
         if len(self.added_):
@@ -84,6 +85,12 @@ class Lexical(Blockwise):
         if self.delta_ is not None:
             out = np.pad(out, ((0, 0), (0, len(self.mask_) - out.shape[1])))
             out[:, self.added_] = (asked @ self.delta_).toarray()
+        hidden = (queries.hide or {}).get(self.task_.relation) if self.asked else None
+        if hidden is not None and len(hidden.rows):
+            hidden = hidden.keep(hidden.rows < out.shape[1])
+            others = self._shown(hidden.rows, without=queries.rows[hidden.owner])
+            counts = self._counts(self._told(self.cutter_(text)) for text in others)
+            out[hidden.owner, hidden.rows] = asked[hidden.owner].multiply(self._weighed(counts)).sum(1).A1
         return out
 
     def save(self, folder: Path) -> None:
@@ -108,13 +115,16 @@ class Lexical(Blockwise):
         self.told_ = {**self.told_, **dict(zip(rows.tolist(), map(self._told, texts), strict=True))}
         self.added_ = np.array(sorted(self.told_), np.int64)
         counts = self._counts(self.told_[row] for row in self.added_.tolist())
-        known = np.diff(self.base_.indptr)
-        holding = np.bincount(counts.indices, minlength=counts.shape[1]) + np.pad(known, (0, len(self.fresh_)))
+        self.holding_ = np.bincount(counts.indices, minlength=counts.shape[1])
+        self.delta_ = self._weighed(counts).T.tocsr()
+
+    def _weighed(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        """Lucene's BM25 of texts (n, words), by how many of base and added ones hold a word."""
+        holding = np.pad(np.diff(self.base_.indptr), (0, len(self.fresh_))) + self.holding_
         idf = np.log(1 + (len(self.rows_) + len(self.added_) - holding + 0.5) / (holding + 0.5))
         length = np.repeat(counts.sum(1).A1, np.diff(counts.indptr))
         share = counts.data / (counts.data + self.k1 * (1 - self.b + self.b * length / self.mean_[0]))
-        counts.data = (share * idf[counts.indices]).astype(np.float32)
-        self.delta_ = counts.T.tocsr()
+        return sp.csr_matrix(((share * idf[counts.indices]).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
 
     def _questions(self, queries: Nodes) -> list[list[str]]:
         graph, kind, relation = queries.graph, queries.kind, self.task_.relation
@@ -128,13 +138,14 @@ class Lexical(Blockwise):
                 own[query] = own[query] + texts[text]
         return own
 
-    def _shown(self, rows: NDArray[np.int64]) -> list[str]:
-        """The candidates' texts, with `asked` those of their sources below."""
+    def _shown(self, rows: NDArray[np.int64], without: NDArray[np.int64] | None = None) -> list[str]:
+        """The candidates' texts, with `asked` those of their sources below. without: a source for each that is left out."""
         graph, relation = self.graph_, self.task_.relation
         own = self._texts(graph, relation.target, rows)
         if not self.asked:
             return own
         met = graph.adjacent(relation, rows, inverse=True)
+        met = met if without is None else met.keep(met.rows != without[met.owner])
         lines = [[text] for text in own]
         for candidate, text in zip(met.owner.tolist(), self._texts(graph, relation.source, met.rows), strict=True):
             lines[candidate].append(text)

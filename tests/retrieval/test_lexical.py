@@ -112,6 +112,22 @@ def test_asked_also_knows_the_questions_that_come_later(tmp_path):
     assert found(ask(other, whole)) == [[0], [1], [0], [2]]
 
 
+def test_a_known_question_finds_a_hidden_entry_by_its_other_questions_alone():
+    """As if the entry had never had it: with no other word in common it is not found, else by as much as an index without it says."""
+    questions, edges = ("what is the price", "price of it", "opening hours", "fee"), [(0, 0, 1), (1, 0, 2), (2, 1, 3), (3, 1, 4)]
+    graph = shop(("two euros", "at nine"), questions, edges)
+    rows, own = np.arange(4), Ragged.of(np.arange(4), np.array([0, 0, 1, 1]), 4)
+    channel = built(graph, asked=True)
+    hits = channel.search(Nodes(graph, "question", rows, "query", hide={ANSWER.relation: own}), None, 5)
+    assert found(hits) == [[0], [0], [], []] and found(ask(channel, graph)) == [[0], [0], [1], [1]]
+    fewer = graph.with_edges({ANSWER.relation: graph.relations[ANSWER.relation][1:]})
+    alone = ask(built(fewer, asked=True), fewer).scores[0, 0]
+    assert hits.scores[0, 0] == pytest.approx(alone, rel=0.5) and hits.scores[0, 0] < 0.7 * ask(channel, graph).scores[0, 0]
+    later = channel.extended(graph, candidates(graph, ANSWER), no_encode)
+    again = later.search(Nodes(graph, "question", rows, "query", hide={ANSWER.relation: own}), None, 5)
+    assert found(again) == [[0], [0], [], []], "also of what came later"
+
+
 def test_weights_are_those_of_bm25s():
     """All texts as newcomers over a base of the same: the counts double, so the weights are those of everything twice."""
     texts = ["a1 b1 b1", "b1 c1 d1 e1", "e1 a1"]
