@@ -23,12 +23,18 @@ def echo_json(value: Any) -> None:
 @click.command(epilog="Example: kgrec plugins --json")
 @as_json
 def plugins(as_json: bool) -> None:
-    """List the installed plugins: active, blocked, incompatible or broken, and why."""
-    found = Registry.discover().plugins
+    """List the installed plugins: active, blocked, incompatible, broken or absent, why, and the seconds that each import took."""
+    registry = Registry.discover()
+    rows = [
+        {field: getattr(p, field) for field in ("name", "distribution", "version", "state")}
+        | {"seconds": round(p.seconds, 3), "reason": p.reason or "; ".join(registry.longer(p))}
+        for p in registry.plugins
+    ]
     if as_json:
-        echo_json([{field: getattr(p, field) for field in ("name", "distribution", "version", "state", "reason")} for p in found])
+        echo_json(rows)
     else:
-        click.echo(columns([(p.name, f"{p.distribution} {p.version}", p.state, p.reason) for p in found]))
+        shown = [(r["name"], f"{r['distribution']} {r['version']}", r["state"], f"{r['seconds']:.2f} s", r["reason"]) for r in rows]
+        click.echo(columns(shown))
 
 
 @click.command("list", epilog="Example: kgrec list encoder")

@@ -1,48 +1,21 @@
-"""Which parts and domains exist: discovery of plugins in which no plugin can take the host down.
-
-A plugin is one entry point of the group `kgrec`, naming a module (or `module:object`) that holds hook implementations.
-pluggy checks and collects them, but its own loader stops at the first failing import, drops a second distribution under
-the same name in silence, and one raising hook discards everybody's results. So plugins are loaded here, one by one, each
-in a manager of its own: a plugin is active with all its records or, with a reason, not at all.
-
-KGREC_PLUGINS=a,b loads only these (set but empty: none); KGREC_BLOCK=a loads all but a; KGREC_STRICT=1 raises what failed.
-"""
+"""Which parts and domains exist, and what a name reaches: the core's first, then who had the word first."""
 
 from __future__ import annotations
 
-import os
 import sys
-import types
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib import import_module, metadata, util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, util
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
-import pluggy
-
-import kgrec_core
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.recipe import builtin, hookspecs
+from kgrec_core.recipe.builtin import DOMAINS
 from kgrec_core.recipe.components import KINDS, Component, Domain, Record
+from kgrec_core.recipe.discovery import CORE, Plugin, imports, plugins, strict, why
 
-GROUP = "kgrec"
-CORE = "core"
-State = Literal["active", "blocked", "incompatible", "broken"]
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """What became of one entry point. `records` (kind -> records, kind "domain" too) are empty unless it is active."""
-
-    name: str
-    distribution: str
-    version: str
-    state: State
-    reason: str = ""
-    records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+ALL = (*KINDS, "objective", "domain")
 
 
 @dataclass(frozen=True)
@@ -56,8 +29,9 @@ class Foreign(Component[Any]):
 class Registry:
     """All plugins, and their parts by name.
 
-    `use` is a name, `plugin/name`, or `my_file:MyPart` (the file my_file.py). Nothing shadows anything: a plain name belongs
-    to the core if the core has it, else to the one plugin that has it; any part is reachable as `plugin/name`.
+    `use` is a name, `plugin/name`, or `my_file:MyPart` (the file my_file.py). A plain name belongs to the core if the core has it,
+    of the domains of this house to their own distribution, else to the plugin that was installed first: a newcomer takes nobody's
+    word away. Any part is reachable as `plugin/name`.
     """
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
@@ -67,12 +41,12 @@ class Registry:
     @cache
     def discover(cls) -> Registry:
         """The core and every installed plugin; looked up once per process."""
-        return cls(_load_all())
+        return cls(plugins())
 
     def components(self, kind: str) -> dict[str, Record]:
         """`plugin/name` -> record, for a kind of part, "objective" or "domain". Raises KgrecError for an unknown kind."""
-        if kind not in (*KINDS, "objective", "domain"):
-            raise choices("kind", kind, (*KINDS, "objective", "domain"))
+        if kind not in ALL:
+            raise choices("kind", kind, ALL)
         return {f"{plugin.name}/{record.name}": record for plugin in self.plugins for record in plugin.records.get(kind, ())}
 
     @property
@@ -82,29 +56,51 @@ class Registry:
 
     def component(self, kind: str, use: str, folders: Iterable[Path] = ()) -> Component[Any]:
         """The record that `use` names; `folders` (then the current one) are searched for `my_file.py`. KgrecError if there is none."""
-        return _foreign(kind, use, folders) if ":" in use else self._find(kind, use)
+        return _foreign(kind, use, folders) if ":" in use else self.components(kind)[self.full(kind, use)]
 
     def domain(self, name: str) -> Domain:
-        return self._find("domain", name)
+        return self.components("domain")[self.full("domain", name)]
+
+    def full(self, kind: str, use: str) -> str:
+        """`plugin/name` of what a name reaches; `my_file:MyPart` is its own. Raises KgrecError where there is none, or no one first."""
+        known = self.components(kind)
+        owners = [use] if use in known or ":" in use else self._owners(kind, use)
+        if len(owners) == 1:
+            return owners[0]
+        if owners:
+            raise KgrecError(f"{kind} '{use}' is in {len(owners)} plugins; write {' or '.join(owners)}")
+        absent = [f"plugin '{p.name}' is {p.state}: {p.reason}" for p in self.plugins if p.state != "active"]
+        raise choices(kind, use, {self.shortest(kind, full) for full in known}, "; ".join(absent))
+
+    def owner(self, full: str) -> Plugin | None:
+        """The active plugin of `plugin/name`."""
+        name = full.partition("/")[0]
+        return next((plugin for plugin in self.plugins if plugin.name == name and plugin.state == "active"), None)
 
     def shortest(self, kind: str, full: str) -> str:
         """The plain name where that is enough to reach `plugin/name`."""
         plain = full.partition("/")[2]
         return plain if self._owners(kind, plain) == [full] else full
 
-    def _owners(self, kind: str, plain: str) -> list[str]:
-        owners = [full for full in self.components(kind) if full.partition("/")[2] == plain]
-        return [f"{CORE}/{plain}"] if f"{CORE}/{plain}" in owners else owners
+    def longer(self, plugin: Plugin) -> list[str]:
+        """What of a plugin is not reached by its plain name, and whose that is."""
+        found = []
+        for kind, records in plugin.records.items():
+            for record in records:
+                full = f"{plugin.name}/{record.name}"
+                if self.shortest(kind, full) == full:
+                    others = [o for o in self._owners(kind, record.name) if o != full]
+                    found.append(f"{kind} '{record.name}' is reached as {full}, for there is {' and '.join(others)}")
+        return found
 
-    def _find(self, kind: str, use: str) -> Any:
-        known = self.components(kind)
-        owners = [use] if use in known else self._owners(kind, use)
-        if len(owners) == 1:
-            return known[owners[0]]
-        if owners:
-            raise KgrecError(f"{kind} '{use}' is in {len(owners)} plugins; write {' or '.join(owners)}")
-        absent = [f"plugin '{p.name}' is {p.state}: {p.reason}" for p in self.plugins if p.state != "active"]
-        raise choices(kind, use, {self.shortest(kind, full) for full in known}, "; ".join(absent))
+    def _owners(self, kind: str, plain: str) -> list[str]:
+        """Whose a plain name is; several where nothing says who was first."""
+        owners = [p for p in self.plugins if any(record.name == plain for record in p.records.get(kind, ()))]
+        for first in (CORE, *(p.name for p in owners if kind == "domain" and DOMAINS.get(plain) == p.distribution)):
+            if any(plugin.name == first for plugin in owners):
+                return [f"{first}/{plain}"]
+        earliest = min((plugin.since for plugin in owners), default=0.0)
+        return [f"{plugin.name}/{plain}" for plugin in owners if plugin.since == earliest]
 
 
 def load(component: Component[Any], kind: str) -> Callable[..., Any]:
@@ -118,11 +114,14 @@ def load_target(target: str, owner: str) -> Any:
     """What "package.module:attribute" names."""
     module, _, attribute = target.partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:
-        if os.environ.get("KGREC_STRICT") == "1":
+        with imports():
+            return getattr(import_module(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if strict():
             raise
-        raise KgrecError(f"{owner}: '{target}' cannot be loaded: {_why(error)}") from error
+        raise KgrecError(f"{owner}: '{target}' cannot be loaded: {why(error)}") from error
 
 
 def find_file(use: str, folders: Iterable[Path] = ()) -> Path:
@@ -144,146 +143,13 @@ def _foreign(kind: str, use: str, folders: Iterable[Path]) -> Foreign:
         assert spec is not None and spec.loader is not None
         module = sys.modules[name] = util.module_from_spec(spec)  # registered first: dataclasses look their module up
         try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+            with imports():
+                spec.loader.exec_module(module)
+        except BaseException as error:
             del sys.modules[name]
-            raise KgrecError(f"{kind} '{use}': {file} cannot be loaded: {_why(error)}") from error
+            if isinstance(error, KeyboardInterrupt) or strict():
+                raise
+            raise KgrecError(f"{kind} '{use}': {file} cannot be loaded: {why(error)}") from error
     if not hasattr(module, attribute):
         raise choices(f"class in {file}", attribute, [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == name])
     return Foreign(use, getattr(module, attribute), (getattr(module, attribute).__doc__ or "").partition("\n")[0], file)
-
-
-def _load_all() -> Iterator[Plugin]:
-    yield Plugin(CORE, "kgrec-core", kgrec_core.__version__, "active", "", {**_records(builtin, CORE), "objective": builtin.OBJECTIVES})
-    allowed = _names("KGREC_PLUGINS") if "KGREC_PLUGINS" in os.environ else None
-    blocked = _names("KGREC_BLOCK")
-    seen = {CORE: "kgrec-core"}
-    for found in sorted(_entry_points(), key=lambda found: (found.name, found.owner)):
-        name, owner = found.name, found.owner
-        if name in blocked:
-            yield Plugin(name, owner, found.version, "blocked", "KGREC_BLOCK names it")
-        elif allowed is not None and name not in allowed:
-            yield Plugin(name, owner, found.version, "blocked", "KGREC_PLUGINS does not name it")
-        elif name in seen:
-            yield _failed(found, "broken", KgrecError(f"{seen[name]} and {owner} both call their plugin '{name}'; uninstall one of them"))
-        else:
-            seen[name] = owner
-            yield _load(found)
-
-
-class _Found(NamedTuple):
-    """One entry point of one distribution; `load` gives what it names, or raises."""
-
-    name: str
-    owner: str
-    version: str
-    requires: list[str]
-    load: Callable[[], Any]
-
-
-def _entry_points() -> Iterator[_Found]:
-    """Read distribution by distribution: one whose files are damaged must not hide the others."""
-    seen = set()
-    for distribution in metadata.distributions():
-        text = distribution.read_text("entry_points.txt") or ""
-        if f"[{GROUP}]" not in text:
-            continue
-        try:
-            name, version, requires = distribution.name, distribution.version, distribution.requires or []
-            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            folder = getattr(distribution, "_path", Path("?")).name
-            yield _Found(folder, folder, "?", [], partial(_refuse, f"its metadata cannot be read ({_why(error)}); install it again"))
-            continue
-        if name not in seen:  # the folder that comes first on the path wins, as it does in imports
-            seen.add(name)
-            yield from (_Found(entry.name, name, version, requires, entry.load) for entry in entries)
-
-
-def _refuse(reason: str) -> None:
-    raise KgrecError(reason)
-
-
-def _load(found: _Found) -> Plugin:
-    try:
-        if misfit := _misfit(found):
-            return _failed(found, "incompatible", KgrecError(misfit))
-        return Plugin(found.name, found.owner, found.version, "active", "", _records(found.load(), found.name))
-    except (Exception, SystemExit) as error:
-        return _failed(found, "broken", error)
-
-
-def _failed(found: _Found, state: State, error: BaseException) -> Plugin:
-    if os.environ.get("KGREC_STRICT") == "1":
-        raise error
-    return Plugin(found.name, found.owner, found.version, state, _why(error))
-
-
-def _misfit(found: _Found) -> str:
-    """Why the distribution's own requirement excludes this kgrec-core; empty when it does not."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    for line in found.requires:
-        wanted = Requirement(line)
-        if canonicalize_name(wanted.name) != "kgrec-core" or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
-            continue
-        if not wanted.specifier.contains(kgrec_core.__version__, prereleases=True):
-            return f"{found.owner} needs kgrec-core{wanted.specifier}, this is {kgrec_core.__version__}; upgrade one of the two"
-    return ""
-
-
-def _records(plugin: Any, name: str) -> dict[str, tuple[Record, ...]]:
-    """Everything that the plugin's hooks give, checked; raises on the first fault, so that nothing of it is kept."""
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    hooks = [hook for hook in vars(hookspecs) if hook.startswith("kgrec_") and hook != "kgrec_core"]
-    for hook in hooks:
-        if isinstance(bare := getattr(plugin, hook, None), types.FunctionType) and not hasattr(bare, "kgrec_impl"):
-            raise KgrecError(f"{hook} lacks @hookimpl (from kgrec_core import hookimpl)")
-    manager.register(plugin, name)
-    callers = manager.get_hookcallers(plugin) or []
-    if not callers:
-        raise KgrecError(f"no hook is implemented; the hooks are {', '.join(hooks)}")
-    records: dict[str, tuple[Record, ...]] = {}
-    for caller in callers:
-        if not caller.has_spec():
-            raise choices("hook", caller.name, hooks)
-        kind = caller.name.removeprefix("kgrec_")
-        for implementation in caller.get_hookimpls():
-            try:
-                found = tuple(implementation.function())  # a generator runs here, not later and without a name
-            except (Exception, SystemExit) as error:
-                error.add_note(f"hook {caller.name}")
-                raise
-            records[kind] = records.get(kind, ()) + tuple(_checked(record, caller.name) for record in found)
-        twice = [name for name, n in Counter(record.name for record in records[kind]).items() if n > 1]
-        if twice:
-            raise KgrecError(f"{caller.name} gives '{twice[0]}' twice")
-    return records
-
-
-def _checked(record: Any, hook: str) -> Record:
-    wanted = Domain if hook == "kgrec_domain" else Component
-    if not isinstance(record, wanted):
-        raise KgrecError(f"{hook} gives {record!r}; it must give {wanted.__name__} records")
-    if not record.name or record.name == "none" or set(record.name) & set("/: "):
-        raise KgrecError(f"{hook} gives the name '{record.name}'; a name has no '/', ':' or blank and is not 'none'")
-    return record
-
-
-def _names(variable: str) -> set[str]:
-    return {name.strip() for name in os.environ.get(variable, "").split(",")} - {""}
-
-
-def _why(error: BaseException) -> str:
-    """One line: hook, error and where it was raised; the place is left out for errors that explain themselves."""
-    text = " ".join(str(error).split())
-    if not isinstance(error, KgrecError):
-        text = f"{type(error).__name__}: {text}"
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        if trace and trace.tb_frame.f_code.co_filename != __file__ and "importlib" not in trace.tb_frame.f_code.co_filename:
-            text += f" ({Path(trace.tb_frame.f_code.co_filename).name} line {trace.tb_lineno})"
-    return ": ".join([*getattr(error, "__notes__", ()), text])

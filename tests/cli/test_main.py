@@ -17,7 +17,7 @@ MAIN = "from kgrec_core.cli.main import main\nmain(prog_name='kgrec')"
 def run(*words, code=MAIN, plugins=("good",), **environment):
     path = os.pathsep.join([*(str(PLUGINS / name) for name in plugins), str(ROOT)])
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KGREC_")}
-    environment = {**clean, "PYTHONPATH": path, "KGREC_PLUGINS": "good,half_way,too_new", **environment}
+    environment = {**clean, "PYTHONPATH": path, "KGREC_PLUGINS": ",".join({*plugins, "good"} - {"import_error"}), **environment}
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False)
 
 
