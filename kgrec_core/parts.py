@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.cooccurrence": "Cooccurrence",
         "retrieval.ease": "Ease",
         "retrieval.neighbours": "Neighbours",
+        "retrieval.logistic": "Logistic",
         "retrieval.repeat": "Repeat",
         "retrieval.popular": "Popular",
         "retrieval.merge": "Merge",

@@ -50,6 +50,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("cooccurrence", f"{folder}.cooccurrence:Cooccurrence", "what goes together with the query's history"),
         Component("ease", f"{folder}.ease:Ease", "a linear item-to-item model in closed form (EASE)"),
         Component("neighbours", f"{folder}.neighbours:Neighbours", "what was right for the most similar queries"),
+        Component("logistic", f"{folder}.logistic:Logistic", "a linear classifier of the query's words or vectors (logistic regression)"),
         Component("content", f"{folder}.content:Content", "what has words or timeless relations in common with the query's history"),
         Component("repeat", f"{folder}.repeat:Repeat", "what the query was linked to before, weighted by recency"),
         Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
