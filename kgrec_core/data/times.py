@@ -10,34 +10,42 @@ from zoneinfo import available_timezones
 import polars as pl
 from polars.exceptions import PolarsError
 
+from kgrec_core.data.moments import UNITS, unit, when
 from kgrec_core.errors import KgrecError
 
-UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_800_000_000  # the years 1 to 9999
 _DAY, _MINUTE, _SECOND = "%Y-%m-%d", "%Y-%m-%d{}%H:%M", "%Y-%m-%d{}%H:%M:%S%.f"
 _NAIVE = [_SECOND.format(" "), _SECOND.format("T"), _DAY, _MINUTE.format(" "), _MINUTE.format("T")]
 _AWARE = [f"{form.format(gap)}{zone}" for form in (_SECOND, _MINUTE) for gap in " T" for zone in ("%#z", " %#z")]
-_NUMBER = re.compile(r"\d+(\.\d+)?$")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
 _ZONE = r":\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
+_NOTHING = ("", "nan", "nat", "null", "none", "n/a", "#n/a", "<na>", "-")
 
 
 def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: str | None = None, form: str | None = None) -> pl.Series:
-    """Int64 microseconds UTC; null stays null.
+    """Int64 microseconds UTC; null stays null, as do words for nothing (NaT, NULL, n/a).
 
-    values: dates or datetimes; ISO text ("2024-05-01", "2024-05-01 12:30", "2024-05-01T12:30:00.5+02:00"), or unix times where the
-        first value is a number: the largest says the unit: below 1e11 seconds, below 1e14 milliseconds, else microseconds; below 1e8 (3 March 1973) nothing
-        is guessed.
+    values: dates or datetimes; ISO text ("2024-05-01", "2024-05-01 12:30", "2024-05-01T12:30:00.5+02:00") and what else tells its order
+        ("1 May 2024 5:00 PM EST"), or numbers where the first value is one: unix times in s, ms, us or ns, or dates such as 20240501,
+        whichever alone puts the largest between 1973 and 2100; else nothing is guessed.
     zone: what values without a zone are in, e.g. "Europe/London"; None = UTC, and then values with and without a zone do not mix. Of an
         hour that a clock change repeats, the first is taken.
-    form: "s", "ms", "us", or a strftime format such as "%d/%m/%Y %H:%M".
+    form: "s", "ms", "us", "ns", or a strftime format such as "%d/%m/%Y %H:%M".
     place: index -> "orders.csv row 812". setting: the recipe table that asked.
 
-    Raises KgrecError with file, row, value and remedy.
+    Raises KgrecError with file, row, value and remedy; also for what lies outside the years 1 to 9999.
     """
     if zone is not None and zone not in available_timezones():
         near = get_close_matches(zone, available_timezones(), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ";"
         raise KgrecError(f'{setting}.time_zone = "{zone}" is no time zone{hint} give a name like "UTC" or "Europe/London"')
-    name = values.name
+    found = _read(values, place, setting, zone, form)
+    far = ((found < EARLIEST) | (found >= LATEST)).fill_null(False)
+    _refuse(far, values.alias(values.name), place, f"lies outside the years 1 to 9999; correct it or set {setting}.time_format")
+    return found
+
+
+def _read(values: pl.Series, place: Callable[[int], str], setting: str, zone: str | None, form: str | None) -> pl.Series:
     if values.dtype.is_temporal() and values.dtype != pl.Duration and values.dtype != pl.Time:
         found = values.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
         return _utc(found, values, place, setting, zone)
@@ -46,58 +54,81 @@ def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: s
     if values.dtype.is_integer() and form not in (None, *UNITS):  # 20240501 as a number
         values = values.cast(pl.String)
     if values.dtype == pl.String:
-        values = values.set(values == "", None)
+        values = values.str.strip_chars()
+        values = values.set(values.str.to_lowercase().is_in(_NOTHING), None)
     elif not values.dtype.is_numeric():
-        raise KgrecError(f'{place(0)}: {name} "{values[0]}" is no time; name another column')
-    first = str(values.drop_nulls().head(1).item()) if values.null_count() < len(values) else "0"
+        raise KgrecError(f'{place(0)}: {values.name} "{values[0]}" is no time; name another column')
+    if values.null_count() == len(values):
+        return pl.Series(values.name, [None] * len(values), pl.Int64)
+    first = str(values.drop_nulls().head(1).item())
     if values.dtype.is_numeric() or form in UNITS or (form is None and _NUMBER.match(first)):
-        return _unix(values, place, setting, form)
-    if form is not None:
-        found = _parsed(values, [form])
-        _refuse(
-            found.is_null() & values.is_not_null(), values, place, f'does not follow {setting}.time_format = "{form}"; correct one of them'
-        )
-        return _utc(found, values, place, setting, zone)
+        return _number(values, place, setting, form)
+    if form is None:
+        return _text(values, place, setting, zone)
+    found = _parsed(values, [form])
+    _refuse(found.is_null() & values.is_not_null(), values, place, f'does not follow {setting}.time_format = "{form}"; correct one of them')
+    return _utc(found, values, place, setting, zone)
+
+
+def _text(values: pl.Series, place: Callable[[int], str], setting: str, zone: str | None) -> pl.Series:
     aware = values.str.contains(_ZONE).fill_null(False)
-    plain = ~aware & values.is_not_null()
-    if not aware.any():
-        found = _parsed(values, _NAIVE)
-    elif plain.any() and zone is None:
+    found = _parsed(values.set(~aware, None), _AWARE).cast(pl.Int64)
+    naive = _parsed(values.set(aware, None), _NAIVE)
+    left = found.is_null() & naive.is_null() & values.is_not_null()
+    if left.any():  # what is not ISO, each spelling once
+        spelled = {text: _spelled(text) for text in values.filter(left).unique()}
+        wrong = {text: said for text, said in spelled.items() if isinstance(said, str)}
+        odd = left & values.is_in(list(wrong))
+        if odd.any():
+            said = wrong[values[odd.arg_max()]]
+            remedy = f"write ISO times (2024-05-01 12:30:00) or unix times, or set {setting}.time_format"
+            _refuse(odd, values, place, said if ";" in said else f"{said}; {remedy}")
+        moments = {text: at for text, at in spelled.items() if not isinstance(at, str)}
+        with_zone = {text: round(at.timestamp()) * 1_000_000 + at.microsecond for text, at in moments.items() if at.tzinfo}
+        without = {text: at for text, at in moments.items() if not at.tzinfo}
+        rest = values.set(~left, None)
+        found = found.zip_with(found.is_not_null(), rest.replace_strict(with_zone, default=None, return_dtype=pl.Int64))
+        naive = naive.zip_with(naive.is_not_null(), rest.replace_strict(without, default=None, return_dtype=pl.Datetime("us")))
+    aware, plain = found.is_not_null(), naive.is_not_null()
+    if aware.any() and plain.any() and zone is None:
         first, second = sorted((aware.arg_max(), plain.arg_max()))
         other = place(second).rpartition(" ")[2]
         raise KgrecError(
-            f'{place(first)} and row {other}: {name} "{values[first]}" and "{values[second]}", one with a time zone and one without; '
+            f'{place(first)} and row {other}: {values.name} "{values[first]}" and "{values[second]}", one with a time zone and one without; '
             f'set {setting}.time_zone to what those without mean, e.g. "UTC"'
         )
-    else:
-        found = _utc(_parsed(values.set(plain, None), _AWARE), values, place, setting, None)
-        if plain.any():
-            found = found.zip_with(aware, _utc(_parsed(values.set(aware, None), _NAIVE), values, place, setting, zone))
-    _refuse(
-        found.is_null() & values.is_not_null(),
-        values,
-        place,
-        f"is no time; write ISO times (2024-05-01 12:30:00) or unix times, or set {setting}.time_format",
-    )
-    return found if found.dtype == pl.Int64 else _utc(found, values, place, setting, zone)
+    return found.zip_with(aware, _utc(naive, values, place, setting, zone))
 
 
-def _unix(values: pl.Series, place: Callable[[int], str], setting: str, form: str | None) -> pl.Series:
-    whole = values.dtype.is_integer() or (values.dtype == pl.String and values.str.contains(r"^-?\d+$").all())
+def _spelled(text: str):
+    """The datetime, or why it is none."""
+    try:
+        return when(text)
+    except (ValueError, OverflowError) as error:
+        return str(error) if str(error).startswith(("is ", "names ")) else "is no time"
+
+
+def _number(values: pl.Series, place: Callable[[int], str], setting: str, form: str | None) -> pl.Series:
+    whole = values.dtype.is_integer() or (values.dtype == pl.String and values.drop_nulls().str.contains(r"^[+-]?\d+$").all())
     numbers = values.cast(pl.Int64 if whole else pl.Float64, strict=False)
     finite = numbers.is_not_null() if whole else numbers.is_finite().fill_null(False)
     _refuse(~finite & values.is_not_null(), values, place, f"is no unix time; correct it or set {setting}.time_format")
     largest = numbers.abs().max()
     if form not in UNITS and largest is not None:
-        if largest < 1e8:
-            first = numbers.abs().arg_max()
-            raise KgrecError(
-                f'{place(first)}: {values.name} "{values[first]}" is too small to be told as a unix time; '
-                f'set {setting}.time_format = "s", "ms", "us" or a format such as "%Y%m%d"'
-            )
-        form = "s" if largest < 1e11 else "ms" if largest < 1e14 else "us"
-    scaled = numbers * UNITS[form or "s"]
-    return scaled if whole else scaled.round().cast(pl.Int64)
+        try:
+            form = unit(float(largest), float(numbers.min()))
+        except ValueError as error:
+            told = str(error).replace("time_format", f"{setting}.time_format")
+            raise KgrecError(f'{place(at := numbers.abs().arg_max())}: {values.name} "{values[at]}" {told}') from None
+        if form not in UNITS:
+            text = numbers.cast(pl.Int64).cast(pl.String)
+            found = _parsed(text, [form])
+            _refuse(found.is_null() & values.is_not_null(), values, place, f'is no date of the form "{form}"; set {setting}.time_format')
+            return found.cast(pl.Int64)
+    size = UNITS[form or "s"]
+    far = (numbers.cast(pl.Float64) * size).abs() > float(LATEST)
+    _refuse(far.fill_null(False), values, place, f"lies outside the years 1 to 9999; correct it or set {setting}.time_format")
+    return (numbers // 1000 if size < 1 else numbers * int(size)) if whole else (numbers * size).round().cast(pl.Int64)
 
 
 def _parsed(values: pl.Series, forms: list[str]) -> pl.Series:
