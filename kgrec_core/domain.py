@@ -46,6 +46,8 @@ __getattr__, __dir__, __all__ = late(
         # files
         "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
         "data.faults": "opened",
+        "data.ids": "identifier listed",
+        "data.moments": "microseconds",
         "data.plain": "plain",
         "data.reading": "column_names read",
         "data.table": "Table written",

@@ -4,10 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from types import TracebackType
 
 
 class KgrecError(Exception):
     """A mistake of the user or of a plugin. The command line prints it as one line and exits with code 2."""
+
+    @property
+    def every(self) -> list[KgrecError]:
+        """The mistakes that it tells of."""
+        return [self]
+
+
+class Mistakes(KgrecError):
+    """Several mistakes; its text is the first and how many more there are."""
+
+    def __init__(self, found: list[KgrecError]) -> None:
+        more = f"{len(found) - 1} more mistake{'s' if len(found) > 2 else ''}"
+        super().__init__(f"{found[0]} (and {more}, which `check` lists)")
+        self.found = found
+
+    @property
+    def every(self) -> list[KgrecError]:
+        return self.found
+
+
+class Faults:
+    """Goes on after a mistake, so that all are told at once: `with faults: ...` any number of times, then `faults.refuse()`."""
+
+    def __init__(self) -> None:
+        self.found: list[KgrecError] = []
+
+    def __enter__(self) -> Faults:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if isinstance(error, KgrecError):
+            self.found += error.every
+        return isinstance(error, KgrecError)
+
+    def refuse(self) -> None:
+        """Raises what was found."""
+        if self.found:
+            raise self.found[0] if len(self.found) == 1 else Mistakes(self.found)
 
 
 def choices(what: str, given: str, known: Iterable[str], remedy: str = "") -> KgrecError:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_core.data.ids import identifiers, listed
+from kgrec_core.data.plain import plain, plain_texts
 from kgrec_core.data.reading import column_names, read
 from kgrec_core.data.table import Table, written
 from kgrec_core.data.times import micros
@@ -33,24 +35,24 @@ class Columns(NamedTuple):
         return self.table.frame[self.names[name]].alias(name) if name in self.names else None
 
     def words(self, name: str) -> pl.Series:
-        """String as written, stripped; null where empty or where there is no such column."""
+        """String as ids are read: without blanks around, in NFC; null where empty or where there is no such column."""
         values = self.get(name)
-        if values is None:
-            return pl.Series(name, [None] * len(self.table.frame), pl.String)
-        values = written(values).str.strip_chars()
-        return values.set(values == "", None)
+        return pl.Series(name, [None] * len(self.table.frame), pl.String) if values is None else identifiers(values).alias(name)
 
     def line(self, name: str) -> pl.Series:
-        """As `words`, on one line: white space and control characters are one blank."""
-        values = self.words(name).str.replace_all(r"[\s\x00-\x1f]+", " ").str.strip_chars()
-        return values.set(values == "", None)
+        """Plain text on one line (`kgrec_core.data.plain`)."""
+        values = self.get(name)
+        return self.words(name) if values is None else plain_texts(written(values)).alias(name)
 
     def listed(self, name: str) -> pl.Series:
-        """List of String: "a|b" split by the bar, in order, none empty; null where there is nothing."""
+        """List of String: what `kgrec_core.data.ids.listed` finds in a cell, none empty, each once; null where there is nothing."""
         values = self.get(name)
-        values = values.cast(pl.List(pl.String)) if values is not None and values.dtype == pl.List else self.line(name).str.split("|")
-        values = values.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != "")).list.drop_nulls()
-        return values.list.unique(maintain_order=True)
+        if values is None or values.dtype == pl.List:
+            cells = [None] * len(self.table.frame) if values is None else values.cast(pl.List(pl.String)).to_list()
+            found = [None if cell is None else list(dict.fromkeys(filter(None, map(plain, filter(None, cell))))) for cell in cells]
+        else:
+            found = [None if cell is None else [plain(part) for part in listed(cell)] for cell in written(values)]
+        return pl.Series(name, found, pl.List(pl.String))
 
     def times(self, name: str) -> pl.Series:
         """Int64 microseconds UTC; null where empty or where there is no such column."""

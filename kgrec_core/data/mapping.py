@@ -16,7 +16,8 @@ class Entity:
 
     file: CSV, TSV, Parquet or JSONL. id: its column; read as written. text: columns whose contents are joined, empty ones left out.
     joiner: what stands between them.
-    attributes: columns that are kept; text that holds only numbers becomes numbers, unless one has a leading zero as codes have.
+    attributes: columns that are kept; text that holds only numbers ("1,234.50", "5,90", "£3") becomes numbers, unless one has a leading
+        zero as codes have. decimal: the decimal mark of numbers, "." or ","; "none" = told by the column, where it tells.
     since, until: times between which the entity exists.
     time_zone: what times without a zone are in, e.g. "Europe/London"; "none" = UTC.
     time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; "none" = ISO text, or unix times told by their size.
@@ -32,6 +33,7 @@ class Entity:
     text: tuple[str, ...] = ()
     joiner: str = ". "
     attributes: tuple[str, ...] = ()
+    decimal: Literal[".", ","] | None = None
     since: str | None = None
     until: str | None = None
     time_zone: str | None = None
@@ -45,11 +47,12 @@ class Entity:
 class End:
     """One end of a relation.
 
-    kind: of entity. column: holds its ids.
+    kind: of entity. column: holds its ids. unknown: as the relation's, for this end alone; "none" = the relation's.
     """
 
     kind: str
     column: str
+    unknown: Literal["reject", "add", "drop"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,9 @@ class Edges:
     time_format: "s", "ms", "us" or a strftime format such as "%d/%m/%Y %H:%M"; "none" = ISO text, or unix times told by their size.
     timeless: undated, and true at all times.
     weight: column of numbers >= 0. where: only the rows for which this SQL condition holds, e.g. "Quantity > 0".
-    unknown: an id that its kind's file does not have is an error ("reject") or becomes an entity without text ("add").
+    decimal: the decimal mark of weights, "." or ","; "none" = told by the column.
+    unknown: an id that its kind's file does not have is an error ("reject"), becomes an entity without text ("add"), or its row is left
+        out ("drop"); what was added and left out is counted and said.
     empty: an empty target is an error ("reject") or says that nothing is right for this source ("keep").
     """
 
@@ -77,7 +82,8 @@ class Edges:
     timeless: bool = False
     weight: str | None = None
     where: str | None = None
-    unknown: Literal["reject", "add"] = "reject"
+    decimal: Literal[".", ","] | None = None
+    unknown: Literal["reject", "add", "drop"] = "reject"
     empty: Literal["reject", "keep"] = "reject"
 
 

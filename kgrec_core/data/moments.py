@@ -15,7 +15,9 @@ _OFFSETS = {
 }  # fmt: skip
 ZONES = {name: minutes for names, minutes in _OFFSETS.items() for name in names.split()}
 SEVERAL = {"BST", "IST", "CST", "AST", "SST", "ADT", "ECT", "GST"}  # of several countries
-_MONTHS = {name: number for number, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)}
+_MONTHS = {
+    name: number for number, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
+}
 _DATES = (
     r"(?P<y>\d{4})(?P<sep>[-/.])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2})",
     r"(?P<y>\d{4})\s*年\s*(?P<m>\d{1,2})\s*月\s*(?P<d>\d{1,2})\s*日",

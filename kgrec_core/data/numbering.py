@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from kgrec_core.data.ids import without_fractions
+
 
 class Numbering:
     """The ids of one kind in row order; an id's row number is its place."""
@@ -15,6 +17,17 @@ class Numbering:
     def rows(self, ids: pl.Series) -> pl.Series:
         """UInt32, null where an id is unknown: a cast to an enumeration is a hash join without its frames."""
         return ids.cast(pl.Enum(self.ids), strict=False).to_physical().cast(pl.UInt32)
+
+    def as_known(self, ids: pl.Series) -> pl.Series:
+        """Ids as this kind writes them: "100.0" is "100" where only that is known, and the other way round; so are whole new columns."""
+        new = self.rows(ids).is_null() & ids.is_not_null() & ids.str.contains(r"^-?\d+(\.0+)?$")
+        if not new.any():
+            return ids
+        plain, mine = without_fractions(ids), without_fractions(self.ids)
+        first = mine.is_first_distinct()
+        found = plain.set(~new, None).replace_strict(mine.filter(first), self.ids.filter(first), default=None, return_dtype=pl.String)
+        whole = (new | ids.is_null()).all()  # nothing but whole numbers that are new: a column with gaps, written by a program
+        return found.fill_null(plain if whole else ids).alias(ids.name)
 
     def add(self, ids: pl.Series, named: bool) -> None:
         """Number the ids that are new, by first appearance; `named` says that an id is a name to be read."""

@@ -18,7 +18,35 @@ _NAMES = (
     "main mark meta nav object ol option p pre q s script section select small span strike strong style sub summary sup svg table tbody td "
     "textarea tfoot th thead title tr u ul video"
 )
-_BREAKS = set(["address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul"])
+_BREAKS = set(
+    [
+        "address",
+        "article",
+        "blockquote",
+        "br",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "td",
+        "th",
+        "tr",
+        "ul",
+    ]
+)
 _NEVER_CLOSED = {"br", "hr"}
 _OFTEN_OPEN = set(["p", "li", "td", "th", "tr", "dd", "dt", "option"])  # HTML lets their ends be left out
 _ATTRIBUTES = r"""(?:\s+[\w:@-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?"""

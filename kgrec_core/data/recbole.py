@@ -17,10 +17,13 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_core.data.faults import opened
+from kgrec_core.data.ids import identifiers
 from kgrec_core.data.links import Link, targets
 from kgrec_core.data.numbering import Numbering
+from kgrec_core.data.numeric import numbers
+from kgrec_core.data.plain import plain_texts
 from kgrec_core.data.reading import read
-from kgrec_core.data.table import Table, numeric
+from kgrec_core.data.table import Table
 from kgrec_core.data.times import micros
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Dataset, Graph, Relation, Task
@@ -106,11 +109,12 @@ class Recbole:
         linked = [n for n in sequences if n not in text] if self.links is None else [n for n in self.links if n in fields]
         out = {"id": table.frame[key].alias("id")}
         if text:
-            out["text"] = table.frame.select(pl.concat_str(text, separator=". ", ignore_nulls=True)).to_series()
+            parts = [plain_texts(table.frame[name]).alias(name) for name in text]
+            out["text"] = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=". ", ignore_nulls=True)).to_series()
         for name in fields:
             if name not in (key, *text, *linked):
-                numbers = numeric(table.frame[name]) if fields[name] == "float" else None
-                out[name] = table.frame[name] if numbers is None else numbers
+                read = numbers(table.frame[name]).values if fields[name] == "float" else None
+                out[name] = table.frame[name] if read is None else read
         return pl.DataFrame(out), linked
 
     def _interactions(self, numbering: Mapping[str, Numbering], file: str) -> pl.DataFrame:
@@ -174,4 +178,6 @@ class Recbole:
         for key, name in needed.items():
             if name is not None and name not in fields:
                 raise choices(f"field of {path.name}", name, fields, f"the {key} is read from it")
-        return fields, read(path, {n: n for n in fields}, "data", where, form="csv", separator="\t", quote=None, names=list(fields))
+        table = read(path, {n: n for n in fields}, "data", where, form="csv", separator="\t", quote=None, names=list(fields))
+        ids = [identifiers(table.frame[name]).alias(name) for name, kind in fields.items() if kind == "token"]
+        return fields, table._replace(frame=table.frame.with_columns(ids))

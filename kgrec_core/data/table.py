@@ -6,20 +6,24 @@ and JSONL files have no header, so their first row is row 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_core.data.numeric import LARGEST, numbers
 from kgrec_core.errors import KgrecError
 
 
 class Table(NamedTuple):
-    """Columns of a file as they are written in it; `rows` (UInt32) holds each row's number in the file."""
+    """Columns of a file as they are written in it; `rows` (UInt32) holds each row's number in the file; left_out: reason -> rows."""
 
     path: Path
     frame: pl.DataFrame
     rows: pl.Series
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def place(self, index: int) -> str:
         """Where the frame's row `index` is found, e.g. "orders.csv row 812"."""
@@ -28,27 +32,31 @@ class Table(NamedTuple):
     def refuse_empty(self, values: pl.Series, column: str, setting: str | None, otherwise: str = "") -> None:
         """`setting`: the recipe table whose `where` could leave such rows out; None = none."""
         if values.null_count():
-            leave = f", or leave them out: {setting}.where = '{_quoted(column)} IS NOT NULL'{otherwise}" if setting else ""
+            leave = f", or leave them out: {setting}.where = '{quoted(column)} IS NOT NULL'{otherwise}" if setting else ""
             raise KgrecError(
                 f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it{leave}"
             )
 
     def refuse_duplicates(self, values: pl.Series, column: str, remedy: str) -> None:
-        if values.n_unique() < len(values):
-            second = (~values.is_first_distinct()).arg_max()
+        again = ~values.is_first_distinct() & values.is_not_null()
+        if again.any():
+            second = again.arg_max()
             first = (values == values[second]).arg_max()
             raise KgrecError(f'{self.place(second)}: {column} "{values[second]}" stands in row {self.rows[first]} too; {remedy}')
 
-    def weights(self, column: str, setting: str) -> pl.Series:
+    def weights(self, column: str, setting: str, decimal: str | None = None) -> pl.Series:
         """Float64 `weight`, finite and >= 0. Raises KgrecError otherwise."""
         values = self.frame[column]
-        weights = values.cast(pl.Float64, strict=False).alias("weight")
-        odd = weights.is_null() | ~weights.is_finite() | (weights < 0)
+        read = numbers(values, decimal)
+        weights = values.cast(pl.Float64, strict=False) if read.values is None else read.values.cast(pl.Float64)
+        weights = weights.alias("weight")
+        odd = weights.is_null() | ~weights.is_finite() | (weights < 0) | (weights > LARGEST)
         if odd.any():
             first = odd.arg_max()
+            why = f" ({read.doubt})" if read.doubt and read.at == first else ""
             raise KgrecError(
-                f'{self.place(first)}: {column} "{values[first]}" is no weight, which is a number >= 0 ({odd.sum():,} such rows); '
-                f"correct it or leave such rows out: {setting}.where = '{_quoted(column)} >= 0'"
+                f'{self.place(first)}: {column} "{values[first]}" is no weight, which is a number >= 0 ({odd.sum():,} such rows){why}; '
+                f"correct it or leave such rows out: {setting}.where = '{quoted(column)} >= 0'"
             )
         return weights
 
@@ -66,16 +74,5 @@ def written(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def numeric(values: pl.Series) -> pl.Series | None:
-    """Float64 (numbers keep their type), or None where a value is no number or has a leading zero as codes have ("00713")."""
-    if values.dtype.is_numeric():
-        return values
-    if values.dtype != pl.String:
-        return None
-    numbers = values.cast(pl.Float64, strict=False)
-    coded = values.str.contains(r"^[+-]?0\d").any()
-    return None if coded or numbers.null_count() > values.null_count() or numbers.null_count() == len(numbers) else numbers
-
-
-def _quoted(column: str) -> str:
+def quoted(column: str) -> str:
     return column if column.isidentifier() else f'"{column}"'

@@ -272,7 +272,7 @@ def bad(
         bad('set data.relations.buys.empty = "keep"', orders=ORDERS + "7,,2024-03-05,1\n"),
         bad("orders.csv row 5: date is empty (1 such rows)", orders=ORDERS + "7,0071,,1\n"),
         bad(
-            "no kind of entity is called 'user'; known: item; add [data.entities.user], or set data.relations.buys.unknown",
+            "no kind of entity is called 'user'; known: item; add [data.entities.user], or set data.relations.buys.source.unknown",
             buys={"unknown": "reject"},
         ),
         bad('orders.csv row 3: date "01/03/2024" is no time', orders=ORDERS.replace("2024-03-01 10:00:00", "01/03/2024")),
@@ -341,7 +341,7 @@ def test_unknown_ids_are_counted(shop):
         Tables(entities=users, relations={"buys": orders(shop, unknown="reject")}).load()
     assert str(caught.value) == (
         'orders.csv row 5: sku "88x1" is no item (2 such ids in 3 rows); products.csv has 3 ids; '
-        'fix the rows or set data.relations.buys.unknown = "add"'
+        'fix the rows or set data.relations.buys.target.unknown = "add" or "drop"'
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgrec_core.data.moments import microseconds
 from kgrec_core.data.times import micros
 from kgrec_core.errors import KgrecError
 
@@ -84,3 +85,59 @@ def test_mixed_forms_empty_values_and_explicit_formats():
 def test_what_is_no_time_is_refused_with_its_row(values, how, message):
     with pytest.raises(KgrecError, match=message):
         read(values, **how)
+
+
+DAY = exact(dt.datetime(2024, 5, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2024-05-01 12:30:00 UTC", 12.5),
+        ("2024-05-01 12:30:00 GMT", 12.5),
+        ("2024-05-01 12:30:00.000 +0000", 12.5),
+        ("Wed, 01 May 2024 12:30:00 -0000", 12.5),
+        ("Wed, 01 May 2024 12:30:00 EST", 17.5),
+        ("1 May 2024 12:30 CST", 18.5),
+        ("2024-05-01 12:00:00 JST", 3),
+        ("2024-05-01 12:00 CEST", 10),
+        ("2024-05-01 5:00 PM", 17),
+        ("May 1, 2024 12:00 a.m.", 0),
+        ("2024/5/1 17:00", 17),
+        ("2024年5月1日 12:30", 12.5),
+        ("Wed May 01 12:30:00 +0000 2024", 12.5),
+        ("1714557600000000000", 10),
+        ("20240501123000", 12.5),
+    ],
+)
+def test_a_table_and_a_single_value_say_the_same_time(text, hour):
+    assert read([text]) == [DAY + int(hour * 3_600_000_000)] == [microseconds(text, UTC)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2024-05-01 12:00 BST", "zone BST, which several countries have"),
+        ("2024-05-01 12:00 QQQ", "zone QQQ, which is unknown"),
+        ("05/01/2024 5:00 PM", "is no time"),
+        ("2024-05-01 17:00 PM", "is no time of a clock with 12 hours"),
+        ("202405011230", "can be ms or %Y%m%d%H%M"),
+        ("4611686018427387904", "between 1973 and 2100"),
+        ("1e300", "between 1973 and 2100"),
+        ("0000-01-01", "is no time|years 1 to 9999"),
+    ],
+)
+def test_two_readings_are_refused_by_table_and_single_value(text, reason):
+    with pytest.raises(KgrecError, match=rf"orders.csv row 2.*({reason})"):
+        read([text])
+    with pytest.raises(ValueError, match=reason):
+        microseconds(text, UTC)
+
+
+def test_units_do_not_mix_and_words_for_nothing_are_none():
+    with pytest.raises(KgrecError, match="a time in ms and another value one in s"):
+        read([253402300799, 1714557600])
+    assert read(["2024-05-01", "NaT", "n/a", "-"]) == [DAY, None, None, None]
+    assert read([9e18], form="ns") and read(["20240501"]) == [DAY]
+    with pytest.raises(KgrecError, match="years 1 to 9999"):
+        read([1e300], form="s")
