@@ -60,3 +60,11 @@ def choices(what: str, given: str, known: Iterable[str], remedy: str = "") -> Kg
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     listed = ", ".join(names) if names else "none"
     return KgrecError(f"no {what} is called '{given}'{hint} known: {listed}" + (f"; {remedy}" if remedy else ""))
+
+
+def no_column(asked: str, column: str, of: str, names: Iterable[str]) -> KgrecError:
+    """An error for a column that `of` (a file, a kind) does not have. asked: what stands before "is no column"."""
+    folded = {name.casefold(): name for name in names}
+    near = get_close_matches(column.casefold(), folded, n=1)
+    hint = f"; did you mean '{folded[near[0]]}'?" if near else ";"
+    return KgrecError(f"{asked} is no column of {of}{hint} columns: {', '.join(folded.values())}")

@@ -149,9 +149,9 @@ class Hits(NamedTuple):
 class Filter:
     """Which candidates may be returned.
 
-    rows: bool by row of the target kind; rows beyond its end are not allowed. where: the SQL condition that is part of it, for an
-    index that tests conditions itself ("price < 5"); what such an index gives is still held against `rows`, which also know what
-    was removed or left out by hand.
+    rows: bool by row of the target kind; rows beyond its end are not allowed. where: the condition that is part of it, for an index
+    that tests conditions itself: parsed, checked and written again in PostgreSQL's words ('"price" < 5'). What such an index gives
+    is still held against `rows`, which also know what was removed or left out by hand.
     """
 
     rows: NDArray[np.bool_]

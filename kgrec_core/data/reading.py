@@ -6,19 +6,18 @@ Delimited files are read as text only: an id keeps its zeros, and only what has 
 from __future__ import annotations
 
 import csv
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from kgrec_core.data.condition import condition
 from kgrec_core.data.faults import opened, refuse_bytes, refuse_empty, refuse_json, refuse_ragged, refuse_short_rows
 from kgrec_core.data.table import Table
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError, choices, no_column
 
 DELIMITED, PARQUET, JSONL = ("csv", "tsv", "tab", "txt", "dat"), ("parquet", "pq"), ("jsonl", "ndjson")
 _ROW, _KEEP, _BLANK, _SHORT = "__row__", "__keep__", "__blank__", "__short__"
@@ -38,8 +37,7 @@ def read(
 
     columns: recipe key -> column, e.g. {"time": "InvoiceDate"}. setting: the recipe table that asked, for messages.
     where: a condition in SQL over the file's columns, e.g. "Quantity > 0 AND StockCode ~ '^[0-9]{5}'"; a text column that the
-        condition compares with numbers is read as numbers; empty text and NaN are NULL. It can name columns and functions only, no
-        files and no sub-queries.
+        condition compares with numbers is read as numbers; empty text and NaN are NULL (`data.condition` has what it may hold).
     form: "csv", "parquet" or "jsonl"; None = by the file's name. separator: of a delimited file; None = what the header has most of:
         comma, semicolon, tab or bar. quote: None = no quoting. names: of the columns, instead of those in the header.
 
@@ -56,7 +54,7 @@ def read(
         schema = lazy.collect_schema()
     for key, column in columns.items():
         if column not in schema:
-            raise _no_column(path, f'{setting}.{key} = "{column}"', column, schema)
+            raise no_column(f'{setting}.{key} = "{column}"', column, path.name, schema)
     wanted = list(dict.fromkeys(columns.values()))
     with _readable(path, form, separator, quote):
         found, number = _collect(lazy, wanted, path, schema, where, setting, delimited)
@@ -87,18 +85,16 @@ def _collect(
 ) -> tuple[pl.DataFrame, list[str]]:
     """All rows of the columns as written, with row number, whether `where` holds, the line is blank or may be short; and the columns
     that `where` compares with numbers."""
-    condition, used, number = (pl.lit(True), [], []) if where is None else _condition(path, where, schema, f"{setting}.where")
+    met = None if where is None else condition(where, schema, f"{setting}.where", path.name)
+    keep, number = (pl.lit(True), []) if met is None else (met.expr, list(met.numbers))
     blank = pl.all_horizontal(pl.all().is_null()) if delimited else pl.lit(False)
     last = pl.col(schema.names()[-1])
     short = last.is_null() & ~pl.col(_BLANK) if delimited and len(schema) > 1 else pl.lit(False)
-    as_read = {f"{_KEEP}{c}": pl.col(c) for c in dict.fromkeys([*wanted, *number])}
-    real = {c: pl.col(c).cast(pl.Float64, strict=False).fill_nan(None) for c in used if c in number or schema[c].is_float()}
-    text = {c: pl.when(pl.col(c) != "").then(pl.col(c)) for c in used if c not in number and schema[c] == pl.String}
-    lazy = lazy.with_columns(blank.alias(_BLANK)).with_columns(short.alias(_SHORT), **as_read).with_columns(**real, **text)
+    lazy = lazy.with_columns(blank.alias(_BLANK)).with_columns(short.alias(_SHORT))
     lazy = lazy.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW) + (2 if delimited else 1),
-        *(pl.col(kept).alias(kept.removeprefix(_KEEP)) for kept in as_read),
-        condition.fill_null(False).alias(_KEEP),
+        *dict.fromkeys([*wanted, *number]),
+        keep.fill_null(False).alias(_KEEP),
         pl.col(_BLANK, _SHORT),
     )
     return lazy.collect(), number
@@ -154,38 +150,6 @@ def _readable(path: Path, form: str, separator: str, quote: str | None) -> Itera
         raise KgrecError(f"{path.name} cannot be read as {kind}: {str(error).splitlines()[0]}; check the file") from error
 
 
-def _condition(path: Path, where: str, schema: Mapping[str, pl.DataType], setting: str) -> tuple[pl.Expr, list[str], list[str]]:
-    """The condition, its columns, and those of text that must be read as numbers for it to make sense."""
-    if re.search(r"\b(select|from)\b", re.sub(r"'[^']*'|\"[^\"]*\"", "", where), re.IGNORECASE):
-        raise KgrecError(f"{setting} = {where!r}: a condition names columns of {path.name} only; sub-queries are not allowed")
-    try:
-        condition = pl.sql_expr(where)
-    except PolarsError as error:
-        raise _bad_condition(setting, where, error) from None
-    used = list(dict.fromkeys(condition.meta.root_names()))
-    for column in used:
-        if column not in schema:
-            raise _no_column(path, f"{setting} = {where!r}: '{column}'", column, schema)
-    text = [c for c in used if schema[c] == pl.String]
-    for count in range(len(text) + 1):
-        for numbers in itertools.combinations(text, count):
-            try:  # types are checked on an empty table: the fewest columns that must be numbers win
-                pl.DataFrame(schema={**{c: schema[c] for c in used}, **dict.fromkeys(numbers, pl.Float64)}).filter(condition)
-            except PolarsError as error:
-                fault = error
-            else:
-                return condition, used, list(numbers)
-    raise _bad_condition(setting, where, fault)
-
-
-def _bad_condition(setting: str, where: str, error: PolarsError) -> KgrecError:
-    reason = str(error).splitlines()[0]
-    return KgrecError(
-        f"{setting} = {where!r}: {reason}; write a condition such as \"Quantity > 0 AND StockCode ~ '^[0-9]'\", "
-        'with names that hold blanks in ""'
-    )
-
-
 def _refuse_words(path: Path, found: pl.DataFrame, column: str, where: str | None) -> None:
     odd = found[column].cast(pl.Float64, strict=False).is_null() & found[column].is_not_null() & (found[column] != "")
     if odd.any():
@@ -194,11 +158,3 @@ def _refuse_words(path: Path, found: pl.DataFrame, column: str, where: str | Non
             f'{path.name} row {found[_ROW][first]}: {column} "{found[column][first]}" is no number, and {where!r} compares it with one; '
             "correct the row or the condition"
         )
-
-
-def _no_column(path: Path, asked: str, column: str, names: Iterable[str]) -> KgrecError:
-    names = list(names)
-    folded = {n.casefold(): n for n in names}
-    near = get_close_matches(column.casefold(), folded, n=1)
-    hint = f"; did you mean '{folded[near[0]]}'?" if near else ";"
-    return KgrecError(f"{asked} is no column of {path.name}{hint} columns: {', '.join(names)}")

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_core.data.condition import condition
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Task
 from kgrec_core.interfaces import Filter
@@ -48,26 +49,23 @@ def allowed(graph: Graph, task: Task, where: str | None = None, exclude: Sequenc
             if len(kept) >= CONDITIONS:
                 kept.clear()
             found = kept[where] = _meeting(graph.entities[kind], kind, where)
-        mask = mask & found
+        mask = mask & found[0]
     if exclude:
         mask = mask.copy()
         mask[known(graph, kind, exclude)] = False
     if not mask.any():
         raise KgrecError(f"no {kind} is left to choose from: where = {where!r} and exclude leave none of {len(mask)}")
-    return Filter(mask, where)
+    return Filter(mask, found[1] if where else None)
 
 
-def _meeting(table: pl.DataFrame, kind: str, where: str) -> NDArray[np.bool_]:
-    try:
-        kept = table.select_seq(pl.sql_expr(where)).to_series()
-    except Exception as error:
-        reason = str(error).splitlines()[0][:160]
-        raise KgrecError(f"where = {where!r} cannot be applied ({reason}); columns of {kind}: {', '.join(table.columns)}") from error
-    if kept.dtype != pl.Boolean or len(kept) != len(table):
+def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.bool_], str]:
+    """By row whether it meets the condition, and the condition as a database takes it."""
+    met = condition(where, table.schema, "where", kind)
+    if met.numbers:
         raise KgrecError(
-            f'where = {where!r} is no condition on each {kind}; write one such as "price < 5"; columns: {", ".join(table.columns)}'
+            f"where = {where!r}: {met.numbers[0]} of {kind} holds text, and is compared with a number; write it in single quotes"
         )
-    return (kept & kept.is_not_null()).to_numpy()
+    return table.select_seq(met.expr.fill_null(False)).to_series().to_numpy(), met.text
 
 
 def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:

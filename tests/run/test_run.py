@@ -128,12 +128,12 @@ def test_similar_leaves_the_item_itself_out(run):
         ({"queries": ["ruser0"], "task": "buy"}, "no task of this run is called 'buy'; did you mean 'buys'?"),
         ({"queries": [{"words": "x"}]}, "no key of a query is called 'words'"),
         ({"queries": [{}]}, "an empty query asks for nothing"),
-        ({"queries": ["ruser0"], "where": "pric < 5"}, "where = 'pric < 5' cannot be applied"),
-        ({"queries": ["ruser0"], "where": "price <"}, "where = 'price <' cannot be applied"),
-        ({"queries": ["ruser0"], "where": "price"}, "is no condition on each item"),
+        ({"queries": ["ruser0"], "where": "pric < 5"}, "where = 'pric < 5': 'pric' is no column of item; did you mean 'price'?"),
+        ({"queries": ["ruser0"], "where": "price <"}, "where = 'price <': it is no condition"),
+        ({"queries": ["ruser0"], "where": "price"}, "'price' is a number and no condition"),
         ({"queries": ["ruser0"], "where": "price < 0"}, "no item is left to choose from"),
-        ({"queries": ["ruser0"], "where": "id IN (SELECT id FROM read_csv('/etc/passwd'))"}, "cannot be applied"),
-        ({"queries": ["ruser0"], "where": "read_csv('/etc/passwd') IS NULL"}, "cannot be applied"),
+        ({"queries": ["ruser0"], "where": "id IN (SELECT id FROM read_csv('/etc/passwd'))"}, "'SELECT' is no column of item"),
+        ({"queries": ["ruser0"], "where": "read_csv('/etc/passwd') IS NULL"}, "read_csv (...) is a function or a query"),
     ],
 )
 def test_bad_questions_are_told_in_one_line(run, ask, told):
