@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kgrec_core.evaluation import beyond, class_metrics, class_tables, floor_classes, rank_tables, variants
+from kgrec_core.evaluation import beyond, class_metrics, class_tables, rank_tables, variants
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.floor import Floor
+from kgrec_core.floor_classes import class_floor
 from kgrec_core.graph import Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval
 from kgrec_core.model import Model
@@ -100,7 +101,7 @@ class Classification:
     def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
         self.task, self.graph = task, views["test"].graph
         self.targets = views["test"].queries[task.name].targets
-        self.floor = floor_classes.class_floor(views, task, rebuild=how.rebuild, seed=how.seed)
+        self.floor = class_floor(views, task, rebuild=how.rebuild, seed=how.seed)
         self.found: dict[str, class_metrics.Rows] = {}
 
     def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
