@@ -26,6 +26,7 @@ from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
 from kgrec_support.faq import ANSWER, ASKED, entries
+from kgrec_support.slots import unknown
 from kgrec_support.thumbs import examples, read
 
 log = logging.getLogger("kgrec")
@@ -47,6 +48,8 @@ class Support:
     context: turns before the user's last that become part of a question, at most.
     duplicates: similarity from which two replies are one answer (in its most frequent wording), and two questions one `group`.
     mentions: link answers to the products, acronyms and codes that at least two of them speak of.
+    slots: further names in braces that are asked for where an answer has them and nobody has said them, and the question that asks:
+        order_date = "When did you order?". Any other name in braces is shown as it is written.
     empty: an FAQ row without an answer or a text without a label is an error ("reject") or has no right answer ("keep"): out of scope.
 
     time_zone, time_format: of all times; see the part `tables`.
@@ -69,17 +72,29 @@ class Support:
         context: int = 3,
         duplicates: float = 0.8,
         mentions: bool = True,
+        slots: Mapping[str, str] | None = None,
         empty: Literal["reject", "keep"] = "reject",
         time_zone: str | None = None,
         time_format: str | None = None,
     ) -> None:
         self.faq, self.intents, self.dialogues, self.feedback = faq, intents, dialogues, feedback
-        self.columns, self.roles, self.locale, self.mask, self.context = columns or {}, roles or {}, locale, mask, context
+        self.columns, self.roles, self.slots, self.locale, self.mask, self.context = (
+            columns or {},
+            roles or {},
+            slots or {},
+            locale,
+            mask,
+            context,
+        )
         self.duplicates, self.mentions, self.empty, self.time_zone, self.time_format = duplicates, mentions, empty, time_zone, time_format
 
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, column and remedy."""
-        dataset = assemble(self._source(), self.duplicates, self.mentions)
+        source = self._source()
+        if strange := unknown(source.answers["text"], self.slots):
+            shown = ", ".join(f"{{{name}}}" for name in strange[:8])
+            log.warning("answers are shown with %s as written; if the customer is to be asked for it, declare it: data.slots", shown)
+        dataset = assemble(source, self.duplicates, self.mentions)
         if self.feedback is None:
             return dataset
         if not self.feedback.is_file():

@@ -123,7 +123,7 @@ def filled(snapshot: Snapshot, reply: Reply, answer: Answer, turns: Sequence[str
     said = {name: value for turn in turns for name, value in recognise(turn[:READ]).items()}
     links = linked(snapshot.graph, answering(snapshot).relation.target, answer.id, " ".join(turns)[:READ])
     have = known_values("", answer.attributes, {**said, **links, **(values or {})})
-    text, missing, asks = fill(answer.text or "", have)
+    text, missing, asks = fill(answer.text or "", have, snapshot.recipe.tables["data"].get("slots"))
     if missing:
         why = f"{reply.reason} Entry {answer.id} needs {', '.join(missing)}."
         return reply._replace(outcome="clarify", text=asks, reason=why, answers=[answer], missing=missing, values=have)

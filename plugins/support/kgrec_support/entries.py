@@ -36,7 +36,7 @@ class Edited(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One entry; questions: all that lead to it; alive: whether it can be found now."""
+    """One entry; questions: all that lead to it; alive: whether it can be found now; since, until: microseconds UTC, None = open."""
 
     id: str
     text: str | None
@@ -44,6 +44,8 @@ class Entry(NamedTuple):
     locale: str | None
     questions: list[str]
     alive: bool
+    since: int | None = None
+    until: int | None = None
 
 
 @each
@@ -119,8 +121,8 @@ def entries(snapshot: Snapshot, words: str | None = None, removed: bool = False)
         questions = [texts[i] for i in span if still[i] and texts[i]]
         spoken = " ".join([entity["id"], entity.get("text") or "", *questions]).casefold()
         if all(word in spoken for word in wanted):
-            about = (entity.get(name) for name in ("text", "category", "locale"))
-            found.append(Entry(entity["id"], *about, questions, bool(alive[chosen[place]])))
+            about, times = ([entity.get(name) for name in names] for names in (("text", "category", "locale"), ("since", "until")))
+            found.append(Entry(entity["id"], *about, questions, bool(alive[chosen[place]]), *times))
     return found
 
 

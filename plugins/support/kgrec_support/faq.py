@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 
 import polars as pl
 
 from kgrec_core import DAY, KgrecError
-from kgrec_core.domain import written
+from kgrec_core.domain import listed, written
 from kgrec_support.columns import Columns, named, tag
 from kgrec_support.plain import plain
 
 _DAYS = re.compile(r"\d{4}([-/.]?)\d{1,2}\1\d{1,2}$|\d{1,2}([-/.])\d{1,2}\2\d{4}$")
+_BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|[0-9]{1,2}[.)]\s+)")
 ANSWER = {"id": pl.String, "text": pl.String, "category": pl.String, "locale": pl.String, "since": pl.Int64, "until": pl.Int64}
 ASKED = {"text": pl.String, "locale": pl.String, "split": pl.String, "session": pl.String, "target": pl.String}
 
@@ -63,7 +66,7 @@ def _refuse_two_answers(faq: Columns, frame: pl.DataFrame) -> None:
 
 def _questions(faq: Columns) -> pl.DataFrame:
     """row (UInt32, position in the table) and text, question first, then its variants; none twice in a row."""
-    split = {"question": _several(faq.get("question")), "variants": _several(faq.get("variants"), "|")}
+    split = {"question": _several(faq.get("question")), "variants": _several(faq.get("variants"), faq)}
     texts = [
         list(dict.fromkeys(t for part in parts for raw in part or () if (t := plain(raw or ""))))
         for parts in zip(*(values or [()] * len(faq.table.frame) for values in split.values()), strict=True)
@@ -74,12 +77,48 @@ def _questions(faq: Columns) -> pl.DataFrame:
     return frame.explode("text")
 
 
-def _several(values: pl.Series | None, separator: str | None = None) -> list[list[str] | None] | None:
+def _several(values: pl.Series | None, faq: Columns | None = None) -> list[list[str] | None] | None:
+    """The texts of every cell: one, or all that is listed in it."""
     if values is None:
         return None
     if values.dtype == pl.List:
         return values.cast(pl.List(pl.String)).to_list()
-    return [None if v is None else v.split(separator) if separator else [v] for v in written(values)]
+    cells = written(values)
+    if faq is None:
+        return [None if v is None else [v] for v in cells]
+    found = [None if v is None else in_cell(v) for v in cells]
+    odd = [i for i, (texts, v) in enumerate(zip(found, cells, strict=True)) if texts is None and v is not None]
+    if odd:
+        raise KgrecError(
+            f'{faq.table.place(odd[0])}: {faq.names["variants"]} "{cells[odd[0]][:80]}" holds a ";" that may part variants or belong '
+            'to one; put "|" or line breaks between variants, or write a JSON list: ["one; with more", "two"]'
+        )
+    return found
+
+
+def in_cell(cell: str) -> list[str] | None:
+    """What a cell lists, see `kgrec_core.domain.listed`; lines may have dashes or numbers, and semicolons part what they stand between
+    without a blank, or questions. None where it cannot be told.
+
+    >>> in_cell("a|b"), in_cell("- a\\n- b"), in_cell("a?; b?"), in_cell("I paid; where is it?")
+    (['a', 'b'], ['a', 'b'], ['a?', 'b?'], None)
+    """
+    found = listed(cell)
+    if len(found) > 1:
+        return [_BULLET.sub("", text) for text in found] if all(map(_BULLET.match, found)) else found
+    if cell.lstrip().startswith("["):
+        return found
+    text = plain(cell)
+    parts = [part for part in re.split("[;；]", text) if part.strip()]
+    if len(parts) > 1:
+        return parts if not re.search(r"[;；]\s", text.strip()) or all(part.rstrip()[-1] in "?？" for part in parts) else None
+    return found
+
+
+def as_cell(texts: Sequence[str]) -> str:
+    """Different texts as a cell from which `in_cell` gives them back."""
+    joined = "|".join(texts)
+    return joined if in_cell(joined) == list(texts) else json.dumps(list(texts), ensure_ascii=False)
 
 
 def _times(faq: Columns) -> list[pl.Series]:

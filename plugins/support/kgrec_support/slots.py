@@ -1,14 +1,14 @@
 """Templates: "Your order {order_id} ..." with what the request says and what the graph knows; what is missing is asked for.
 
-Nothing is formatted by Python's rules: a slot is a plain name in single braces, everything else in braces stays as it is written, and a value
-is inserted once and never read again. So neither an FAQ nor a customer can reach an attribute, a format specification or another
-slot.
+A slot is a plain name in single braces that somebody can fill: one of QUESTIONS, one that `data.slots` declares, or one that a value is
+given for. Everything else in braces stays as it is written. Nothing is formatted by Python's rules, and a value is inserted once and
+never read again. So neither an FAQ nor a customer can reach an attribute, a format specification or another slot.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,10 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
         "date": "On which date was it?",
         "card_last4": "What are the last four digits of the card?",
         "email": "What is your e-mail address?",
+        "currency": "Which currency is it about?",
+        "delivery_date": "For which day was it announced?",
+        "merchant": "Which merchant is it about?",
+        "recipient": "Who is to receive it?",
     },
     "zh": {
         "order_id": "请提供您的订单号。",
@@ -55,6 +59,10 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
         "date": "请问是哪一天？",
         "card_last4": "请提供卡号的后四位。",
         "email": "请提供您的邮箱地址。",
+        "currency": "请问是哪种货币？",
+        "delivery_date": "请问预计哪一天送达？",
+        "merchant": "请问是哪家商户？",
+        "recipient": "请问收款人是谁？",
     },
 }
 
@@ -70,19 +78,25 @@ class Filled(NamedTuple):
 def fill(template: str, values: Mapping[str, Any], questions: Mapping[str, str] | None = None) -> Filled:
     """Insert values, once.
 
-    A slot is `{name}`; other braces, `{{name}}` too, stay. A value that is not given, None or only white space is missing; one that is
-    inserted has its control characters and line ends replaced by a blank and at most 200 characters.
-    questions: name -> the question that asks for it, beside and before QUESTIONS of the template's language; without one its name asks.
+    A slot is `{name}`; other braces, `{{name}}` too, stay, and so does a name that nobody knows. A known one whose value is not given,
+    None or only white space is missing; one that is inserted has its control characters and line ends replaced by a blank and at most 200
+    characters. questions: name -> the question that asks for it, beside and before QUESTIONS of the template's language; without one ("") its name asks.
 
-    >>> fill("Order {order_id} of {product} {0} {x.y}", {"product": "mug"})
-    Filled(text='Order {order_id} of mug {0} {x.y}', missing=['order_id'], question='What is your order number?')
+    >>> fill("Order {order_id} of {product} {debug} {x.y}", {"product": "mug"})
+    Filled(text='Order {order_id} of mug {debug} {x.y}', missing=['order_id'], question='What is your order number?')
     """
     asks = {**QUESTIONS["zh" if re.search("[\u4e00-\u9fff]", template) else "en"], **(questions or {})}
     known = {name: text for name, value in values.items() if value is not None and (text := _inert(value))}
     names = [m.group(1) for m in _SLOT.finditer(template)]
-    missing = list(dict.fromkeys(n for n in names if n not in known))
+    missing = list(dict.fromkeys(n for n in names if n not in known and (n in asks or n in values)))
     text = _SLOT.sub(lambda m: known.get(m.group(1), m.group()), template)
     return Filled(text, missing, " ".join(asks.get(n) or f"{n.replace('_', ' ').capitalize()}?" for n in missing))
+
+
+def unknown(templates: Iterable[str | None], declared: Iterable[str] = ()) -> list[str]:
+    """The names in single braces that no slot has, in order of first appearance: they are shown as they are written."""
+    names = dict.fromkeys(m.group(1) for text in templates for m in _SLOT.finditer(text or ""))
+    return [name for name in names if name not in QUESTIONS["en"] and name not in set(declared)]
 
 
 def recognise(request: str, patterns: Mapping[str, str] = PATTERNS) -> dict[str, str]:

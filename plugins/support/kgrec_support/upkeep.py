@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from kgrec_support import thumbs
 from kgrec_support.asked import asked, beside
 from kgrec_support.desk import answering, encoding
 from kgrec_support.entries import Entry, entries
+from kgrec_support.faq import as_cell
 from kgrec_support.quality import Faq, Review, review
 from kgrec_support.verbs import Feedback, List, Recalibrate
 from kgrec_support.verbs import Review as Wanted
@@ -72,11 +74,18 @@ def listed(run: Run, request: List, progress: Any = None) -> list[Entry] | list[
 
 
 def export(snapshot: Snapshot, file: Path | str) -> int:
-    """The living entries as an FAQ table (CSV) that `fit --faq` reads, edits included; returns how many."""
-    rows = [(e.id, e.questions[0], "|".join(e.questions[1:]), e.text, e.category, e.locale) for e in entries(snapshot) if e.questions]
-    schema = dict.fromkeys(("id", "question", "variants", "answer", "category", "locale"), pl.String)
+    """The living entries as an FAQ table (CSV) that `fit --faq` reads as the same entries, edits included; returns how many."""
+    found = [e for e in entries(snapshot) if e.questions]
+    rows = [
+        (e.id, e.questions[0], as_cell(e.questions[1:]), e.text, e.category, _written(e.since), _written(e.until), e.locale) for e in found
+    ]
+    names = ("id", "question", "variants", "answer", "category", "valid_from", "valid_until", "locale")
     try:
-        pl.DataFrame(rows, schema=schema, orient="row").write_csv(file)
+        pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").write_csv(file)
     except OSError as error:
         raise KgrecError(f"{file} cannot be written ({error}); name another place") from error
     return len(rows)
+
+
+def _written(time: int | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time / 1e6, UTC).isoformat(timespec="microseconds")

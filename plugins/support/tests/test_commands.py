@@ -19,13 +19,13 @@ WORDS = (
     *("recipe", "fit", "evaluate", "report", "demo", "ask", "chat"),
     *("add", "edit", "remove", "list", "undo", "review", "feedback", "recalibrate"),
 )
-FAQ = """id,question,variants,answer,category
-parcel,Where is my parcel?,When will my parcel arrive?|Has my order been shipped?|track my parcel,Your order {order_id} is on its way.,Delivery
-sunday,Do you deliver on Sundays?,Sunday delivery?|Is there delivery at the weekend?|do parcels come on saturday,Only from Monday to Saturday.,Delivery
-return,How do I return something?,Can I send an item back?|I do not want it any more|return policy,Send it back within 30 days.,Returns
-refund,When do I get my refund?,Where is my money?|refund not received|how long does a refund take,Five working days after we have the parcel.,Returns
-pay,How can I pay?,Which cards do you take?|Can I pay by invoice?|payment methods,By card or invoice.,Payment
-gift,Do you wrap gifts?,gift wrapping|Can you write a card for me?|Is it possible to wrap it as a present,"Yes, for two euros.",Payment
+FAQ = """id,question,variants,answer,category,valid_until
+parcel,Where is my parcel?,When will my parcel arrive?|Has my order been shipped?|track my parcel,Your order {order_id} is on its way.,Delivery,
+sunday,Do you deliver on Sundays?,Sunday delivery?|Is there delivery at the weekend?|do parcels come on saturday,Only from Monday to Saturday.,Delivery,
+return,How do I return something?,Can I send an item back?|I do not want it any more|return policy,Send it back within 30 days.,Returns,
+refund,When do I get my refund?,Where is my money?|refund not received|how long does a refund take,Five working days after we have the parcel.,Returns,
+pay,How can I pay?,Which cards do you take?|Can I pay by invoice?|payment methods,By card or invoice.,Payment,
+gift,Do you wrap gifts?,gift wrapping|Can you write a card for me?|Is it possible to wrap it as a present,"Yes, for two euros.",Payment,2099-12-31
 """
 
 
@@ -60,12 +60,15 @@ def test_an_own_faq_from_file_to_edited_table(kgrec, place, tmp_path):
     assert (
         first["missing"] == ["order_id"] and second["text"] == "Your order AB-77 is on its way." and third["text"] == "By card or invoice."
     )
-    assert shop.ask("add", "Where is my invoice?", "In your account.", "--id", "invoice").code == 0
+    assert shop.ask("add", "Where is my invoice?", "In your account.", "--id", "invoice", "--variant", "a|b?").code == 0
     assert "In your account." in shop.ask("ask", "Where is my invoice?").out
     assert "7 entries written" in shop.ask("list", "--out", "new.csv").out
     (tmp_path / "thumbs.jsonl").write_text(json.dumps({"time": 1, "question": "zorb?", "answer_id": "gift", "verdict": "up"}) + "\n")
     again = Support(faq=tmp_path / "new.csv", feedback=tmp_path / "thumbs.jsonl").load().graph
     assert set(again.entities["answer"]["id"]) == {"parcel", "sunday", "return", "refund", "pay", "gift", "invoice"}
+    assert {"Where is my invoice?", "a|b?"} < set(again.entities["question"]["text"]), "a bar parts nothing"
+    until = dict(again.entities["answer"].select("id", "until").iter_rows())
+    assert until["gift"] == Support(faq=tmp_path / "faq.csv").load().graph.entities["answer"]["until"].max() and until["pay"] is None
     row = again.rows("question", again.entities["question"].filter(text="zorb?")["id"].to_list())
     assert again.gather("answer", again.adjacent(ANSWERED_BY, row).rows, "id")["id"].to_list() == ["gift"]
 

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, IN_CATEGORY, MENTIONS, readable
 from kgrec_support.data import Support
+from kgrec_support.faq import as_cell, in_cell
+from kgrec_support.plain import plain
 
 from kgrec_core import Dataset, KgrecError, Relation, Split, candidates
 from kgrec_core.domain import Registry, resolve, split, whole
@@ -99,6 +103,55 @@ def test_hostile_texts_become_plain_ones(write):
         "x" * 10_000,
     ]
     assert dataset.graph.entities["answer"]["text"].to_list()[:3] == ["Yes\nNo", "Order {order_id} is <PHONE> a<b & c", "好的"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Press <q> to quit, or <s> to save first.", "Press <q> to quit, or <s> to save first."),
+        ("What does the <title> tag do?", "What does the <title> tag do?"),
+        ("To <address>, with your <code>.", "To <address>, with your <code>."),
+        ("Close it with </div>.", "Close it with </div>."),
+        ("<p>Yes, <b>very</b>.</p><br>Line <a href='x?a=1&b=2'>two</a>", "Yes, very. Line two"),
+        ("One<br/>two<hr>three<li>four</li>", "One two three four"),
+        ("<SPAN class=x>Red</SPAN> <img src=a.png>", "Red"),
+        ("Follow https://shop.example/track?id=7&region=eu&section=2&copy=1&notify=1", "Follow https://shop.example/track?id=7&region=eu&section=2&copy=1&notify=1"),
+        ("Yes&nbsp;&mdash; AT&amp;T, 5 &lt; 6 &euro;&#33;&#x3f;", "Yes — AT&T, 5 < 6 €!?"),
+    ],
+)  # fmt: skip
+def test_only_html_is_taken_out_of_a_text(text, expected):
+    assert plain(text) == expected
+
+
+VARIANTS = ["When will my parcel come?", "Has my order been shipped?", "track my parcel"]
+
+
+@pytest.mark.parametrize("joined", ["|".join(VARIANTS), "\n".join(VARIANTS), "\n".join(f"{n}. {v}" for n, v in enumerate(VARIANTS, 1)),
+                                    ";".join(VARIANTS), "；".join(VARIANTS), json.dumps(VARIANTS)])  # fmt: skip
+def test_variants_in_a_cell_are_as_many_questions(tmp_path, joined):
+    path = tmp_path / "faq.csv"
+    pl.DataFrame({"question": ["Where is my parcel?"], "variants": [joined], "answer": ["On its way."]}).write_csv(path)
+    assert Support(faq=path).load().graph.entities["question"]["text"].to_list() == ["Where is my parcel?", *VARIANTS]
+
+
+def test_a_semicolon_that_may_belong_to_a_question_is_no_guess(write):
+    with pytest.raises(KgrecError, match=r'faq.csv row 2: variants "I paid; where is it\?" holds a ";"'):
+        Support(faq=write("faq.csv", "question,variants,answer", "Where?,I paid; where is it?,Here.")).load()
+    one = Support(
+        faq=write("b.csv", "question,variants,answer", 'Where?,"[""I paid; where is it?"", ""a|b""]",Here.', "Who?,AT&amp;T plans,We.")
+    ).load()
+    assert one.graph.entities["question"]["text"].to_list() == ["Where?", "I paid; where is it?", "a|b", "Who?", "AT&T plans"]
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from('ab|;[]",\n? \\'), min_size=1, max_size=8).filter(lambda t: " ".join(t.split()) == t),
+        max_size=4,
+        unique=True,
+    )
+)
+def test_any_questions_come_back_from_the_cell_they_are_written_to(texts):
+    assert not texts or in_cell(as_cell(texts)) == texts
 
 
 def test_expired_entries_are_never_found(write):

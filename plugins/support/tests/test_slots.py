@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kgrec_support.slots import LONGEST, PATTERNS, QUESTIONS, fill, linked, recognise, values
+from kgrec_support.slots import LONGEST, PATTERNS, QUESTIONS, fill, linked, recognise, unknown, values
 
 from kgrec_core import Graph, KgrecError, Relation
 
@@ -86,8 +86,15 @@ def test_what_is_missing_is_asked_for_once_and_in_order():
     assert filled.missing == ["product", "order_id", "due"] and filled.text == "{product}: order {order_id} ({product}, {due})"
     assert filled.question == "Which product is it about? What is your order number? Until when?"
     assert fill("您的订单{order_id}", {}).question == QUESTIONS["zh"]["order_id"]
-    assert fill("{delivery_date}", {"delivery_date": " "}).question == "Delivery date?"
-    assert QUESTIONS["en"].keys() == QUESTIONS["zh"].keys() == {*PATTERNS, "product"}
+    assert fill("{order_day}", {"order_day": " "}).question == fill("{order_day}", {}, {"order_day": ""}).question == "Order day?"
+    assert QUESTIONS["en"].keys() == QUESTIONS["zh"].keys() >= {*PATTERNS, "product"}
+
+
+def test_braces_that_nobody_can_fill_are_text():
+    template = 'Write {debug} in the file: {"debug": true}; call /users/{id}/orders with {YYYY}, of order {order_id}.'
+    assert fill(template, {"order_id": "7"}) == (template.replace("{order_id}", "7"), [], "")
+    assert fill(template, {}).missing == ["order_id"] and fill(template, {"debug": "on"}).text.startswith("Write on in the file")
+    assert unknown([template, None, "{YYYY} {plan}"], ["plan"]) == ["debug", "id", "YYYY"]
 
 
 def test_a_value_is_inert_text():
@@ -107,7 +114,7 @@ def test_text_outside_of_slots_never_changes(template, known):
         expected += template[at : slot.start()] + (value or slot.group())
         at = slot.end()
     assert filled.text == expected + template[at:]
-    assert set(filled.missing) == {slot for slot in names.findall(template) if not known.get(slot, "").strip()}
+    assert set(filled.missing) == {slot for slot in names.findall(template) if slot in known and not known[slot].strip()}
     assert bool(filled.question) == bool(filled.missing)
 
 
