@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, reduce
+from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
@@ -178,9 +179,28 @@ def grow(pieces: tuple[T, ...], new: T, merge: Callable[[T, T], T]) -> tuple[T, 
     return (*pieces, new)
 
 
+def renumbered(tables: Sequence[pl.DataFrame], ends: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Iterator[pl.DataFrame]:
+    """Tables end to end, as few as their columns let it be, with other row numbers.
+
+    ends: "source" and "target" -> for every table where its entities begin among all that came, and the row that each of those got.
+    """
+    for _, numbers in groupby(range(len(tables)), lambda i: (tables[i].columns, tables[i].dtypes)):
+        of = list(numbers)
+        whole = {c: pl.concat([tables[i].get_column(c) for i in of], rechunk=True) for c in tables[of[0]].columns}
+        for end, (starts, rows) in ends.items():
+            own = whole[end] + pl.Series(np.repeat(starts[of], [len(tables[i]) for i in of]).astype(np.uint32))
+            whole[end] = pl.Series(end, rows.astype(np.uint32))[own]
+        yield pl.DataFrame(whole)
+
+
 def joined(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
     """In one piece; column by column, as polars' own threads are not there after a fork."""
     return pl.DataFrame([column.rechunk() for column in one.vstack(two).get_columns()])
+
+
+def taken(column: pl.Series, rows: NDArray[np.int64]) -> pl.Series:
+    """The values at rows; not by `gather`, which begins a query of its own for every column."""
+    return column[pl.Series(rows.astype(np.uint32))]
 
 
 def widened(table: pl.DataFrame, held: Mapping[str, pl.DataType]) -> pl.DataFrame:

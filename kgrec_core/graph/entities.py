@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, reduce
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph.edges import grow, joined, widened
+from kgrec_core.graph.edges import grow, joined, taken, widened
 
 NONE = np.zeros(0, np.int64)
 
@@ -80,13 +80,13 @@ class Kind:
 
     def gather(self, rows: NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
         """Column by column, as polars' own threads are not there after a fork."""
-        found = {c: self._base.get_column(c).gather(rows) for c in columns}
+        found = {c: taken(self._base.get_column(c), rows) for c in columns}
         at, stale = _found(self.patched, rows)
         if stale.any():
             order, fresh = np.arange(len(rows)), _whole(self.fresh)
             order[stale] = len(rows) + np.arange(np.count_nonzero(stale))
             places = self.places[at[stale]]
-            found = {c: f.append(fresh.get_column(c).gather(places)).gather(order) for c, f in found.items()}
+            found = {c: taken(f.append(taken(fresh.get_column(c), places)), order) for c, f in found.items()}
         return pl.DataFrame(found)
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
@@ -108,44 +108,53 @@ class Kind:
             self._living = living = _living(table, len(self), now)
         return living.mask
 
-    def join(self, delta: pl.DataFrame, name: str, present: int = 0) -> tuple[Kind, NDArray[np.int64]]:
-        """This kind, called `name`, with the delta's rows, and the row number each of them got. present: when the delta was made.
+    def join(self, tables: Sequence[pl.DataFrame], name: str, present: int = 0) -> tuple[Kind, NDArray[np.int64]]:
+        """This kind, called `name`, with the rows of deltas, oldest first, and the row number each of these got, end to end.
 
-        A value takes the column's type; only integers that meet decimals become decimals. Raises KgrecError where one does not fit.
+        The same as one after the other, at the cost of one. present: when the last of them was made. A value takes the column's
+        type; only integers that meet decimals become decimals. Raises KgrecError where one does not fit.
         """
-        rows = self.rows(delta["id"].to_list())
-        known, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
-        if delta.columns == ["id"] and not len(new):  # only named, so that edges can point at them
+        ids, counts = [id for table in tables for id in table["id"].to_list()], [len(table) for table in tables]
+        rows, size = self.rows(ids), len(self)
+        came: dict[str, int] = {}
+        for place in np.flatnonzero(rows < 0).tolist():
+            rows[place] = came.setdefault(ids[place], size + len(came))
+        told = np.repeat([table.width > 1 for table in tables], counts) | (rows >= size)  # not only named, for edges to point at
+        if not told.any():
             return self, rows
-        held = {**self.schema, **{c: t for c, t in delta.schema.items() if c not in self.schema}}
-        delta = pl.DataFrame([_fitted(delta[c], held[c], name) for c in delta.columns])
-        held.update(delta.schema)
-        tables, fresh = (tuple(widened(t, held) for t in of) for of in (self.tables, self.fresh))
-        patched, places, ids, size = self.patched, self.places, self.ids, len(self)
-        rows[new] = size + np.arange(len(new))
-        known = known[np.argsort(rows[known])]
-        changed = _taken(delta, known)
+        touched = np.unique(rows[told])
+        known = touched[: np.searchsorted(touched, size)]
+        columns, starts = _columns(tables), np.cumsum([0, *counts])
+        fitted = {c: _fitted([tables[i].get_column(c) for i in of], self.schema.get(c), name) for c, of in columns.items()}
+        held = {**self.schema, **{c: values.dtype for c, values in fitted.items()}}
+        before, found = widened(self.gather(known, list(self.schema)) if len(known) else self.tables[0].clear(), held), {}
+        for column, dtype in held.items():
+            latest = np.full(len(touched), -1)
+            if column in columns:
+                said = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in columns[column]])
+                mine = np.flatnonzero(told[said])
+                latest[np.searchsorted(touched, rows[said[mine]])] = mine  # of several for a row the last one stays
+            found[column] = _latest(before.get_column(column), fitted.get(column), latest, dtype)
+        whole = pl.DataFrame(found)
+        changed, added = whole[: len(known)], whole[len(known) :]
+        stretches, fresh = (tuple(widened(t, held) for t in of) for of in (self.tables, self.fresh))
+        patched, places, known_ids = self.patched, self.places, self.ids
         if len(known):
-            old = widened(self.gather(rows[known], list(self.schema)), held)
-            changed = old.with_columns(changed.get_columns())
-            at, again = _found(patched, rows[known])
+            at, again = _found(patched, known)
             latest, places = sum(map(len, fresh)) + np.arange(len(known)), places.copy()
             places[at[again]] = latest[again]
-            patched, places = (np.insert(of, at[~again], more[~again]) for of, more in ((patched, rows[known]), (places, latest)))
+            patched, places = (np.insert(of, at[~again], more[~again]) for of, more in ((patched, known), (places, latest)))
             fresh = grow(fresh, changed, joined)
-        added = widened(_taken(delta, new), held)
-        if len(new):
-            tables = grow(tables, added, joined)
-            ids = grow(ids, dict(zip(added["id"].to_list(), rows[new].tolist(), strict=True)), lambda a, b: {**a, **b})
-        living = self._living_with(changed.vstack(added) if len(known) else added, np.concatenate([rows[known], rows[new]]), present)
-        return Kind(tables, fresh, patched, places, ids, living), rows
+        if came:
+            stretches, known_ids = grow(stretches, added, joined), grow(known_ids, came, lambda a, b: {**a, **b})
+        return Kind(stretches, fresh, patched, places, known_ids, self._living_with(whole, touched, present)), rows
 
     def _living_with(self, came: pl.DataFrame, rows: NDArray[np.int64], present: int) -> Living | None:
         """What is known of who exists, with these rows as they are now; None where it has to be found again."""
         if self._living is None or present >= self._living.end:
             return None
         mask, start, end = self._living
-        theirs = _living(came.select_seq(_dates(came.schema)), len(came), max(start, present))
+        theirs = _living(pl.DataFrame([came.get_column(c) for c in _dates(came.schema)]), len(came), max(start, present))
         whole = np.concatenate([mask, np.zeros(max(0, int(rows.max(initial=-1)) + 1 - len(mask)), bool)])
         whole[rows] = theirs.mask
         whole.flags.writeable = False
@@ -182,11 +191,34 @@ def _whole(tables: tuple[pl.DataFrame, ...]) -> pl.DataFrame:
     return reduce(pl.DataFrame.vstack, tables)
 
 
-def _taken(table: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
-    return pl.DataFrame([column.gather(rows) for column in table.get_columns()])
+def _columns(tables: Sequence[pl.DataFrame]) -> dict[str, list[int]]:
+    """Column -> the numbers of the tables that have it."""
+    found: dict[str, list[int]] = {}
+    for number, table in enumerate(tables):
+        for column in table.columns:
+            found.setdefault(column, []).append(number)
+    return found
 
 
-def _fitted(added: pl.Series, held: pl.DataType, kind: str) -> pl.Series:
+def _latest(before: pl.Series, came: pl.Series | None, latest: NDArray[np.int64], dtype: pl.DataType) -> pl.Series:
+    """What a column holds: the value of `came` at `latest`; where that is -1 what was there before, or nothing in the rows behind."""
+    if came is not None and (latest >= 0).all():
+        return taken(came, latest)
+    nothing = pl.Series(before.name, [None], dtype).new_from_index(0, len(latest) - len(before))
+    whole = pl.concat([before, nothing, *([] if came is None else [came])])
+    return taken(whole, np.where(latest < 0, np.arange(len(latest)), len(latest) + latest))
+
+
+def _fitted(series: Sequence[pl.Series], held: pl.DataType | None, kind: str) -> pl.Series:
+    """Values of a column of type `held` that came one after the other, end to end."""
+    fit = []
+    for one in series:
+        fit.append(one if held is None else _fit(one, held, kind))
+        held = fit[-1].dtype
+    return fit[0] if len(fit) == 1 else pl.concat([one if one.dtype == held else one.cast(held) for one in fit], rechunk=True)
+
+
+def _fit(added: pl.Series, held: pl.DataType, kind: str) -> pl.Series:
     """Values for a column of type `held`; a whole number in a column of text is written "12", not "12.0"."""
     if added.dtype == held or held == pl.Null:
         return added

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph.edges import Edges, Relations, check_edges
+from kgrec_core.graph.edges import Edges, Relations, check_edges, renumbered
 from kgrec_core.graph.entities import Kind, Kinds, check_entities
 from kgrec_core.graph.memo import Memo
 from kgrec_core.graph.ragged import Ragged
@@ -157,31 +157,31 @@ class Graph:
         shared = {r: held[r] if r in held and held[r].frame is table else table for r, table in relations.items()}
         return replace(self, relations=shared, timeless=frozenset(r for r in self.timeless if r in relations), as_of=as_of)
 
-    def join(self, delta: Graph) -> Graph:
-        """This graph with a delta, which numbers its own tables and is mapped by id; cost grows with the delta only.
+    def join(self, *deltas: Graph) -> Graph:
+        """This graph with deltas, each of which numbers its own tables and is mapped by id; cost grows with the deltas only.
 
-        A known id takes over the columns that the delta's table has; other columns of that row stay. New ids get new rows at
+        Several, oldest first, come to the same as one after the other, and cost little more than one. A known id takes over the columns that the delta's table has; other columns of that row stay. New ids get new rows at
         the end; edges are appended. Raises KgrecError when a relation is dated on one side only.
         """
         kinds, mapped = dict(self.entities.kinds), {}
-        for kind, table in delta.entities.items():
-            if kind in kinds:
-                kinds[kind], mapped[kind] = kinds[kind].join(table, kind, delta.present)
-            else:
-                kinds[kind], mapped[kind] = Kind((table,)), np.arange(len(table))
+        present = max([self.present, *(delta.present for delta in deltas)])
+        for kind in dict.fromkeys(kind for delta in deltas for kind in delta.entities):
+            tables = [delta.entities[kind] for delta in deltas if kind in delta.entities]
+            before = kinds.get(kind) or Kind((tables[0].clear(),))
+            kinds[kind], mapped[kind] = before.join(tables, kind, present)
+        starts = {kind: np.cumsum([0, *(len(d.entities.get(kind, ())) for d in deltas)]) for kind in mapped}
         held = dict(self.relations.held)
-        for relation, table in delta.relations.items():
-            table = table.with_columns_seq(
-                pl.Series(mapped[kind], dtype=pl.UInt32).gather(table[end]).alias(end)
-                for end, kind in (("source", relation.source), ("target", relation.target))
-            )
-            held[relation] = held[relation].join(table, str(relation)) if relation in held else Edges.of(table)
+        for relation in dict.fromkeys(relation for delta in deltas for relation in delta.relations):
+            of = [i for i, delta in enumerate(deltas) if relation in delta.relations]
+            ends = {e: (starts[k][of], mapped[k]) for e, k in (("source", relation.source), ("target", relation.target))}
+            for table in renumbered([deltas[i].relations[relation] for i in of], ends):
+                held[relation] = held[relation].join(table, str(relation)) if relation in held else Edges.of(table)
         return replace(
             self,
             entities=Kinds(kinds),
             relations=Relations(held),
-            timeless=self.timeless | delta.timeless,
-            present=max(self.present, delta.present),
+            timeless=self.timeless.union(*(delta.timeless for delta in deltas)),
+            present=present,
             memo=Memo(),
         )
 

@@ -140,9 +140,8 @@ class Snapshot:
 
         Raises KgrecError where one does not fit the graph, or brings what the model cannot encode; nothing is changed then.
         """
-        graph, touched, calibrations = self.graph, {}, dict(self.calibrations)
+        graph, touched, calibrations = self.graph.join(*(entry.delta for entry in entries)), {}, dict(self.calibrations)
         for entry in entries:
-            graph = graph.join(entry.delta)
             for kind, table in entry.delta.entities.items():
                 touched.setdefault(kind, {}).update(dict.fromkeys(table["id"].to_list()))
             calibrations |= {name: Calibration.from_json(state) for name, state in entry.calibrations.items()}
