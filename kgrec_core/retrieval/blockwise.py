@@ -152,6 +152,8 @@ def chosen(size: int, rows: NDArray[np.int64], also: NDArray[np.bool_] | None = 
 def came(old: Graph, new: Graph, relation: Relation) -> pl.DataFrame:
     """The edges that `join` appended to a graph, in the order they came, those without an end left out."""
     table = new.relations[relation].slice(len(old.relations[relation]))
+    if not len(table):
+        return table
     whole = table["source"].is_not_null() & table["target"].is_not_null()
     return pl.DataFrame([column.filter(whole) for column in table.get_columns()])  # as polars' own threads are not there after a fork
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import TYPE_CHECKING, Any
 
 from kgrec_core.errors import KgrecError
@@ -22,20 +24,23 @@ REMEDY = "put what the edits bring into the data and move the file away, or fit 
 
 def check_edits(folder: Path, dataset: Dataset, heads: Mapping[str, Head]) -> Mark:
     """How far the edits of the run in `folder` go. Raises KgrecError where they do not fit what a new run there would be made from."""
-    live, last, graph = _live(folder), Mark(), dataset.graph
-    for mark, entry in live.after(last):
-        last = mark
-        try:
-            graph = graph.join(entry.delta)
-        except KgrecError as error:
-            raise KgrecError(f"{live.file}: edit {mark.number} does not fit the new data ({error}); {REMEDY}") from error
+    live, graph = _live(folder), dataset.graph
+    found = live.after(Mark())
+    try:
+        graph = graph.join(*(entry.delta for _, entry in found))
+    except KgrecError:
+        for mark, entry in found:  # which of them it is
+            try:
+                graph = graph.join(entry.delta)
+            except KgrecError as error:
+                raise KgrecError(f"{live.file}: edit {mark.number} does not fit the new data ({error}); {REMEDY}") from error
     for task in dataset.tasks:
         kind = task.relation.target
         if not heads[task.name].encodes_candidates and graph.size(kind) > dataset.graph.size(kind):
             raise KgrecError(
                 f"{live.file} brings a {kind} that the new data lack, but the head of task {task.name} has to learn each; {REMEDY}"
             )
-    return last
+    return found[-1][0] if found else Mark()
 
 
 def publish(new: Path, folder: Path, manifest: dict[str, Any], dataset: Dataset, heads: Mapping[str, Head]) -> None:
@@ -49,16 +54,13 @@ def publish(new: Path, folder: Path, manifest: dict[str, Any], dataset: Dataset,
 def compact(run: Run) -> int:
     """Publish the run with its edits baked in, and tell how many they are; 0 = there are none, and nothing is done.
 
-    It then opens as fast as without them; they can no longer be undone. Who has the run open goes on undisturbed. Raises KgrecError where
-    another process is fitting or compacting here, and where the run was replaced.
+    It then opens as fast as without them; they can no longer be undone. Who has the run open goes on undisturbed, and what is edited
+    meanwhile comes after it. Raises KgrecError where another process is fitting or compacting here, and where the run was replaced.
     """
     with run_folder.workspace(run.folder) as work:
-        while True:
-            snapshot, mark = run.latest
-            baked = len(run.edits())
-            if not baked:
-                shutil.rmtree(work)
-                return 0
+        snapshot, mark = run.latest
+        baked = sum(edit["number"] <= mark.number for edit in run.edits())
+        if baked:
             new = work / "run"
             shutil.rmtree(new, ignore_errors=True)
             with run_folder.pinned(run.folder) as place:
@@ -74,9 +76,21 @@ def compact(run: Run) -> int:
                 (new / "calibration" / f"{name}.json").write_text(json.dumps(calibration.to_json()))
             kept = {key: value for key, value in run.manifest.items() if key not in ("format", "files")}
             data = run_folder.sealed(new, {**kept, "edits": mark.number})
-            if _live(run.folder).hand_over(data, mark.number, mark, lambda new=new: run_folder.place(new, run.folder)):
-                shutil.rmtree(work)
-                return baked
+            live = _live(run.folder)
+            if not live.hand_over(data, mark.number, mark, lambda: run_folder.place(new, run.folder)):
+                raise KgrecError(f"{live.file} was cut or replaced while {run.folder} was compacted; nothing was published")
+        shutil.rmtree(work)
+        return baked
+
+
+def compact_apart(folder: Path, allow: Collection[str]) -> Popen[bytes]:
+    """Begin a compaction in a process of its own, so that no edit waits for it, and after a fork as well; it tells what fails.
+
+    Raises OSError where no process can be begun.
+    """
+    allowed = [word for part in sorted(allow) for word in ("--allow", part)]
+    command = [sys.executable, "-P", "-m", "kgrec_core.cli.main", "compact", *allowed, "--", str(folder)]
+    return Popen(command, stdin=DEVNULL, stdout=DEVNULL)
 
 
 def _folders(new: Path, tasks: Collection[str]) -> list[Path]:

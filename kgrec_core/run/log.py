@@ -86,14 +86,24 @@ class Live:
             entries.append((mark, read(head, of)))
         return entries
 
-    def heads(self) -> list[tuple[int, dict[str, Any]]]:
-        """Number and head of every entry since this run was published, oldest first."""
+    def heads(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Number and head of every entry since this run was published, latest first, each parsed when it is asked for."""
         with self._reading() as db:
             if db is None or _latest(db) is None:
-                return []
+                return iter(())
             start, _ = self._of_this_run(db)
-            found = db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (start,)).fetchall()
-        return [(number, json.loads(head)) for number, head in found]
+            found = db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number DESC", (start,)).fetchall()
+        return ((number, json.loads(head)) for number, head in found)
+
+    def undoable(self) -> int | None:
+        """The last edit since this run was published that was not taken back; None where there is none."""
+        gone = set()
+        for number, head in self.heads():
+            if head["undoes"] is not None:
+                gone.add(head["undoes"])
+            elif number not in gone and not head.get("calibrations"):
+                return number
+        return None
 
     def entry(self, number: int) -> Entry:
         with self._reading() as db:
@@ -119,19 +129,25 @@ class Live:
         return Mark(number, text)
 
     def hand_over(self, data: str, start: int, mark: Mark, publish: Callable[[], None]) -> bool:
-        """Publish a run `data` that goes on after entry `start`; False where entries came after the mark, and nothing is published.
+        """Publish a run `data` that goes on after entry `start`; False where nothing is published, as the log is not the one the run
+        was made for.
 
-        Entries after `start` and not after the mark were looked at by whoever made the run; their calibrations are not its own. The log
+        Entries after `start` and not after the mark were looked at by whoever made the run; their calibrations are not its own. What
+        came after the mark is refused, unless the run holds all that is before it: then they are edits of both. The log
         belongs to the old run and the new one until the new one is in place: it is whole wherever this is cut short. A run that
         begins with the log's first entry replaces the old one; one with edits baked in leaves it to those that have it open.
         """
+
+        def fits(db: sqlite3.Connection) -> bool:
+            return (_mark(db, start) if start and start == mark.number else _latest(db)) == mark
+
         if self.file.exists():
             with self._writing("nothing was published") as db:
-                if _latest(db) != mark:
+                if not fits(db):
                     return False
                 db.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (data, start, mark.number))
             with self._writing("nothing was published") as db:
-                if _latest(db) != mark:
+                if not fits(db):
                     return False
                 publish()
                 if not start:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -32,7 +32,7 @@ from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.asked import Query, known
-from kgrec_core.run.carry import compact
+from kgrec_core.run.carry import compact_apart
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.snapshot import Answer, Judged, Snapshot
@@ -52,7 +52,7 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
             read = {name: (place / name).read_bytes() for name in manifest["files"] if name in KEPT or name.startswith("calibration/")}
             published, data = _published(place, folder, manifest, allow, registry), run_folder.checksum(place / run_folder.MANIFEST)
         try:
-            return Run(manifest, published, Live(folder, data), read)
+            return Run(manifest, published, Live(folder, data), read, allow)
         except KgrecError:
             if run_folder.checksum(folder / run_folder.MANIFEST) == data:
                 raise  # else another run was published just now, and the edits are that one's
@@ -60,7 +60,7 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
 
 log = logging.getLogger("kgrec")
 KEPT = ("metrics.json", "history.jsonl")  # read on opening, as another run may be in the place later
-MANY = 2_000  # edits after which a run is compacted by itself
+MANY = 2_000  # edits after which a run is compacted by itself, once: by a process that the one begins who writes the next edit
 
 
 def _published(place: Path, folder: Path, manifest: dict[str, Any], allow: set[str], registry: Registry) -> Snapshot:
@@ -93,9 +93,9 @@ class Run:
     """Made by `open_run`. folder, recipe, manifest, tasks: what was published. It swaps snapshots: an edit is built, then committed,
     then shown. What is asked is asked of the latest snapshot; who asks several things of one moment takes `run.snapshot`."""
 
-    def __init__(self, manifest: dict[str, Any], published: Snapshot, live: Live, read: dict[str, bytes]) -> None:
+    def __init__(self, manifest: dict[str, Any], published: Snapshot, live: Live, read: dict[str, bytes], allow: Collection[str]) -> None:
         self.folder, self.recipe, self.manifest, self.tasks = published.folder, published.recipe, manifest, published.tasks
-        self._live, self._read, self._locks = live, read, (os.getpid(), RLock())
+        self._live, self._read, self._allow, self._locks, self._compacting = live, read, allow, (os.getpid(), RLock()), None
         mark, self._learned = live.start()
         self._baked = mark.number
         self._latest = replace(published, edit=mark.number), mark
@@ -187,25 +187,23 @@ class Run:
         """
 
         def inverse(snapshot: Snapshot, now: int) -> Entry:
-            log = self._live.heads()
-            gone = {head["undoes"] for _, head in log}
-            left = [n for n, head in log if head["undoes"] is None and n not in gone and not head.get("calibrations")]
-            if not left:
+            number = self._live.undoable()
+            if number is None:
                 before = f"; those up to number {self._baked} were baked in by a compaction" if self._baked else ""
                 raise KgrecError(f"{self.folder} has no edit to undo{before}")
-            edit = self._live.entry(left[-1])
+            edit = self._live.entry(number)
             if edit.old is None:
-                raise KgrecError(f"{self.folder}: edit {left[-1]} was written without what was there before it, so it cannot be undone")
-            return _entry(snapshot.graph, _inverse(edit, now), left[-1])
+                raise KgrecError(f"{self.folder}: edit {number} was written without what was there before it, so it cannot be undone")
+            return _entry(snapshot.graph, _inverse(edit, now), number)
 
         return self._commit(inverse).undoes
 
     def edits(self) -> list[dict[str, Any]]:
         """Every edit since the run was published, oldest first: number, time, entities by kind, and which edit it took back."""
-        heads = [(number, head) for number, head in self._live.heads() if not head.get("calibrations")]
         return [
             {"number": n, "time": h.get("time"), "entities": dict(zip(h["entities"], h["sizes"], strict=True)), "undoes": h["undoes"]}
-            for n, h in heads
+            for n, h in reversed(list(self._live.heads()))
+            if not h.get("calibrations")
         ]
 
     def recalibrate(self, task: str | None = None) -> Calibration:
@@ -237,12 +235,13 @@ class Run:
         make(snapshot, now) -> the edit; asked again where another process was first. Times only grow, whatever the clock does.
         """
         with self._lock():
-            entry = self._committed(make)
-        if self._latest[1].number - self._baked > MANY:
-            self._baked = self._latest[1].number
+            entry, number = self._committed(make), self._latest[1].number
+        if self._compacting is not None:
+            self._compacting.poll()  # so that nothing is left of a process that has ended
+        if number > MANY and (number - 1) % MANY == 0:
             try:
-                compact(self)
-            except KgrecError as error:  # the edit is safe; the next MANY edits bring the next try
+                self._compacting = compact_apart(self.folder, self._allow)
+            except OSError as error:  # the edit is safe; the next MANY edits bring the next try
                 log.warning("%s was not compacted: %s", self.folder, error)
         return entry
 

@@ -21,6 +21,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run import carry
 from kgrec_core.run import run as run_module
 from kgrec_core.run.carry import compact
 from kgrec_core.run.run import Run, open_run
@@ -93,11 +94,63 @@ def test_the_command_compacts(copy):
 def test_a_run_with_many_edits_is_compacted_by_itself(copy, monkeypatch):
     monkeypatch.setattr(run_module, "MANY", 3)
     run = open_run(copy)
-    for number in range(5):
+    for number in range(4):
         run.add(item(f"new{number}", text=f"red thing {number}"))
+    assert run._compacting.poll() is None and "new3" in texts(run)  # no edit waits for it
+    assert run._compacting.wait(120) == 0
     again = open_run(copy)
+    assert again.edits() == [] and texts(again) == texts(run)
+    run.add(item("new4", text="red thing 4"))
+    assert texts(again) == texts(open_run(copy)) == texts(run) and "new4" in texts(run)
     assert [edit["number"] for edit in again.edits()] == [5]
-    assert texts(again) == texts(run) and "new4" in texts(run)
+
+
+def test_edits_that_come_during_a_compaction_come_after_it(copy, monkeypatch):
+    """However many they are: it is not begun again for them."""
+    run, writer, real = open_run(copy), open_run(copy), carry.run_folder.sealed
+    run.add(item("new", text="red teapot"))
+    writer.add(item("newer", text="red cup"))
+
+    def sealed(*given) -> str:
+        writer.add(item("r0", text="a red sofa"))
+        assert writer.undo() == 3 and writer.undo() == 2  # what is baked in just now
+        writer.add(item("late", text="red kettle"))
+        return real(*given)
+
+    monkeypatch.setattr(carry.run_folder, "sealed", sealed)
+    assert compact(run) == 2
+    again = open_run(copy)
+    assert [edit["number"] for edit in again.edits()] == [3, 4, 5, 6]
+    assert texts(again) == texts(run) == texts(writer)
+    assert texts(again)["late"] == "red kettle" and "new" in texts(again) and "newer" not in texts(again)
+    assert again.undo() == 6 and texts(again) == texts(run)
+    with pytest.raises(KgrecError, match="has no edit to undo"):
+        again.undo()
+
+
+def test_a_log_that_is_replaced_during_a_compaction_is_told_and_nothing_is_published(copy, monkeypatch):
+    run, real = open_run(copy), carry.run_folder.sealed
+    run.add(item("new", text="red teapot"))
+
+    def sealed(*given) -> str:
+        (copy.parent / "run.live.sqlite").unlink()
+        open_run(copy).add(item("other", text="red cup"))
+        return real(*given)
+
+    monkeypatch.setattr(carry.run_folder, "sealed", sealed)
+    with pytest.raises(KgrecError, match=r"run.live.sqlite was cut or replaced while .*run was compacted; nothing was published"):
+        compact(run)
+    assert "edits" not in json.loads((copy / "manifest.json").read_text()) and "other" in texts(open_run(copy))
+
+
+def test_a_compaction_that_cannot_begin_is_told_and_the_edit_is_kept(copy, monkeypatch, caplog):
+    monkeypatch.setattr(run_module, "MANY", 1)
+    monkeypatch.setattr(carry, "Popen", lambda *_, **__: (_ for _ in ()).throw(OSError("no more processes")))
+    run = open_run(copy)
+    run.add(item("new", text="red teapot"))
+    assert not caplog.records
+    run.add(item("newer", text="red cup"))
+    assert "was not compacted: no more processes" in caplog.text and {"new", "newer"} <= texts(open_run(copy)).keys()
 
 
 def test_a_new_fit_carries_the_edits_over(shop, copy):
