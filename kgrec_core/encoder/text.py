@@ -21,7 +21,7 @@ from torch import nn
 from kgrec_core.encoder import of_history
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.known import Known
-from kgrec_core.encoder.pretrained import fingerprint, load, silence
+from kgrec_core.encoder.pretrained import load, silence
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
@@ -100,7 +100,7 @@ class Text(Encoder):
     @torch.no_grad()
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
         if new is None:  # the graph may have changed, or the weights
-            before, self.version_ = self.version_, fingerprint(self.tower_.model)
+            before, self.version_ = self.version_, self.tower_.fingerprint()
             if before != self.version_:
                 empty = torch.zeros(0, self.dim, device=self.tower_.device)
                 self.table_, self.memory_ = Known([], empty), None if self.memory_ is None else Known([], empty)

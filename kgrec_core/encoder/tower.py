@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from kgrec_core.encoder.pretrained import fingerprint
+from kgrec_core.encoder.pretrained import fingerprint, settings_of
 
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
@@ -41,10 +41,15 @@ class Tower(nn.Module):
         super().__init__()
         self.model = model
         self.dim = int(model.get_embedding_dimension())
-        self.pristine = fingerprint(model)
+        self.settings = settings_of(model)
+        self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
         if train_layers is not None:
             _freeze(model, train_layers)
+
+    def fingerprint(self) -> str:
+        """Of the weights as they are."""
+        return fingerprint(self.model, self.settings)
 
     def remember(self, texts: Iterable[str]) -> None:
         """Tokenise the texts that are new, once."""

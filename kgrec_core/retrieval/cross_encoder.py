@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kgrec_core import devices
-from kgrec_core.encoder.pretrained import locate, silence
+from kgrec_core.encoder.pretrained import locate, refuse_parts, silence
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
@@ -44,6 +44,7 @@ log = logging.getLogger("kgrec")
 PAIRS = 32  # pairs of one forward pass
 GRID = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FOLDS = 5
+OWN = r"pooler|classifier|score|^head\b"  # weights that a model of another kind lacks, and that learn here
 
 
 @dataclass(kw_only=True, eq=False)
@@ -244,7 +245,7 @@ def _load(model: str, max_length: int, layers: int | None) -> Pretrained:
     from sentence_transformers import CrossEncoder as Pretrained
 
     try:
-        with silence():
+        with silence() as unset:
             loaded = Pretrained(
                 locate(model),
                 num_labels=1,
@@ -257,6 +258,7 @@ def _load(model: str, max_length: int, layers: int | None) -> Pretrained:
             f"cross-encoder '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "
             "or package:NAME of an installed package; a run's own folder is damaged: fit again"
         ) from error
+    refuse_parts(model, loaded.tokenizer, unset, own=OWN)
     loaded.max_seq_length = min(max_length, loaded.max_seq_length or max_length)
     if layers is not None:
         stack = max((m for m in loaded.modules() if isinstance(m, nn.ModuleList)), key=len)
