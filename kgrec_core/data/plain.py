@@ -50,6 +50,8 @@ _BREAKS = set(
 _NEVER_CLOSED = {"br", "hr"}
 _OFTEN_OPEN = set(["p", "li", "td", "th", "tr", "dd", "dt", "option"])  # HTML lets their ends be left out
 _ATTRIBUTES = r"""(?:\s+[\w:@-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?"""
+_SPOKEN_OF = re.compile(r"[\"'`”’]?\s*(?:html[- ])?(?:tag|element|标签|標籤|标记|元素)", re.IGNORECASE)
+_SPEAKS_OF = re.compile(r"(?:\b(?:tag|element)s?|标签|標籤|标记|元素)\s*[\"'`“‘]?$", re.IGNORECASE)
 _HIDDEN = re.compile(r"<!--.*?-->|<!doctype[^>]*>|<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(rf"<(/?)({_NAMES.replace(' ', '|')})({_ATTRIBUTES})>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
@@ -95,7 +97,10 @@ def _without_tags(text: str) -> str:
     if not tags:
         return text
     opened, proven = set(), set()
-    for tag in tags:
+    spoken = {
+        tag.start() for tag in tags if _SPOKEN_OF.match(text, tag.end()) or _SPEAKS_OF.search(text, max(0, tag.start() - 12), tag.start())
+    }
+    for tag in (tag for tag in tags if tag.start() not in spoken):
         end, name, rest = tag[1], tag[2].lower(), tag[3].strip(" /")
         if (end and name in opened) or rest or name in _NEVER_CLOSED:
             proven.add(name)
@@ -103,4 +108,9 @@ def _without_tags(text: str) -> str:
             opened.add(name)
     if proven or tags[0].start() == len(text) - len(text.lstrip()):
         proven |= _OFTEN_OPEN
-    return _TAG.sub(lambda tag: tag.group() if (n := tag[2].lower()) not in proven else "\n" if n in _BREAKS else "", text)
+
+    def left(tag: re.Match[str]) -> str:
+        name = tag[2].lower()
+        return tag.group() if name not in proven or tag.start() in spoken else "\n" if name in _BREAKS else ""
+
+    return _TAG.sub(left, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,33 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.data.condition import condition
+from kgrec_core.data.ids import identifier
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Task
 from kgrec_core.interfaces import Filter
 
-Query = str | Mapping[str, Any]
+Query = str | int | Mapping[str, Any]
 CONDITIONS = 64  # whose candidates are remembered
 
 
-def known(graph: Graph, kind: str, ids: Sequence[str]) -> NDArray[np.int64]:
-    """(n,) rows of ids. Raises KgrecError with a few that resemble the first unknown one."""
+def names(ids: Iterable[Any], what: str) -> list[str]:
+    """Ids as text, of which a number's is what it is written like. Raises KgrecError for one id where a list belongs, and for what is none."""
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise KgrecError(f"{what} = {ids!r}: it takes a list of ids, such as [{str(ids)!r}]")
+    found = [id if type(id) is str else identifier(id) for id in ids]
+    for given, name in zip(ids, found, strict=True):
+        if given is None or isinstance(given, bool | bytes | Mapping | list | tuple) or name == "nan":
+            raise KgrecError(f"{what}: {given!r} is no id; write it as text")
+    return found
+
+
+def known(graph: Graph, kind: str, ids: Iterable[Any]) -> NDArray[np.int64]:
+    """(n,) rows of ids, as they are written or else as ids are read. Raises KgrecError with a few that resemble the first unknown one."""
+    ids = names(ids, kind)
     rows = graph.rows(kind, ids)
+    if (rows < 0).any():
+        lost = np.flatnonzero(rows < 0)
+        rows[lost] = graph.rows(kind, [identifier(ids[i]) for i in lost])
     if (rows < 0).any():
         given = ids[int(np.argmax(rows < 0))]
         raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, _near(graph, kind, given))
@@ -71,21 +87,23 @@ def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.boo
 def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:
     """The graph joined with the queries that are described instead of known, and the row of every query."""
     kind, target = task.relation.source, task.relation.target
-    described = [q for q in queries if not isinstance(q, str)]
-    for query in described:
-        if stray := set(query) - {"id", "text", "history"}:
-            raise choices("key of a query", sorted(stray)[0], ("id", "text", "history"))
-        if not query:
-            raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
-    ids = [q if isinstance(q, str) else q.get("id") or f"\x00query {i}" for i, q in enumerate(queries)]
+    if isinstance(queries, str | bytes | Mapping) or not isinstance(queries, Iterable):
+        raise KgrecError(f"{queries!r} is one query where a list belongs; write [{queries!r}]")
+    described = {place: query for place, query in enumerate(queries) if isinstance(query, Mapping)}
+    for query in described.values():
+        _check(query)
+    ids = [f"\x00query {place}" for place in range(len(queries))]
+    named = [place for place in range(len(queries)) if place not in described or described[place].get("id") not in (None, "")]
+    rows = known(graph, kind, [described[place]["id"] if place in described else queries[place] for place in named])
+    for place, id in zip(named, graph.gather(kind, rows, "id")["id"].to_list(), strict=True):
+        ids[place] = id
     if described:
-        known(graph, kind, [q["id"] for q in described if q.get("id")])
-        texts = [q.get("text") for q in queries if not isinstance(q, str)]
-        own = [i for i, q in zip(ids, queries, strict=True) if not isinstance(q, str)]
-        source = {"id": own, **({"text": texts} if any(texts) else {})}
-        pairs = [(place, str(item)) for place, q in enumerate(described) for item in q.get("history", ())]
-        known(graph, target, [item for _, item in pairs])
-        items = list(dict.fromkeys(item for _, item in pairs))
+        texts = [query.get("text") for query in described.values()]
+        source = {"id": [ids[place] for place in described], **({"text": texts} if any(texts) else {})}
+        met = [(place, item) for place, q in enumerate(described.values()) for item in names(q.get("history") or (), "history")]
+        items = graph.gather(target, known(graph, target, [item for _, item in met]), "id")["id"].to_list()
+        pairs = [(place, item) for (place, _), item in zip(met, items, strict=True)]
+        items = list(dict.fromkeys(items))
         number = {item: i for i, item in enumerate(items)}
         kinds = {kind: pl.DataFrame(source, schema={c: pl.String for c in source})}
         if kind != target and items:
@@ -98,4 +116,13 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
             now = int(time.time() * 1e6) - len(pairs)
             edges["time"] = pl.Series([now + i for i in range(len(pairs))], dtype=pl.Int64)
         graph = graph.join(Graph(kinds, {task.relation: pl.DataFrame(edges)} if pairs else {}))
-    return graph, known(graph, kind, ids)
+    return graph, graph.rows(kind, ids)
+
+
+def _check(query: Mapping[str, Any]) -> None:
+    if stray := set(query) - {"id", "text", "history"}:
+        raise choices("key of a query", sorted(map(str, stray))[0], ("id", "text", "history"))
+    if not query:
+        raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
+    if not isinstance(query.get("text", ""), str | None):
+        raise KgrecError(f"text = {query['text']!r}: it takes words")

@@ -173,8 +173,8 @@ class Run:
         """Entities are never found again from now on; their rows and edges stay, and adding them again brings them back."""
 
         def ended(snapshot: Snapshot, now: int) -> Entry:
-            known(snapshot.graph, kind, ids)
-            table = pl.DataFrame({"id": list(ids), "until": [now] * len(ids)}, schema={"id": pl.String, "until": pl.Int64})
+            rows = known(snapshot.graph, kind, ids)
+            table = snapshot.graph.gather(kind, rows, "id").with_columns(until=pl.lit(now, pl.Int64))
             return _entry(snapshot.graph, Graph({kind: table}, present=now))
 
         self._commit(ended)

@@ -77,7 +77,7 @@ class Snapshot:
     ) -> list[list[Answer]]:
         """The k best candidates for every query, best first.
 
-        A query is the id of a known source, or a mapping with any of "id", "text" and "history" (target ids, oldest first): a
+        A query is the id of a known source (a number is the text that it is written like), or a mapping with any of "id", "text" and "history" (target ids, oldest first): a
         shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out.
         Already known targets are left out unless the task allows repeats. Raises KgrecError for unknown ids and bad conditions.
         """
@@ -89,9 +89,9 @@ class Snapshot:
         """`answer`, with the calibrated probability that the first answer is right: what "answer or hand over" is decided by."""
         of = self.task(task)
         _check_k(k)
-        if not len(queries):
-            return []
         nodes = self._nodes(of, queries)
+        if not len(nodes):
+            return []
         open_ = allowed(self.graph, of, where, exclude)
         met = None if of.repeats else nodes.read(of.relation)
         calibration = self.calibrations.get(of.name)
@@ -110,9 +110,9 @@ class Snapshot:
         """
         of = self.task(task)
         _check_k(k)
-        if not len(ids):
-            return []
         kind, rows = of.relation.target, known(self.graph, of.relation.target, ids)
+        if not len(rows):
+            return []
         asked = Nodes(self.graph, kind, rows, "candidate")
         itself = Ragged.of(np.arange(len(rows)), rows, len(rows))
         k = min(k, self.graph.size(kind))
@@ -194,5 +194,5 @@ class Snapshot:
 
 
 def _check_k(k: int) -> None:
-    if k < 1:
-        raise KgrecError(f"k = {k} must be at least 1")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise KgrecError(f"k = {k!r} must be at least 1, and a whole number")

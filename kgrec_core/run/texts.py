@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.encoder.tower import fixed_shape
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
@@ -54,6 +55,8 @@ def probabilities(
 ) -> Probabilities:
     """The first answer of the retrieval has its calibrated probability of being right; the others share the rest as the softmax of the
     head's scores does. Without a calibration all is that softmax."""
+    if isinstance(texts, str):
+        raise KgrecError(f"{texts!r} is one text where a list belongs; write [{texts!r}]")
     kind, row_of = task.relation.target, candidates(graph, task).rows
     labels: list[str] = graph.gather(kind, row_of, "id")["id"].to_list()
     found = np.empty((len(texts), len(labels)))

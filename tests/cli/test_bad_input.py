@@ -51,7 +51,7 @@ CASES = {
     "duplicate ids": Case('products.csv row 3: sku "r0" stands in row 2 too', (("products.csv", "r1,", "r0,"),)),
     "null ids": Case("products.csv row 3: sku is empty", (("products.csv", "r1,", ","),)),
     "unknown entity": Case(
-        'orders.csv row 2: sku "zz" is no item; products.csv has 16 ids; fix the rows or set data.relations.buys.unknown = "add"',
+        'orders.csv row 2: sku "zz" is no item; products.csv has 16 ids; fix the rows or set data.relations.buys.target.unknown = "add" or "drop"',
         (
             ("orders.csv", ROW, ROW + "ruser0,zz,2024-01-03\n"),
             ("shop.toml", 'unknown = "add"', 'unknown = "reject"\n[data.entities.user]\nfile = "users.csv"\nid = "id"'),

@@ -16,6 +16,7 @@ from kgrec_core.cli.fit import figures
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, candidates
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run.asked import known
 from kgrec_core.run.labelled import evaluate_file
 from kgrec_core.run.run import Run, open_run
 
@@ -250,3 +251,43 @@ def test_the_last_edit_is_taken_back_and_history_is_kept(copy):
         again.undo()
     assert again.add(item("brand new", text="a red chair that folds", until=None)) is None
     assert "brand new" in ids(again.answer([{"text": "a red chair that folds"}], k=30))[0]
+
+
+def test_ids_come_as_python_has_them(run):
+    graph = Graph({"user": pl.DataFrame({"id": ["12", "caf\u00e9"]}), "item": pl.DataFrame({"id": ["3", "4"]})})
+    assert (
+        known(graph, "user", [12]).tolist()
+        == known(graph, "user", np.array([12])).tolist()
+        == known(graph, "user", [" 12"]).tolist()
+        == [0]
+    )
+    assert known(graph, "user", np.array([12.0, 12])).tolist() == [0, 0] and known(graph, "user", ["cafe\u0301"]).tolist() == [1]
+    right = ids(run.answer([{"id": "ruser0", "history": ["r1"]}], k=3))
+    assert ids(run.answer([{"id": " ruser0", "history": ("r1\u00a0",)}], k=3)) == right and run.answer([], k=3) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"queries": "ruser0"}, r"'ruser0' is one query where a list belongs"),
+        ({"queries": 12}, r"12 is one query where a list belongs"),
+        ({"queries": {"id": "ruser0"}}, "is one query where a list belongs"),
+        ({"queries": [None]}, "None is no id"),
+        ({"queries": [float("nan")]}, "nan is no id"),
+        ({"queries": [["ruser0"]]}, "is no id"),
+        ({"queries": [{"history": "r1"}]}, r"history = 'r1': it takes a list of ids"),
+        ({"queries": [{"text": 5}]}, "text = 5: it takes words"),
+        ({"queries": ["ruser0"], "exclude": "r1"}, "item = 'r1': it takes a list of ids"),
+        ({"queries": ["ruser0"], "k": "5"}, "k = '5' must be at least 1"),
+    ],
+)
+def test_one_where_a_list_belongs_and_what_is_no_id_are_refused(run, asked, told):
+    with pytest.raises(KgrecError, match=told):
+        run.answer(**asked)
+
+
+def test_one_text_or_one_product_is_no_list_of_them(run):
+    with pytest.raises(KgrecError, match="it takes a list of ids"):
+        run.similar("r1")
+    with pytest.raises(KgrecError, match="is one text where a list belongs"):
+        run.probabilities("red mug")
