@@ -164,6 +164,8 @@ class Retrieval:
     reads: what of a query it looks at: the encoder's "vectors"; only its "history", what the graph says of it (edges, text); or
         "nothing", so that all queries of one moment are answered alike. What reads no vectors is given None and is not asked again
         when the encoder has changed.
+    logits: whether scores are logarithms of probabilities, up to a constant of the query: their softmax says how probable each candidate
+        is. Of other scores that is their share of the sum.
     scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something. newcomers: whether `extended`
         finds candidates that came after `build`; others find them when they are built again.
 
@@ -174,6 +176,7 @@ class Retrieval:
     """
 
     reads: Literal["vectors", "history", "nothing"] = "vectors"
+    logits: ClassVar[bool] = False
     scales: str = ""
     learns: bool = False
     newcomers: bool = False

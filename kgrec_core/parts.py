@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.repeat": "Repeat",
         "retrieval.popular": "Popular",
         "retrieval.merge": "Merge",
+        "retrieval.mixture": "Mixture",
         "retrieval.lambdarank": "Lambdarank",
         "retrieval.cross_encoder": "CrossEncoder",
         "training.supervised": "Supervised",

@@ -19,7 +19,6 @@ from kgrec_core.domain import resolve
 
 FULL = ["train.weights.answer=0", "train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.validations=1", "split.rebuild=false"]
-FEW += ["retrieval.intent.weights.questions=0.3"]
 SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrastive=0.02", "train.validations=1"]
 
 

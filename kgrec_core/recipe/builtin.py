@@ -55,6 +55,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("repeat", f"{folder}.repeat:Repeat", "what the query was linked to before, weighted by recency"),
         Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
         Component("merge", f"{folder}.merge:Merge", "joins the lists of its channels by weights"),
+        Component("mixture", f"{folder}.mixture:Mixture", "joins its channels' probabilities, each trusted as far as it was right"),
         Component("lambdarank", f"{folder}.lambdarank:Lambdarank", "re-ranks its channels' candidates by boosted trees (LambdaMART)"),
         Component(
             "cross-encoder", f"{folder}.cross_encoder:CrossEncoder", "re-ranks its channels' best by reading query and candidate together"

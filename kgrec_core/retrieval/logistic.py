@@ -48,6 +48,7 @@ class Logistic(Blockwise):
     ngrams: Literal["auto", "words", "characters"] = "auto"
     strength: float = 0.0
 
+    logits = True
     scales = "learns a weight for every feature and target: for thousands of targets take lexical, neighbours or faiss"
 
     @property

@@ -53,8 +53,8 @@ class Past(NamedTuple):
 def probabilities(
     graph: Graph, model: Model, retrieval: Retrieval, calibration: Calibration | None, task: Task, texts: Sequence[str]
 ) -> Probabilities:
-    """The first answer of the retrieval has its calibrated probability of being right; the others share the rest as the softmax of the
-    head's scores does. Without a calibration all is that softmax."""
+    """The first answer of the retrieval has its calibrated probability of being right; the others share the rest as its own probabilities
+    do, or where its scores are none, as the softmax of the head's scores. Without a calibration all are these."""
     if isinstance(texts, str):
         raise KgrecError(f"{texts!r} is one text where a list belongs; write [{texts!r}]")
     kind, row_of = task.relation.target, candidates(graph, task).rows
@@ -70,12 +70,16 @@ def probabilities(
     scale = getattr(head, "temperature", 1.0) if head.encodes_candidates else 1.0
     for place, row in enumerate(rows):
         vector = every[place : place + 1].copy()
+        nodes = Nodes(joined, task.relation.source, np.array([row]), "query")
+        hits = retrieval.search(nodes, vector, max(confidence.DEPTH, len(labels)))
         logits = (classes @ vector[0]).astype(np.float64) / scale
+        if retrieval.logits and not head.encodes_candidates:
+            dense = np.full(graph.size(kind), -np.inf)
+            dense[hits.rows[hits.rows >= 0]] = hits.scores[hits.rows >= 0]
+            logits = dense[row_of]
         p = np.exp(logits - logits.max())
         p /= p.sum()
         if calibration is not None:
-            nodes = Nodes(joined, task.relation.source, np.array([row]), "query")
-            hits = retrieval.search(nodes, vector, min(confidence.DEPTH, len(labels)))
             first = row_of == hits.rows[0, 0]
             sure = np.clip(calibration.probability(confidence.features(hits))[0], LEAST, 1 - LEAST)
             p = np.where(first, sure, np.maximum(p, LEAST) * (1 - sure) / np.maximum(p, LEAST)[~first].sum())
