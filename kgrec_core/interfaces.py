@@ -208,7 +208,8 @@ class Retrieval:
             return found
 
         which = hashlib.blake2b(np.ascontiguousarray(candidates.rows, np.int64), digest_size=16).digest()
-        key, holds = (type(self), how, task, graph.as_of, graph.ordered, which), self.holds(graph, task)
+        kind = getattr(type(self), "bare_", type(self))  # the same with and without a guard around it
+        key, holds = (kind, how, task, graph.as_of, graph.ordered, which), self.holds(graph, task)
         vars(self).update(graph.memo.get(key, holds, learned))
         self.key_, self.holds_ = key, holds
 
@@ -260,8 +261,16 @@ class Retrieval:
         return Asked(self, queries, vectors)
 
     def inside(self) -> Iterator[Retrieval]:
-        """This part and, of a re-ranker, all that is below it: `next(p for p in part.inside() if isinstance(p, Layered))`."""
+        """This part and, of a re-ranker, all that is below it: `next(p for p in part.inside() if isinstance(p, Layered))`.
+
+        What is below it are the retrievals that it was constructed with, alone or in a mapping.
+        """
         yield self
+        for name, value in vars(self).items():
+            below = value.values() if isinstance(value, Mapping) else (value,)
+            for part in below if name[0] != "_" and name[-1] != "_" else ():
+                if isinstance(part, Retrieval):
+                    yield from part.inside()
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """A copy that also finds the candidates `new`, which came after `build`, at a cost that depends on them only.

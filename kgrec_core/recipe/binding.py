@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import kgrec_core
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.recipe.components import Component
 from kgrec_core.recipe.parameters import (
     MAPPINGS,
     REQUIRED,
@@ -28,7 +29,7 @@ from kgrec_core.recipe.parameters import (
     toml,
     without_none,
 )
-from kgrec_core.recipe.registry import Registry, load
+from kgrec_core.recipe.registry import Foreign, Registry, load
 
 SCALARS = (bool, int, float, str, Path, datetime.date, datetime.datetime)
 LISTS = {list: list, tuple: tuple, set: set, frozenset: frozenset, Sequence: tuple, Iterable: tuple, Collection: tuple}
@@ -55,10 +56,11 @@ class Secret(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A constructor and its converted arguments, which may hold further Calls and Secrets."""
+    """A constructor and its converted arguments, which may hold further Calls and Secrets. part: kind, name, place and owner of a part."""
 
     factory: Callable[..., Any]
     arguments: dict[str, Any]
+    part: tuple[str, str, str, str] | None = None
 
 
 def tree(raw: Any, folder: Path, source: str) -> Any:
@@ -72,9 +74,14 @@ def plain(node: Any) -> Any:
 
 
 def make(node: Any) -> Any:
-    """Build a tree of Calls. Raises KgrecError when a secret's variable is not set."""
+    """Build a tree of Calls; parts come with a guard. Raises KgrecError when a secret's variable is not set, and for what a part raises."""
     if isinstance(node, Call):
-        return node.factory(**{key: make(value) for key, value in node.arguments.items()})
+        arguments = {key: make(value) for key, value in node.arguments.items()}
+        if node.part is None:
+            return node.factory(**arguments)
+        from kgrec_core.guard.around import Origin, built
+
+        return built(node.factory, arguments, Origin(*node.part))
     if isinstance(node, Secret):
         if node.name not in os.environ:
             raise KgrecError(f"{'.'.join(node.where)} = 'env:{node.name}': the environment variable {node.name} is not set; export it")
@@ -100,11 +107,20 @@ class Binder:
             raise KgrecError(f'[{place}] has no `use`; name the {kind}: use = "..." (`kgrec list {kind}` shows what there is)')
         assert self.registry is not None
         try:
-            factory = load(self.registry.component(kind, use.value, [use.folder]), kind)
+            component = self.registry.component(kind, use.value, [use.folder])
+            factory = load(component, kind)
         except KgrecError as error:
             raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {error}") from error
         _check_kind(kind, factory, place, use)
-        return self.call(factory, {key: value for key, value in node.items() if key != "use"}, where, f"kgrec show {kind} {use.value}")
+        found = self.call(factory, {key: value for key, value in node.items() if key != "use"}, where, f"kgrec show {kind} {use.value}")
+        return found._replace(part=(kind, use.value, place, self._owner(kind, use.value, component)))
+
+    def _owner(self, kind: str, use: str, component: Component[Any]) -> str:
+        """Distribution and version of a part, or the file it is from."""
+        if isinstance(component, Foreign):
+            return str(component.file)
+        plugin = self.registry.owner(self.registry.full(kind, use))
+        return f"{plugin.distribution} {plugin.version}"
 
     def call(self, factory: Callable[..., Any], table: Table, where: Where, see: str = "") -> Call:
         """`factory` with the table's values as arguments."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -68,11 +68,6 @@ class Around(Retrieval):
     def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
         """See Retrieval; NaN for what is not among the best 100, as a rank is one among others."""
         return self.ask(queries, vectors).score(pairs)
-
-    def inside(self) -> Iterator[Retrieval]:
-        yield self
-        for channel in self.channels.values():
-            yield from channel.inside()
 
     def ask(self, queries: Nodes, vectors: Vectors | None) -> Asked:
         return _Ranked(self, queries, vectors)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, candidates
+from kgrec_core.guard import checks
 from kgrec_core.interfaces import Encoder
 from kgrec_core.testing.world import BUYS, HAS, checkerboard, same
 
@@ -25,9 +26,9 @@ def check_encoder(factory: Callable[[], Encoder]) -> None:
     users = Nodes(graph, "user", np.arange(8), "query", before=np.full(8, 2 * DAY + 100))
     items = candidates(graph, tasks[0])
     for nodes in (users, items):
-        vectors = encoder(nodes)
-        assert vectors.shape == (len(nodes), encoder.dim), f"{tuple(vectors.shape)} for {len(nodes)} nodes and dim {encoder.dim}"
-        assert vectors.dtype == torch.float32 and bool(torch.isfinite(vectors).all()), "vectors must be finite float32"
+        with torch.no_grad():
+            fault = checks.vectors(encoder(nodes), len(nodes), encoder.dim)
+        assert not fault, fault
     assert encoder(items.take(slice(0, 0))).shape == (0, encoder.dim), "no nodes must give (0, dim)"
     trained = [p for p in encoder.parameters() if p.requires_grad]
     if trained:

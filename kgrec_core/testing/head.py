@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from kgrec_core.graph import Nodes, candidates
+from kgrec_core.guard import checks
 from kgrec_core.interfaces import Batch, Head
 from kgrec_core.testing.world import checkerboard, same
 
@@ -24,15 +25,18 @@ def check_head(factory: Callable[[], Head]) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(n, dim, generator=generator), torch.randn(m, dim, generator=generator)
     y = y if head.encodes_candidates else None
-    q, c = head.project(x, users), head.project(y, items)
-    assert q.ndim == c.ndim == 2 and q.shape[0] == n and c.shape[0] == m and q.shape[1] == c.shape[1], f"{q.shape} and {c.shape}"
+    with torch.no_grad():
+        q, c = head.project(x, users), head.project(y, items)
+    for projected, count in ((q, n), (c, m)):
+        assert not checks.vectors(projected, count), checks.vectors(projected, count)
+    assert q.shape[1] == c.shape[1], f"{q.shape} and {c.shape}"
     q, c = q.detach().requires_grad_(), c.detach().requires_grad_()
     mask = torch.zeros(n, m, dtype=torch.bool)
     mask[:, -1] = True
     batch = Batch(torch.arange(n), mask, torch.full((m,), -2.0), torch.ones(n))
     state = {name: value.clone() for name, value in head.state_dict().items()}
     loss = head.loss(q, c, batch)
-    assert loss.ndim == 0 and bool(torch.isfinite(loss)), f"the loss must be a finite scalar, not {loss}"
+    assert not checks.loss(loss) and bool(torch.isfinite(loss)), f"the loss must be a finite scalar, not {loss}"
     loss.backward()
     assert q.grad is not None and c.grad is not None and bool(q.grad.abs().sum() > 0), "no gradient reaches the vectors"
     assert bool(c.grad[-1].abs().sum() == 0), "a candidate that is masked for every query gets a gradient"

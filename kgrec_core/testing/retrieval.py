@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Queries, Ragged, Task, candidates
+from kgrec_core.guard import checks
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.testing.world import BUYS, checkerboard, same
 
@@ -60,7 +61,7 @@ def _check_fit(part: Retrieval, graph: Graph, task: Task, queries: Nodes) -> Non
     size, n = graph.size("item"), graph.size("user")
     people = Nodes(graph, "user", np.arange(n), "query", before=np.full(n, NOW))
     hits = part.fit(Queries(people, graph.adjacent(BUYS, people.rows).last(1)), colours(people))
-    assert isinstance(hits, Hits) and len(hits.rows) == n, "fit must give out-of-fold hits of its queries"
+    _check_hits(hits, n, hits.rows.shape[-1], size)
     before = _dense(part.search(queries, colours(queries), size), size)
     part.build(graph, task, candidates(graph, task), colours)
     same(before, _dense(part.search(queries, colours(queries), size), size), "building again must keep what fit learned")
@@ -80,16 +81,12 @@ def _check_reads(part: Retrieval, queries: Nodes, vectors: Vectors, scores: NDAr
 def _check_filters(part: Retrieval, queries: Nodes, vectors: Vectors, scores: NDArray[np.float32]) -> None:
     n, size = scores.shape
     allowed = np.arange(size - 1) % 3 > 0  # one short: what is beyond its end is not allowed
-    hits = part.search(queries, vectors, size, allowed=Filter(allowed))
-    _check_hits(hits, n, size, size)
-    rows = hits.rows[hits.rows >= 0]
-    assert (rows < size - 1).all() and allowed[rows].all(), "a candidate is returned that is not allowed"
+    _check_hits(part.search(queries, vectors, size, allowed=Filter(allowed)), n, size, size, Filter(allowed))
     red = Filter(allowed & (np.arange(size - 1) % 2 == 0), "text LIKE 'red%'")
     one, two = (part.search(queries, vectors, size, allowed=each) for each in (red, Filter(red.rows)))
     same(_dense(one, size), _dense(two, size), "a filter's condition must allow what its rows allow, no more and no less")
     exclude = Ragged.of(np.arange(n), np.argmax(scores, axis=1), n)
-    hits = part.search(queries, vectors, size, exclude=exclude)
-    assert not (hits.rows == exclude.rows[:, None]).any(), "an excluded candidate is returned"
+    _check_hits(part.search(queries, vectors, size, exclude=exclude), n, size, size, exclude=exclude)
 
 
 def _check_scores(part: Retrieval, queries: Nodes, vectors: Vectors, size: int) -> None:
@@ -98,7 +95,7 @@ def _check_scores(part: Retrieval, queries: Nodes, vectors: Vectors, size: int) 
     owner, column = np.nonzero(hits.rows >= 0)
     pairs = Ragged.of(owner, hits.rows[owner, column], len(queries))
     for told in (asked.score(pairs), part.score(queries, vectors, pairs)):
-        assert told.shape == (len(owner),) and told.dtype == np.float32, f"scores of {len(owner)} pairs are {told.shape} {told.dtype}"
+        assert not checks.scores(told, pairs), checks.scores(told, pairs)
         same(told, hits.scores[owner, column], "the score of a pair must be what search gives it")
 
 
@@ -127,18 +124,9 @@ def colours(nodes: Nodes) -> Vectors:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _check_hits(hits: Hits, n: int, k: int, size: int) -> None:
-    assert hits.rows.shape == hits.scores.shape == (n, k), f"{hits.rows.shape} and {hits.scores.shape} instead of {(n, k)}"
-    assert hits.rows.dtype == np.int64 and hits.scores.dtype == np.float32, (
-        f"{hits.rows.dtype}, {hits.scores.dtype} instead of int64, float32"
-    )
-    none = hits.rows < 0
-    assert (hits.rows < size).all() and (hits.rows[none] == -1).all(), "a row is no candidate"
-    assert (np.isneginf(hits.scores) == none).all(), "where there is no row (-1) the score is -inf, and only there"
-    assert not np.isnan(hits.scores).any() and (hits.scores[:, 1:] <= hits.scores[:, :-1]).all(), "hits must stand best first"
-    ranked = np.sort(np.where(none, -1 - np.arange(k), hits.rows), axis=1)
-    assert (np.diff(ranked, axis=1) != 0).all(), "a candidate is returned twice"
-    assert all(c.shape == (n, k) and c.dtype == np.float32 for c in hits.columns.values()), "columns must be (n, k) float32"
+def _check_hits(hits: Hits, n: int, k: int, size: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> None:
+    fault = checks.hits(hits, n, k, size, allowed, exclude)
+    assert not fault, fault
 
 
 def _dense(hits: Hits, size: int) -> NDArray[np.float32]:
