@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_core.contenders import TIE
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import RANKED, measure
 from kgrec_core.evaluation.ranks import BLOCK, block_columns, block_ranks, columns
@@ -21,6 +22,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, View, candidat
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.ease import Ease
 from kgrec_core.retrieval.merge import fuse
 from kgrec_core.retrieval.pool import relative, union
 from kgrec_core.retrieval.popular import Popular
@@ -31,6 +33,7 @@ WINDOWS = (7, 30, 90, 0)  # days before a query's moment that popularity counts;
 HALF_LIVES = (30, 60, 90, 180, 365, 0)  # days; 0 = old and new choices count the same
 TIES = (0.01, 0.1, 0.5)  # weight of popularity beside a query's own frequency; the first only breaks ties
 WEIGHTS = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1)  # of what goes with the history, is like it in words, in what the graph says
+BLENDED = (0, 0.3, 1, 3)  # of EASE beside what goes with the history
 SELECTED, POOL = 2_000, 100  # queries that choose, and how many candidates each channel gives them
 Settings = Mapping[str, Mapping[str, Any]]  # channel -> attributes
 
@@ -46,12 +49,21 @@ class Method(NamedTuple):
     weights: Mapping[str, Sequence[float]] = {}
 
 
-CHANNELS: dict[str, Callable[[], Retrieval]] = {
-    "popular": Popular,
-    "repeat": Repeat,
-    "cooccurrence": Cooccurrence,
-    "text": Content,
-    "attributes": lambda: Content(by="relations"),
+class Channel(NamedTuple):
+    """use, fixed: how a recipe names it, and what it always sets. make: builds it."""
+
+    use: str
+    make: Callable[..., Retrieval]
+    fixed: Mapping[str, Any] = {}
+
+
+CHANNELS = {
+    "popular": Channel("popular", Popular),
+    "repeat": Channel("repeat", Repeat),
+    "cooccurrence": Channel("cooccurrence", Cooccurrence),
+    "text": Channel("content", Content),
+    "attributes": Channel("content", Content, {"by": "relations"}),
+    "ease": Channel("ease", Ease),
 }
 
 
@@ -59,7 +71,7 @@ def methods(graph: Graph, task: Task, without: Iterable[str] = ()) -> dict[str, 
     """What competes for a task on this graph, in the order of choosing; without: channels to leave out."""
     clock, kind = graph.clocked(task.relation), task.relation.target
     has = {"repeat": task.repeats, "text": "text" in graph.columns(kind), "attributes": any(r.source == kind for r in graph.timeless)}
-    near = [name for name in CHANNELS if name != "popular" and has.get(name, True) and name not in without]
+    near = [name for name in CHANNELS if name not in ("popular", "ease") and has.get(name, True) and name not in without]
     found = {"popularity": Method(["popular"], [{"popular": {"days": days}} for days in (WINDOWS if clock else (0,))])}
     if "repeat" in near:
         lives = [{"repeat": {"half_life": life}} for life in (HALF_LIVES if clock else (0,))]
@@ -69,7 +81,11 @@ def methods(graph: Graph, task: Task, without: Iterable[str] = ()) -> dict[str, 
     first, *others = near
     tuned = [{name: {"decay": decay} for name in near if name != "repeat"} for decay in DECAYS]
     weights = ({"popular": (1, *TIES)} if first == "repeat" else {}) | dict.fromkeys(others, WEIGHTS)
-    return found | {"neighbours": Method([first, *weights], tuned, weights)}
+    found["neighbours"] = Method([first, *weights], tuned, weights)
+    if "text" in graph.columns(task.relation.source) or "ease" in without:  # a question is met once: there is nothing to factorise
+        return found
+    found["ease"] = Method(["ease", "popular"], weights={"popular": TIES})
+    return found | {"blend": Method([first, *weights, "ease"], weights={"ease": BLENDED})}
 
 
 class Measured(NamedTuple):
@@ -96,6 +112,13 @@ class Floor:
             {name: _built(name, view.graph, task) for name in names} for view in (select, test if rebuild else select)
         )
         self.rows = candidates(test.graph if rebuild else select.graph, task).rows
+
+    @staticmethod
+    def table(settings: Settings, weights: Mapping[str, float]) -> dict[str, Any]:
+        """A method with what was chosen for it, as a recipe's retrieval."""
+        kept = {name: float(weight) for name, weight in {"popular": TIE, **weights}.items() if weight}
+        tables = {name: {"use": CHANNELS[name].use, **CHANNELS[name].fixed, **settings.get(name, {})} for name in kept}
+        return {"use": "merge", "by": "score", "weights": kept, **tables}
 
     def measure(self, case: Callable[[Queries, Task], Case] = whole, metrics: Iterable[str] = RANKED) -> Measured:
         """Choose by the targets that count in this case, then rank all candidates for the test queries.
@@ -149,7 +172,7 @@ class Floor:
 
 
 def _built(name: str, graph: Graph, task: Task) -> Retrieval:
-    channel = CHANNELS[name]()
+    channel = CHANNELS[name].make(**CHANNELS[name].fixed)
     channel.build(graph, task, candidates(graph, task), _no_vectors)
     return channel
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,11 +21,14 @@ class Fit:
 
     minutes: of a whole fit, counted from when it is started (again); fine-tuning stops in time for what must follow it, comparisons that
         no longer fit are left out; 0 = as long as it takes.
+    publish: "best" = what the referee finds best on the select queries, see `kgrec_core.referee`; "chain" = the whole chain, fine-tuned, whatever
+        is found; how it compares is told all the same.
     select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn
         from, and that are tested, drawn by split.seed where there are more; 0 = all. Candidates are never sampled.
     """
 
     minutes: float = 0.0
+    publish: Literal["best", "chain"] = "best"
     select: int = 4_000
     adjust: int = 4_000
     test: int = 20_000
@@ -34,6 +38,8 @@ def sampled(views: Mapping[str, View], limits: Fit, seed: int) -> dict[str, View
     """The views with at most so many queries of every task."""
     found = dict(views)
     for number, name in enumerate(("select", "adjust", "test")):
+        if name not in views:
+            continue
         most = getattr(limits, name)
         found[name] = View(views[name].graph, {t: _drawn(q, most, [seed, number], name, t) for t, q in views[name].queries.items()})
     return found

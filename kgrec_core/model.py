@@ -67,6 +67,19 @@ class Model:
             self._kept.clear()
         return self
 
+    def weights(self) -> list[dict[str, torch.Tensor]]:
+        """A copy, on the CPU, of what fine-tuning may change: parameters that learn, and buffers. See `restore`."""
+        found = []
+        for part in (self.encoder, *self.heads.values()):
+            frozen = {name for name, p in part.named_parameters(remove_duplicate=False) if not p.requires_grad}
+            found.append({name: t.detach().to("cpu", copy=True) for name, t in part.state_dict().items() if name not in frozen})
+        return found
+
+    def restore(self, weights: list[dict[str, torch.Tensor]]) -> None:
+        """As it was when `weights` were taken; `refresh` is to follow."""
+        for part, of in zip((self.encoder, *self.heads.values()), weights, strict=True):
+            part.load_state_dict(of, strict=False)
+
     def encode(self, task: Task) -> Encode:
         """`encode(nodes) -> (n, d)` float32 of one task, memoised."""
         return lambda nodes: self.vectors(task, nodes)

@@ -1,4 +1,4 @@
-"""From a recipe to a run folder, top to bottom: load, split, floor, before, fine-tune, retrieve, test once, publish."""
+"""From a recipe to a run folder, top to bottom: load, split, floor, before, fine-tune, retrieve, referee, test once, publish."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.referee import Referee, Verdict
 from kgrec_core.report.card import card
 from kgrec_core.results import Results, results_of, select_value
 from kgrec_core.run import carry
@@ -37,10 +38,19 @@ SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
 
 
 class Chain(NamedTuple):
-    """Everything between a query and its answers."""
+    """Everything between a query and its answers, of the tasks that have a retrieval."""
 
     model: Model
     retrievals: Mapping[str, Retrieval]
+
+    def build(self, graph: Graph) -> None:
+        self.model.refresh(graph)
+        for task in self.tasks:
+            self.retrievals[task.name].build(graph, task, candidates(graph, task), self.model.encode(task))
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for task in self.model.tasks if task.name in self.retrievals]
 
 
 def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress: Progress | None = None) -> Run:
@@ -68,45 +78,57 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
 
         with stages("pretrained model"):
-            chain = Chain(build_model(recipe, registry, dataset.tasks, views["train"].graph), build_retrievals(recipe, registry, dataset))
+            model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
+        referee, chains, calibrations = Referee(recipe, registry, views, results, how.seed), {}, {}
+        comparison = Comparison(views, results, how, stages, referee)
         if measured := budget.allows("the chain before fine-tuning"):
-            calibrations = compare("before", chain, views, results, how, stages)
+            chains["before"] = Chain(model, build_retrievals(recipe, registry, dataset))
+            calibrations["before"] = comparison.add("before", chains["before"])
 
         with stages("fine-tuning"):
+            pretrained = model.weights()
             following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
-            history = fine_tuned(chain.model, views, options, Job(work / "checkpoint.pt", purpose), progress, following)
+            history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose), progress, following)
         if history or not measured:
-            calibrations = compare("after", chain, views, results, how, stages)
+            chains["after"] = Chain(model, build_retrievals(recipe, registry, dataset))
+            calibrations["after"] = comparison.add("after", chains["after"])
         else:
             for result in results.values():
                 result.again("after", "before")
 
         spent = stages.seconds("retrieval (after)", "test (after)")
         if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
-            without, bare = without_knowledge(views, dataset), chain.model
+            without, bare = without_knowledge(views, dataset), model
             if bare.encoder.reads_knowledge:
                 with stages("fine-tuning without knowledge"):
                     bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
                     fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress, following)
-            compare("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)), without, results, how, stages)
+            blind = Comparison(without, results, how, stages)
+            blind.add("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)))
 
         if budget.allows("the chain without a language model", spent):
             with stages("retrieval (without language model)"):
                 plain = without_language_model(recipe, registry, dataset, views["train"].graph, budget)
             try:
                 if plain:
-                    compare("without_language_model", plain, views, results, how, stages)
+                    comparison.add("without_language_model", plain)
             except KgrecError as error:
                 budget.drop(f"the chain without a language model cannot be fitted: {error}")
 
+        verdict = referee.decide(dataset.tasks, "after" if history or not measured else "before", limits.publish)
+        if verdict.system == "before" and history:
+            model.restore(pretrained)
+        chain, certain = comparison.publish(verdict, chains, calibrations)
         with stages("building with all known edges"):
-            chain.model.refresh(dataset.graph)
-            build_on(dataset.graph, dataset.tasks, chain)
+            chain.build(dataset.graph)
         with stages("figures"):
-            metrics = {"tasks": {name: {"test": result.table(how.seed)} for name, result in results.items()}}
+            told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
+            metrics = {"tasks": {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}}
         progress("publishing", 0, 0)
+        for name, choice in verdict.choices.items():
+            recipe = recipe.with_retrieval(name, choice.published.table)
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
-        for name, calibration in calibrations.items():
+        for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
@@ -126,17 +148,61 @@ def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
     return open_run(folder, allow=recipe.foreign)
 
 
-def compare(
-    name: str, chain: Chain, views: Mapping[str, View], results: Mapping[str, Results], how: Split, stages: Stages
-) -> dict[str, Calibration]:
-    """Fit the chain's retrieval, then test it: a row of every table. The pretrained and the fine-tuned model are tested alone, too."""
-    shown = name.replace("_", " ")
-    with stages(f"retrieval ({shown})"):
-        calibrations = learn_retrieval(chain, views, how)
-    with stages(f"test ({shown})"):
-        for task, retrieval in chain.retrievals.items():
-            results[task].add(name, chain.model, retrieval, views["test"], model_too=name in ("before", "after"))
-    return calibrations
+class Comparison(NamedTuple):
+    """Puts chains beside each other: a row of every table each."""
+
+    views: Mapping[str, View]
+    results: Mapping[str, Results]
+    how: Split
+    stages: Stages
+    referee: Referee | None = None
+
+    def add(self, name: str, chain: Chain) -> dict[str, Calibration]:
+        """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model are tested alone, too."""
+        own = name in ("before", "after")
+        with self.stages(f"retrieval ({shown_as(name)})"):
+            calibrations = learn_retrieval(chain, self.views)
+        if own and self.referee:
+            with self.stages("referee"):
+                self.referee.hear(name, chain.model, chain.retrievals)
+        self.test(name, chain, model_too=own)
+        return calibrations
+
+    def test(self, name: str, chain: Chain, model_too: bool = False) -> None:
+        """Ask the test queries, of what is built again on what may be known then."""
+        with self.stages(f"test ({shown_as(name)})"):
+            if self.how.rebuild:
+                chain.build(self.views["test"].graph)
+            for task, retrieval in chain.retrievals.items():
+                self.results[task].add(name, chain.model, retrieval, self.views["test"], model_too=model_too)
+
+    def publish(
+        self, verdict: Verdict, chains: Mapping[str, Chain], known: Mapping[str, Mapping[str, Calibration]]
+    ) -> tuple[Chain, dict[str, Calibration]]:
+        """The chain that is published, and its calibrations; it gets its row, and every other contender a figure beside it."""
+        heard = chains[verdict.system]
+        model, calibrations = heard.model, dict(known[verdict.system])
+        published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
+        new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
+        plain = Chain(model, {name: retrieval for name, retrieval in new.retrievals.items() if not retrieval.learns})
+        with self.stages("retrieval (published)"):
+            for name in plain.retrievals:
+                calibrations.pop(name, None)
+            calibrations |= learn_retrieval(plain, self.views)
+        if not self.how.rebuild:
+            new.build(self.views["train"].graph)
+        self.test("published", new)
+        for task in heard.tasks:
+            if task.name not in new.retrievals:
+                self.results[task.name].again("published", verdict.system)
+        chain = Chain(model, {**heard.retrievals, **published})
+        with self.stages("test (contenders)"):
+            self.referee.test(chain.model, chain.retrievals, verdict, self.how.rebuild)
+        return chain, calibrations
+
+
+def shown_as(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:
@@ -203,20 +269,15 @@ def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> di
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
 
 
-def learn_retrieval(chain: Chain, views: Mapping[str, View], how: Split) -> dict[str, Calibration]:
-    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries; built again on the test view."""
-    model = chain.model
-    model.refresh(views["train"].graph)
-    build_on(views["train"].graph, model.tasks, chain)
+def learn_retrieval(chain: Chain, views: Mapping[str, View]) -> dict[str, Calibration]:
+    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries."""
+    chain.build(views["train"].graph)
     calibrations = {}
-    for task in model.tasks:
+    for task in chain.tasks:
         queries = views["adjust"].queries[task.name]
-        hits = fitted_hits(model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
+        hits = fitted_hits(chain.model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
         if hits is not None and (found := calibrated(hits, queries.targets)):
             calibrations[task.name] = found
-    if how.rebuild:
-        model.refresh(views["test"].graph)
-        build_on(views["test"].graph, model.tasks, chain)
     return calibrations
 
 
@@ -225,11 +286,6 @@ def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries
     if retrieval.learns:
         return retrieval.fit(queries, model.vectors(task, queries.nodes))
     return rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task))
-
-
-def build_on(graph: Graph, tasks: tuple[Task, ...], chain: Chain) -> None:
-    for task in tasks:
-        chain.retrievals[task.name].build(graph, task, candidates(graph, task), chain.model.encode(task))
 
 
 def knowledge(dataset: Dataset) -> list[Relation]:

@@ -14,6 +14,16 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+def came_to(metrics: dict[str, Any]) -> str:
+    """A fit's verdict in sentences, and a short table; all systems and gains are in `figures`."""
+    from kgrec_core.report.verdict import short, verdict
+
+    blocks = []
+    for name, task in metrics["tasks"].items():
+        blocks += ["\n".join(verdict(name, task)), columns(short(task))]
+    return "\n\n".join(filter(None, [*blocks, *metrics.get("dropped", [])])) or figures(metrics)
+
+
 def figures(metrics: dict[str, Any]) -> str:
     """The test figures as a table for people."""
     from kgrec_core.evaluation.rank_tables import SYSTEMS

@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kgrec_core import contenders
 from kgrec_core.evaluation import beyond, class_metrics, class_tables, rank_tables, variants
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.floor import Floor
 from kgrec_core.floor_classes import class_floor
-from kgrec_core.graph import Task, View, candidates
+from kgrec_core.graph import Graph, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.split import Split
@@ -34,7 +36,12 @@ def select_value(model: Model, view: View, task: Task, metric: str | None) -> fl
 
 
 class Ranking:
-    """Of a task whose candidates are ranked: on the whole test view, and on parts of it."""
+    """Of a task whose candidates are ranked: on the whole test view, and on parts of it.
+
+    The floor is chosen on the adjust queries, as a ranker is: the select queries then tell which of all is published.
+    """
+
+    metric = "ndcg@10"
 
     def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
         self.task, self.views, self.hits = task, views, {}
@@ -44,7 +51,8 @@ class Ranking:
         asked = views["test"].queries[task.name]
         self.make = {name: f for name, f in make.items() if name == "whole" or len(f(asked, task).queries.targets.rows)}
         self.values: dict[str, dict[str, rank_tables.Values]] = {name: {} for name in self.make}
-        floor = Floor(views["select"], views["test"], task, rebuild=how.rebuild, seed=how.seed)
+        chooses = views["adjust" if len(views["adjust"].queries[task.name].targets.rows) else "select"]
+        floor = Floor(chooses, views["test"], task, rebuild=how.rebuild, seed=how.seed)
         chosen = [name for name in self.make if name != "repeat_only" and (name != "cold" or how.cold)]
         self.floors = {name: floor.measure(self.make[name]) for name in chosen}
 
@@ -67,10 +75,21 @@ class Ranking:
             self.vectors = model.vectors(self.task, candidates(view.graph, self.task))
 
     def again(self, system: str, as_before: str) -> None:
-        """A system that is another one, since nothing was learned in between."""
+        """A system that is another one."""
         self.hits[system] = self.hits[as_before]
         for values in self.values.values():
-            values |= {system: values[as_before], f"encoder_{system}": values[f"encoder_{as_before}"]}
+            values |= {n: values[o] for n, o in ((system, as_before), (f"encoder_{system}", f"encoder_{as_before}")) if o in values}
+
+    def asked(self, model: Model, retrieval: Retrieval, view: View) -> NDArray[np.float64]:
+        """(n,) the metric of a chain for every query of a view, NaN without a target."""
+        case = variants.whole(view.queries[self.task.name], self.task)
+        return rank_tables.chain_values(rank_tables.chain_hits(model, retrieval, self.task, case), case)[self.metric]
+
+    def simple(self, graph: Graph, recipe: contenders.Table) -> dict[str, contenders.Table]:
+        """What could be published in place of the recipe's retrieval, as tables: what goes with the history, and what is asked always."""
+        floor = {name: Floor.table(of["settings"], of["weights"]) for name, of in self.floors["whole"].settings.items()}
+        alone = contenders.beside(recipe, contenders.references(graph, self.task, ranks=True))
+        return {f"floor: {n}": t for n, t in floor.items()} | {name: contenders.alone(name, table) for name, table in alone.items()}
 
     def table(self, seed: int) -> dict[str, Any]:
         """The whole ranking, beyond accuracy, and the variants."""
@@ -98,6 +117,8 @@ class Ranking:
 class Classification:
     """Of a task whose head chooses among classes: accuracy, macro F1, every class, the largest confusions."""
 
+    metric = "accuracy"
+
     def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
         self.task, self.graph = task, views["test"].graph
         self.targets = views["test"].queries[task.name].targets
@@ -113,7 +134,18 @@ class Classification:
 
     def again(self, system: str, as_before: str) -> None:
         """See `Ranking.again`."""
-        self.found |= {system: self.found[as_before], f"encoder_{system}": self.found[f"encoder_{as_before}"]}
+        pairs = (system, as_before), (f"encoder_{system}", f"encoder_{as_before}")
+        self.found |= {name: self.found[other] for name, other in pairs if other in self.found}
+
+    def asked(self, model: Model, retrieval: Retrieval, view: View) -> NDArray[np.float64]:
+        """See `Ranking.asked`."""
+        case = variants.whole(view.queries[self.task.name], self.task)
+        found = class_metrics.predicted(rank_tables.chain_hits(model, retrieval, self.task, case))
+        return class_metrics.right(found, case.queries.targets)
+
+    def simple(self, graph: Graph, recipe: contenders.Table) -> dict[str, contenders.Table]:
+        """See `Ranking.simple`."""
+        return contenders.beside(recipe, contenders.references(graph, self.task, ranks=False))
 
     def table(self, seed: int) -> dict[str, Any]:
         """See `class_tables.table`; with what select chose for the floor."""

@@ -14,7 +14,7 @@ from kgrec_core.cli.recipe import recipe_options
 from kgrec_core.cli.run import DEMO
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.jobs.fit import FIT, fitted
-from kgrec_core.printing import figures
+from kgrec_core.printing import came_to, figures
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, as_data, made
@@ -24,12 +24,12 @@ def fit_command(domain: Domain) -> click.Command:
     """`fit`, with options for the domain's own files."""
     example = f"Example: kgrec {domain.name} fit --run runs/mine --recipe mine.toml train.epochs=1"
 
-    def fit(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, **given: Any) -> None:
+    def fit(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
         files = made(own, given_values(given), "fit").layer() if own else {}
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (files, *_recipe, _settings), progress)
         echo_json(run.metrics) if _json else click.echo(
-            "\n\n".join(filter(None, (figures(run.metrics), told, f"run folder: {run.folder}")))
+            "\n\n".join(filter(None, (shown(run.metrics, _verbose), told, f"run folder: {run.folder}")))
         )
 
     own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
@@ -39,7 +39,7 @@ def fit_command(domain: Domain) -> click.Command:
 def demo_command(domain: Domain) -> click.Command:
     """`demo`: a small fit of what is embedded in the plugin, and what the domain shows of it."""
 
-    def demo(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, **given: Any) -> None:
+    def demo(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
         asked = made(own, given_values(given), "demo")
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)
@@ -48,12 +48,16 @@ def demo_command(domain: Domain) -> click.Command:
         if _json:
             echo_json({"run": str(run.folder), "metrics": run.metrics, **as_data(asked.shown(run))})
             return
-        click.echo("\n\n".join(filter(None, (figures(run.metrics), told))) + "\n")
+        click.echo("\n\n".join(filter(None, (shown(run.metrics, _verbose), told))) + "\n")
         click.echo(asked.told(run, asked.shown(run)))
 
     own = load_target(domain.demo, f"domain '{domain.name}'")
     example = f"Example: kgrec {domain.name} demo --run {DEMO}"
     return _command("demo", own, demo, "", example, click.Option(["--run", "_run"], default=DEMO, show_default=True, **FOLDER))
+
+
+def shown(metrics: dict[str, Any], verbose: bool) -> str:
+    return "\n\n".join((came_to(metrics), figures(metrics)) if verbose else (came_to(metrics),))
 
 
 FOLDER: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FOLDER", "help": "Where the run is written."}
@@ -66,5 +70,6 @@ def _command(word: str, own: type | None, callback: Any, text: str, example: str
         folder,
         *(options_of(own) if own else ()),
         click.Option(["--json", "_json"], is_flag=True, help="For machines."),
+        click.Option(["--verbose", "_verbose"], is_flag=True, help="All systems and gains, not the verdict alone."),
     ]
     return Explained(word, params=params, callback=callback, help="\n\n".join(filter(None, (text, said))), epilog=f"\b\n{shown or example}")

@@ -18,7 +18,7 @@ from kgrec_core.model import Model
 
 DEPTH = 100  # ranks beyond it count as not found, in the chain
 AGAINST = ("before", "without_knowledge", "without_language_model")  # the other chains, with which "after" is compared
-SYSTEMS = ("encoder_before", "encoder_after", *AGAINST, "after")  # rows of a table, below the floors
+SYSTEMS = ("encoder_before", "encoder_after", *AGAINST, "after", "published")  # rows of a table, below the floors
 Values = dict[str, NDArray[np.float64]]  # metric -> one value per query, NaN where nothing is right
 
 

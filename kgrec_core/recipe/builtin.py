@@ -56,6 +56,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
         Component("merge", f"{folder}.merge:Merge", "joins the lists of its channels by weights"),
         Component("mixture", f"{folder}.mixture:Mixture", "joins its channels' probabilities, each trusted as far as it was right"),
+        Component("switch", f"{folder}.switch:Switch", "answers newcomers by another channel than those of whom much is known"),
         Component("lambdarank", f"{folder}.lambdarank:Lambdarank", "re-ranks its channels' candidates by boosted trees (LambdaMART)"),
         Component(
             "cross-encoder", f"{folder}.cross_encoder:CrossEncoder", "re-ranks its channels' best by reading query and candidate together"

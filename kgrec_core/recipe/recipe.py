@@ -78,6 +78,11 @@ class Recipe:
 
         return tomli_w.dumps(self.tables)
 
+    def with_retrieval(self, task: str, table: Mapping[str, Any]) -> Recipe:
+        """The recipe with another retrieval for a task; its paths are absolute."""
+        changed = {**self.tree.get("retrieval", {}), task: tree(table, Path.cwd(), "the referee")}
+        return Recipe({**self.tree, "retrieval": changed})
+
     def check(self, registry: Registry, sections: Mapping[str, type]) -> Recipe:
         """Check every section without building or loading anything; gives the recipe with its paths made absolute.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Dataset
+from kgrec_core.report.verdict import verdict
 
 
 def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> str:
@@ -31,7 +32,15 @@ def card(recipe: dict[str, Any], metrics: dict[str, Any], dataset: Dataset) -> s
         rows += [(system.replace("_", " "), test[system]) for system in SYSTEMS if system in test]
         rows += [(f"gain: {name.replace('_', ' ')}", values) for name, values in test["gain"].items()]
         metric = "accuracy" if "accuracy" in test["after"] else "ndcg@10"
-        lines += ["", f"## Test: {name}", "", f"| system | {metric} | 95 % interval | queries |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## Test: {name}",
+            "",
+            *verdict(name, task),
+            "",
+            f"| system | {metric} | 95 % interval | queries |",
+            "|---|---|---|---|",
+        ]
         lines += [f"| {s} | {m['mean']:.4f} | {m['low']:.4f} to {m['high']:.4f} | {m['n']} |" for s, v in rows if (m := v.get(metric))]
     lines += ["", *(f"- {said}" for said in metrics.get("dropped", []))]
     return "\n".join(lines) + "\n"

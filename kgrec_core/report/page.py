@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Task, histories
 from kgrec_core.report.plots import Dot, bars, dots, lines
+from kgrec_core.report.verdict import short, verdict
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Answer, Run
@@ -40,7 +41,11 @@ def render(run: Run) -> str:
     body += [f"<p>{escape(said)}</p>" for said in run.metrics.get("dropped", [])]
     for task in run.tasks:
         test = metrics[task.name]["test"]
-        body += [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>", *_figures(test)]
+        body += [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>"]
+        body += [f"<p>{escape(said)}</p>" for said in verdict(task.name, metrics[task.name])]
+        if rows := short(metrics[task.name], most=40):
+            body.append(f"<details open><summary>who could have been published</summary>{_table(rows[0], rows[1:])}</details>")
+        body += _figures(test)
         sources = _sources(run, task)
         answers = run.answer(sources, task=task.name, k=K) if sources else []
         body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]

@@ -45,7 +45,8 @@ class Lambdarank(Around):
         can be told by its popularity or order of rows, say.
 
     Before `fit` it ranks as `merge` does; so it does with a query without a history (a text alone) where it has learned from none of
-    that kind, and channels that look at no query, as `popular`, then only order what the others leave equal. Every channel is asked for at least k, so where one of them always finds k, so does this.
+    that kind, and channels that look at no query, as `popular`, then only order what the others leave equal; of whom nothing at all is
+    known they alone are asked. Every channel is asked for at least k, so where one of them always finds k, so does this.
     Learning holds (windows + 2) * queries * (negatives + right ones) rows of some 90 numbers twice: 8,000 * 190 * 90 * 8 bytes, 1.1 GB, at
     most with two windows and 150 negatives, however many queries there are.
     """
@@ -173,6 +174,8 @@ class Lambdarank(Around):
             if strange.any():
                 silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"]
                 ranked = np.where(strange[pool.owner], _merged(said, self.channels, len(pool.rows), silent), ranked)
+                if silent and (blank := strange & self._blank(nodes)).any():
+                    ranked = np.where(blank[pool.owner], _merged(said, silent, len(pool.rows)), ranked)
             if trees.models:
                 learned = trees(said | self._stage.features(nodes, pool), pool, max(self.pool, k), self.threads)
                 ranked = np.where(strange[pool.owner], ranked, learned)
@@ -271,6 +274,14 @@ class Lambdarank(Around):
     def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
         """(n,) which queries have no history."""
         return queries.read(self.task_.relation, last=1).counts == 0
+
+    def _blank(self, queries: Nodes) -> NDArray[np.bool_]:
+        """(n,) which queries neither say anything nor have met anything, by any relation of the task."""
+        met = sum(queries.read(relation, last=1).counts for relation in (self.task_.relation, *self.task_.history))
+        if "text" not in queries.graph.columns(queries.kind):
+            return met == 0
+        texts = queries.graph.gather(queries.kind, queries.rows, "text")["text"].fill_null("")
+        return (met == 0) & (texts.str.strip_chars() == "").to_numpy()
 
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
 from kgrec_core import devices
@@ -73,8 +74,7 @@ class Learner:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         optimizer = _optimizer(self.vectors.to(device), options)
-        named = {"constant": "constant_with_warmup"}.get(options.schedule, options.schedule)
-        self.schedule = get_scheduler(named, optimizer, math.ceil(options.warmup * self.total), self.total)
+        self.schedule = _schedule(optimizer, options, self.total)
         self.module, self.optimizer = self.accelerator.prepare(self.vectors, optimizer)
 
     def update(self, number: int) -> float:
@@ -154,6 +154,13 @@ def _plan(objectives: Sequence[Objective], steps: int) -> tuple[dict[int, int], 
         updates = math.ceil(sum(e * sum(o.batches for o in of if o.epochs == e) for e in {o.epochs for o in of}))
         starts[phase], total = total, total + (min(updates, steps) if steps and phase > 0 else updates)
     return starts, total
+
+
+def _schedule(optimizer: torch.optim.Optimizer, options: Train, total: int) -> LambdaLR:
+    """transformers' schedule, counted so that no update has a rate of 0: neither the first of a warm-up nor the last."""
+    named = {"constant": "constant_with_warmup"}.get(options.schedule, options.schedule)
+    planned = get_scheduler(named, optimizer, int(options.warmup * total) + 1, total + 1)
+    return LambdaLR(optimizer, [lambda n, share=share: share(n + 1) for share in planned.lr_lambdas])
 
 
 def _optimizer(module: Vectors, options: Train) -> torch.optim.Optimizer:

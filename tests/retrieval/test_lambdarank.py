@@ -156,7 +156,7 @@ def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
     """The trees have only seen queries with a history; a text alone is then left to the channels that look at it."""
     part = ranker(board, channels={**channels(), "week": Popular(days=7)})
     part.fit(board.queries(), board.encode(board.nodes))
-    kinds = {"user": pl.DataFrame({"id": ["stranger"]}), "item": pl.DataFrame({"id": []}, schema={"id": pl.String})}
+    kinds = {"user": pl.DataFrame({"id": ["stranger"], "text": ["odd things"]}), "item": pl.DataFrame({"id": []}, schema={"id": pl.String})}
     graph = board.graph.join(Graph(kinds))
     nodes = Nodes(graph, "user", graph.rows("user", ["stranger", "u0"]), "query", before=np.full(2, board.now))
     odd = np.array([[-1.0, 0.0], [1.0, 0.0]], np.float32)  # nearest to what has least of the first dimension: odd items, low rows first
@@ -164,6 +164,17 @@ def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
     assert hits.rows[0, 0] == 1
     known = part.search(board.nodes.take([0]), odd[1:], 3)
     np.testing.assert_array_equal(hits.rows[1], known.rows[0])
+
+
+def test_of_whom_nothing_is_known_gets_what_everybody_buys(board):
+    """Neither a text nor a history: whatever vector stands for that, it says nothing."""
+    part = ranker(board)
+    part.fit(board.queries(), board.encode(board.nodes))
+    graph = board.graph.join(Graph({"user": pl.DataFrame({"id": ["stranger"]})}))
+    nodes = Nodes(graph, "user", graph.rows("user", ["stranger"]), "query", before=np.full(1, board.now))
+    hits = part.search(nodes, np.array([[-1.0, 0.5]], np.float32), 3)
+    popular = part.channels["popular"].search(nodes, None, 3)
+    np.testing.assert_array_equal(hits.rows, popular.rows)
 
 
 def test_columns_that_are_left_out_are_not_learned_from(board):

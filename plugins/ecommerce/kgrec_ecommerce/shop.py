@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from kgrec_core.domain import KgrecError, columns, grouped
 if TYPE_CHECKING:
     from kgrec_core.domain import Answer, Snapshot
 
+log = logging.getLogger("kgrec")
 COUNT = {"option": ("-k", "--top")}
 WHERE = {"metavar": "SQL"}
 
@@ -19,7 +21,7 @@ WHERE = {"metavar": "SQL"}
 class Recommend:
     """Recommend products for a customer, a history, words, or any of these together.
 
-    user: a known customer. history: products chosen so far, oldest first; after those of the customer. text: what is looked for, in
+    user: a customer; one that the run does not know is a stranger. history: products chosen so far, oldest first; after those of the customer. text: what is looked for, in
     words. k: how many products. where: only products for which this SQL condition holds, e.g. 'price < 5'. exclude: products left
     out. new: only products that nobody has bought yet.
 
@@ -72,7 +74,7 @@ def recommend(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[list[An
 
     def answer(alike: list[Recommend]) -> list[list[Answer]]:
         k, where, exclude, new = _limits(alike[0])
-        return snapshot.answer([r.query for r in alike], k=k, where=where, exclude=[*exclude, *(_sold(snapshot) if new else ())])
+        return snapshot.answer(_queries(snapshot, alike), k=k, where=where, exclude=[*exclude, *(_sold(snapshot) if new else ())])
 
     return grouped(requests, _limits, answer)
 
@@ -92,6 +94,21 @@ def table(answers: Sequence[Answer], request: Any = None) -> str:
         attributes = [_written(answer.attributes.get(name)) for name in names]
         rows.append((str(place), answer.id, *attributes, f"{answer.score:.3f}", answer.text or ""))
     return columns(rows)
+
+
+def _queries(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[dict[str, Any]]:
+    """As the run is asked. A customer that it does not know has met nothing but what the request says."""
+    users = [request.user or "" for request in requests]
+    known = snapshot.graph.rows(snapshot.tasks[0].relation.source, users) >= 0
+    queries = []
+    for request, here in zip(requests, known, strict=True):
+        query = request.query
+        if request.user and not here:
+            log.warning("customer %s is not known to this run, so the answer is for a stranger", request.user)
+            query = {**query, "history": list(request.history)}
+            del query["id"]
+        queries.append(query)
+    return queries
 
 
 def _limits(request: Recommend) -> tuple[int, str | None, tuple[str, ...], bool]:

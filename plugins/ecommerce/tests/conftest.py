@@ -37,6 +37,9 @@ use = "none"
 [retrieval.buys.neighbours_recent]
 use = "none"
 
+[fit]
+publish = "chain"
+
 [train]
 epochs = 1.0
 steps = 4

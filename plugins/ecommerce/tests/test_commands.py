@@ -50,7 +50,7 @@ def test_every_word_as_a_process(shop):
     ):
         done = shop.process(*words)
         assert done.code == 0 and done.out, (words, done.err)
-    _refused(shop.process("recommend", "--user", "1"), "no user of this run")
+    _refused(shop.process("similar", "1"), "no item of this run")
 
 
 def test_fit_and_evaluate(shop):
@@ -59,6 +59,16 @@ def test_fit_and_evaluate(shop):
         figure = system["ndcg@10"]
         assert 0 < figure["low"] < figure["mean"] < figure["high"] < 1 and figure["n"] > 50
     assert "gain: after-floor" in shop.ask("evaluate", "--run", shop.run).out
+
+
+def test_a_customer_who_is_not_known_is_a_stranger(shop):
+    """The best sellers, as for an empty history, and that is said."""
+    done, run = shop.ask("recommend", "--user", "newcomer", "-k", "3", "--json"), open_run(shop.run)
+    best = run.graph.degree(run.tasks[0].relation, range(run.graph.size("item")), inverse=True).argsort()[::-1][:60]
+    sold = set(run.graph.gather("item", best, "id")["id"])
+    found = [row["id"] for row in json.loads(done.out)]
+    assert len(found) == 3 and set(found) <= sold
+    assert found == [answer.id for answer in run.answer([{"history": []}], k=3)[0]]
 
 
 def test_recommend_by_customer(shop):
@@ -99,9 +109,9 @@ def test_many_at_once_are_answered_as_one_by_one(shop):
     assert "120 rows answered, 0 refused" in done.out and told.group_by("user").len()["len"].to_list() == [3] * 120
     alone = kgrec_ecommerce.recommend(run, user=shop.user, k=3, where="price < 3")
     assert told.filter(user=shop.user).sort("place")["id"].to_list() == [answer.id for answer in alone]
-    (shop.folder / "in.csv").write_text(f'user,history,text,k\n{shop.user},,,3\n,"{alone[0].id},{alone[1].id}",,2\nnobody,,,\n,,clock,1\n')
+    (shop.folder / "in.csv").write_text(f'user,history,text,k\n{shop.user},,,3\n,"{alone[0].id},{alone[1].id}",,2\n,nothing,,\n,,clock,1\n')
     lines = json.loads(shop.ask("recommend", "--in", "in.csv", "--where", "price < 3", "--out", "in.jsonl", "--json").out)
-    assert (lines["rows"], lines["refused"]) == (4, 1) and "no user of this run" in lines["reasons"][0]
+    assert (lines["rows"], lines["refused"]) == (4, 1) and "no item of this run" in lines["reasons"][0]
     found = [json.loads(line) for line in (shop.folder / "in.jsonl").read_text().splitlines()]
     assert [row["id"] for row in found[0]["result"]] == [answer.id for answer in alone]
     assert [len(line["result"] or ()) for line in found] == [3, 2, 0, 1]
@@ -160,7 +170,6 @@ def test_bad_item_files(shop, content, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["recommend", "--user", "1"], "no user of this run"),
         (["recommend"], "needs something to go by: a customer (--user)"),
         (["recommend", "--history", "85123"], "did you mean '85123A'"),
         (["recommend", "--user", "{user}", "-k", "0"], "k = 0 must be at least 1"),
@@ -190,7 +199,7 @@ def test_demo(tmp_path, kgrec, layer):
     (tmp_path / "small.toml").write_text(layer)
     done = kgrec("demo", "--recipe", "small.toml", "data.where=customer < 12500", "train.steps=1", cwd=tmp_path)
     assert done.code == 0, done.err
-    for word in ("floor: popularity", "before", "after", "gain: after-floor", "bought lately", "Recommended:", "run folder: runs/demo"):
+    for word in ("Published for buys: ", "test queries", "published gains", "bought lately", "Recommended:", "run folder: runs/demo"):
         assert word in done.out
     assert (tmp_path / "runs" / "demo" / "metrics.json").exists()
     assert kgrec("recommend", "--text", "clock", cwd=tmp_path).code == 0, "runs/demo is the run where none is named"

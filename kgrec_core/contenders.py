@@ -1,0 +1,62 @@
+"""What could be published for a task in place of the whole chain: its channels, each alone, and the methods of the floor.
+
+A contender is a retrieval as a recipe writes it, so what wins is opened by everybody as any other run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kgrec_core.graph import Graph, Task
+
+Table = Mapping[str, Any]
+LAST = 1e-6  # weight of likeness where not even popularity knows a candidate
+TIE = 0.001  # weight of popularity where a channel says nothing, or the same of two candidates
+
+
+def parts(chain: Table) -> dict[str, Table]:
+    """The channels right below a re-ranker's table."""
+    return {name: table for name, table in chain.items() if isinstance(table, Mapping) and "use" in table}
+
+
+def beside(chain: Table, others: Mapping[str, Table]) -> dict[str, Table]:
+    """The channels of a chain, and what else is asked always and is none of them."""
+    own = parts(chain)
+    return own | {name: table for name, table in others.items() if table not in own.values()}
+
+
+def references(graph: Graph, task: Task, ranks: bool) -> dict[str, Table]:
+    """What is always asked, whatever the recipe has: of a query with a text, its nearest in meaning and in words.
+
+    ranks: whether the head ranks candidates; else it chooses among classes.
+    """
+    source, target = ("text" in graph.columns(kind) for kind in (task.relation.source, task.relation.target))
+    found: dict[str, Table] = {}
+    if ranks and source:
+        found["nearest question"] = {"use": "neighbours", "per": "max", "neighbours": 200}
+    if ranks and target:
+        found["nearest text"] = {"use": "faiss"}
+        found["words"] = {"use": "lexical", "asked": source}
+    if not ranks and source:
+        found["most frequent"] = {"use": "popular", "days": 0.0}
+        found["words, linear"] = {"use": "logistic", "by": "words"}
+        found["vectors, linear"] = {"use": "logistic", "by": "vectors"}
+    return found
+
+
+def alone(name: str, channel: Table) -> Table:
+    """A channel that knows nothing of some candidates, or of some queries, as a whole retrieval: popularity fills its list."""
+    if channel["use"].rpartition("/")[2] == "popular":
+        return channel
+    name = name.replace(" ", "_")
+    filled = {"use": "popular", "days": 0.0}
+    return {"use": "merge", "by": "score", "weights": {name: 1.0, "filled": TIE}, name: channel, "filled": filled}
+
+
+def complete(table: Table, chain: Table) -> Table:
+    """A method that knows behaviour alone, to be published: what nobody has chosen yet comes last, the nearest in meaning first."""
+    near = next((own for own in parts(chain).values() if own["use"].rpartition("/")[2] in ("faiss", "exact")), {"use": "exact"})
+    if table["use"].rpartition("/")[2] != "merge":
+        table = {"use": "merge", "by": "score", "weights": {"only": 1.0}, "only": table}
+    return {**table, "weights": {**table["weights"], "nearest": LAST}, "nearest": near}

@@ -1,0 +1,184 @@
+"""Who is published: the whole chain, a part of it, or something simple, by what each finds for the select queries.
+
+What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
+one standard error of the paired differences over what learned less; a chain that learned nothing gives way only where it loses so much
+(the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). Nobody here has learned from the select queries but
+the moment at which fine-tuning was stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.contenders import Table, complete
+from kgrec_core.errors import KgrecError
+from kgrec_core.evaluation.interval import intervals
+from kgrec_core.graph import Task, View, candidates
+from kgrec_core.interfaces import Retrieval
+from kgrec_core.limits import Fit, sampled
+from kgrec_core.model import Model
+from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.results import Results
+from kgrec_core.retrieval.switch import Switch
+
+log = logging.getLogger("kgrec")
+WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
+FEW = 5  # met targets from which on a history is not short
+TESTED = 2_000  # test queries that all contenders are asked
+LEAST = 100  # select queries of a kind before they are answered by another than the rest
+
+
+class Contender(NamedTuple):
+    """table: how a recipe writes its retrieval. system: whose vectors it reads, None = nobody's. values: (n,) per select query."""
+
+    name: str
+    system: str | None
+    table: Table
+    retrieval: Retrieval
+    values: NDArray[np.float64]
+
+
+class Choice(NamedTuple):
+    """What is published for a task, and who else could have been with the same vectors. whole: it is a chain as it was heard.
+
+    told: what metrics.json says of it.
+    """
+
+    published: Contender
+    others: list[Contender]
+    whole: bool
+    told: dict[str, Any]
+
+
+class Verdict(NamedTuple):
+    """system: whose weights are published."""
+
+    system: str
+    choices: dict[str, Choice]
+
+
+class Referee:
+    """Hears every chain when it is built on the training view, then decides."""
+
+    def __init__(self, recipe: Recipe, registry: Registry, views: Mapping[str, View], results: Mapping[str, Results], seed: int) -> None:
+        self.recipe, self.registry, self.views, self.results, self.seed = recipe, registry, views, results, seed
+        self.heard: dict[str, list[Contender]] = {name: [] for name in results}
+
+    def hear(self, system: str, model: Model, retrievals: Mapping[str, Retrieval]) -> None:
+        """The chain of "before" or "after", and what is simple with its vectors; what reads none is heard once."""
+        for name, retrieval in retrievals.items():
+            view, result, table = self.views["select"], self.results[name], self.recipe.tables["retrieval"][name]
+            if not len(view.queries[name].targets.rows):
+                continue
+            graph, heard = self.views["train"].graph, self.heard[name]
+            for other, simple in result.simple(graph, table).items():
+                if any(c.name == other and c.system is None for c in heard):
+                    continue
+                try:
+                    part = self.build(name, simple, model, graph)
+                    values = result.asked(model, part, view)
+                except KgrecError as error:
+                    log.warning("%s: %s is not compared: %s", name, other, error)
+                    continue
+                heard.append(Contender(other, system if part.reads == "vectors" else None, simple, part, values))
+            heard.append(Contender(WHOLE[system], system, table, retrieval, result.asked(model, retrieval, view)))
+
+    def build(self, task: str, table: Table, model: Model, graph: Any) -> Retrieval:
+        """A contender's retrieval, built on a graph."""
+        of = next(t for t in model.tasks if t.name == task)
+        part = self.made(task, table)
+        part.build(graph, of, candidates(graph, of), model.encode(of))
+        return part
+
+    def made(self, task: str, table: Table) -> Retrieval:
+        return self.recipe.with_retrieval(task, table).retrieval(self.registry, task)
+
+    def test(self, model: Model, published: Mapping[str, Retrieval], verdict: Verdict, rebuild: bool) -> None:
+        """Every contender's figure on up to 2,000 test queries, and what the published retrieval gains over it; nothing is chosen any more."""
+        view = sampled({"test": self.views["test"]}, Fit(select=0, adjust=0, test=TESTED), self.seed)["test"]
+        graph = self.views["test" if rebuild else "train"].graph
+        for name, choice in verdict.choices.items():
+            result, columns = self.results[name], {}
+            own = result.asked(model, published[name], view)
+            for c in choice.others:
+                if rebuild:
+                    of = next(t for t in model.tasks if t.name == name)
+                    c.retrieval.build(graph, of, candidates(graph, of), model.encode(of))
+                values = result.asked(model, c.retrieval, view)
+                columns |= {f"test|{c.name}": values, f"gain|{c.name}": own - values}
+            for key, figure in intervals(columns, self.seed).items():
+                what, _, other = key.partition("|")
+                choice.told["contenders"][other][what] = figure
+
+    def decide(self, tasks: tuple[Task, ...], last: str, publish: str = "best") -> Verdict:
+        """last: the system that was heard last; it is published where no select query has a target, and where the "chain" is wanted."""
+        heard = {name: found for name, found in self.heard.items() if found}
+        systems = [system for system in WHOLE if any(c.system == system for found in heard.values() for c in found)]
+        system = systems[0] if systems and publish == "best" else last
+        if len(systems) == 2 and publish == "best":
+            gains = [self._best(found, "after").values - self._best(found, "before").values for found in heard.values()]
+            of = [_mean(gain) for gain in gains]
+            if np.mean([mean for mean, _ in of]) > np.sqrt(np.sum([error**2 for _, error in of])) / len(of):
+                system = "after"
+        return Verdict(system, {task.name: self._choice(task, system, publish) for task in tasks if task.name in heard})
+
+    def _best(self, found: list[Contender], system: str) -> Contender:
+        """With one system's vectors: the chain, or what is simple and better."""
+        of = [c for c in found if c.system in (system, None)]
+        whole = next(c for c in of if c.name in WHOLE.values())
+        simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values), default=whole)
+        mean, error = _mean(whole.values - simple.values)
+        learned = whole.retrieval.learns or system == "after"
+        return whole if mean > (error if learned else -error) or simple is whole else simple
+
+    def _choice(self, task: Task, system: str, publish: str) -> Choice:
+        of = [c for c in self.heard[task.name] if c.system in (system, None)]
+        best = self._best(of, system) if publish == "best" else next(c for c in of if c.name in WHOLE.values())
+        simple = max((c for c in of if c.name not in WHOLE.values()), key=lambda c: np.nanmean(c.values), default=best)
+        slices = self._slices(task, of, best) if publish == "best" else {}
+        told = {"published": best.name, "system": system, "metric": self.results[task.name].metric, "simple": simple.name}
+        select = intervals({c.name: c.values for c in of}, self.seed)
+        told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
+        parts = {"usual": self._whole(task, best)} | {which: self._whole(task, other) for which, other in slices.items()}
+        if not slices:
+            return Choice(parts["usual"], of, best.name in WHOLE.values(), told)
+        told["slices"] = {which: other.name for which, other in slices.items()}
+        named = {"default": "usual", **{which: which for which in slices}}
+        switch = Switch(channels={name: c.retrieval for name, c in parts.items()}, few=FEW, **named)
+        table = {"use": "switch", "few": FEW, **named, **{name: c.table for name, c in parts.items()}}
+        return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
+
+    def _whole(self, task: Task, of: Contender) -> Contender:
+        """What was judged, as it is published: it finds every candidate."""
+        if of.name in WHOLE.values() or of.system or self.results[task.name].metric == "accuracy":
+            return of
+        table = complete(of.table, self.recipe.tables["retrieval"][task.name])
+        return of._replace(table=table, retrieval=self.made(task.name, table))
+
+    def _slices(self, task: Task, of: list[Contender], best: Contender) -> dict[str, Contender]:
+        """Those who met nothing or little, where another answers them better by two standard errors."""
+        queries = self.views["select"].queries[task.name]
+        if self.results[task.name].metric == "accuracy" or "text" in queries.nodes.graph.columns(task.relation.source):
+            return {}
+        met, found = queries.nodes.read(task.relation, last=FEW).counts, {}
+        for which, mask in (("strangers", met == 0), ("short", (met > 0) & (met < FEW))):
+            mask &= queries.targets.counts > 0
+            if mask.sum() < LEAST or mask.sum() == (queries.targets.counts > 0).sum():
+                continue
+            other = max(of, key=lambda c: np.nanmean(c.values[mask]))
+            mean, error = _mean(other.values[mask] - best.values[mask])
+            if mean > 2 * error:
+                found[which] = other
+        return found
+
+
+def _mean(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean and its standard error; NaN is left out."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else 0.0, float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf

@@ -1,0 +1,62 @@
+"""What a fit came to, in sentences: what was published, what it beats and by how much, what brought nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BROUGHT = {"before": "fine-tuning", "without_knowledge": "knowledge", "without_language_model": "the language model"}
+SLICES = {"strangers": "who has met nothing", "short": "who has met little"}
+
+
+def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
+    """Two sentences on a task of metrics.json; none of a run that had nothing to choose by."""
+    of = task.get("referee")
+    if of is None:
+        return []
+    metric, contenders, test = of["metric"], of["contenders"], task["test"]
+    found = test["published"][metric]
+    said = f"Published for {name}: {of['published']}"
+    said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items())
+    said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries"
+    gain = contenders[of["simple"]].get("gain")
+    if of["simple"] == of["published"]:
+        said += ", the best simple thing in it, as nothing that learned more does clearly better."
+    elif gain:
+        said += f", {figure(gain, signed=True)} over {of['simple']}, the best simple thing on the select queries."
+    return [said, *_brought(test["gain"], metric, of)]
+
+
+def _brought(gains: Mapping[str, Any], metric: str, of: Mapping[str, Any]) -> list[str]:
+    """What the whole chain gains by its expensive parts."""
+    kinds: dict[str, list[str]] = {"gains": [], "brought nothing": []}
+    for other, what in BROUGHT.items():
+        gain = gains.get(f"after-{other}", {}).get(metric)
+        if gain and gain["n"]:
+            kinds["gains" if gain["low"] > 0 else "brought nothing"].append(f"{what} {figure(gain, signed=True)}")
+    said = [f"{', '.join(found)} {'pays' if kind == 'gains' else 'brought nothing that shows'}" for kind, found in kinds.items() if found]
+    if of["system"] == "before" and "after-before" in gains:
+        said.append("the model is published as it was pretrained")
+    return ["Of the whole chain on the test queries: " + "; ".join(said) + "."] if said else []
+
+
+def figure(value: Mapping[str, float], signed: bool = False) -> str:
+    """A mean with its interval."""
+    sign = "+" if signed else ""
+    return f"{value['mean']:{sign}.4f} [{value['low']:{sign}.4f}, {value['high']:{sign}.4f}]"
+
+
+def short(task: Mapping[str, Any], most: int = 6) -> list[list[str]]:
+    """Rows of a short table: what is published, and who else could have been, the best on the select queries first."""
+    of = task.get("referee")
+    if of is None:
+        return []
+    rows = [["", "select", "test", "published gains"], ["published", "", figure(task["test"]["published"][of["metric"]]), ""]]
+    for name, found in list(of["contenders"].items())[:most]:
+        cells = (found.get("select"), found.get("test"), found.get("gain"))
+        rows.append([name, *("" if cell is None else figure(cell, signed=i == 2) for i, cell in enumerate(cells))])
+    return rows
+
+
+def _shown(metric: str) -> str:
+    return {"ndcg@10": "NDCG@10"}.get(metric, metric)

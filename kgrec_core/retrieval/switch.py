@@ -1,0 +1,76 @@
+"""One retrieval for those of whom much is known, another for newcomers: what ranks best differs with what a query has met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.errors import choices
+from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
+from kgrec_core.retrieval.merge import DEPTH, Around
+
+
+@dataclass(kw_only=True, eq=False)
+class Switch(Around):
+    """Every query is answered by one of the channels alone, chosen by how much it has met of the task's relation.
+
+    default: the channel that answers. short: the one that answers where a query has met something, but less than `few`.
+    strangers: where it has met nothing; without these two, default answers there, too.
+    """
+
+    channels: Mapping[str, Retrieval]
+    default: str
+    strangers: str | None = None
+    short: str | None = None
+    few: int = 5
+
+    own = "history"
+
+    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
+        """See Retrieval; `columns` holds what the channel that answered says, NaN of another's."""
+
+        def ask(channel: Retrieval, rows: NDArray[np.int64]) -> Hits:
+            gone, given = None if exclude is None else exclude.take(rows), None if vectors is None else vectors[rows]
+            return channel.search(queries.take(rows), given, k, allowed, gone)
+
+        return self._answered(queries, k, ask)
+
+    def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
+        """Fit the channels that learn, each by all the queries; returns (n, min(100, candidates)) hits, out of fold where one learned."""
+        k = min(DEPTH, int(self.mask_.sum()))
+        learned = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
+        exclude = None if self.task_.repeats else queries.nodes.read(self.task_.relation)
+        found = {self.channels[name]: hits for name, hits in learned.items()}
+
+        def ask(channel: Retrieval, rows: NDArray[np.int64]) -> Hits:
+            if channel in found:
+                return Hits(*(part[rows] for part in found[channel][:2]), {n: c[rows] for n, c in found[channel].columns.items()})
+            gone, given = None if exclude is None else exclude.take(rows), None if vectors is None else vectors[rows]
+            return channel.search(queries.nodes.take(rows), given, k, None, gone)
+
+        return self._answered(queries.nodes, k, ask)
+
+    def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
+        super()._place(graph, task, mask)
+        for name in filter(None, (self.default, self.strangers, self.short)):
+            if name not in self.channels:
+                raise choices("channel", name, self.channels, f"retrieval.{task.name} names who answers")
+
+    def _answered(self, queries: Nodes, k: int, ask: Callable[[Retrieval, NDArray[np.int64]], Hits]) -> Hits:
+        met = queries.read(self.task_.relation, last=self.few).counts
+        who = np.full(len(queries), self.default, object)
+        who[met < self.few] = self.short or self.default
+        who[met == 0] = self.strangers or self.default
+        found = Hits(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32), {})
+        for name in dict.fromkeys(who):
+            rows = np.flatnonzero(who == name)
+            hits = ask(self.channels[name], rows)
+            width = hits.rows.shape[1]
+            found.rows[rows, :width], found.scores[rows, :width] = hits.rows, hits.scores
+            for column, values in hits.columns.items():
+                found.columns.setdefault(column, np.full((len(queries), k), np.nan, np.float32))[rows, :width] = values
+        return found

@@ -1,0 +1,93 @@
+"""Who is published: never what is worse than something simple in it, and what opens is what was judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kgrec_core.contenders import alone, beside
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.referee import WHOLE, Contender, Referee
+from kgrec_core.report.verdict import short, verdict
+from kgrec_core.run.run import open_run
+
+
+class Part:
+    def __init__(self, learns=False):
+        self.learns = learns
+
+
+class Judge(Referee):
+    """A referee that was told what others found."""
+
+    def __init__(self, heard):
+        self.heard, self.seed, self.results = {"buys": heard}, 0, {}
+
+
+def contender(name, values, system=None, learns=False):
+    return Contender(name, system, {"use": name}, Part(learns), np.asarray(values, float))
+
+
+def best(*heard, system="before"):
+    return Judge(list(heard))._best(list(heard), system).name
+
+
+def test_what_learned_must_gain_more_than_its_error():
+    draw = np.random.default_rng(0)
+    simple = draw.random(400)
+    noise = draw.normal(0, 0.2, 400)
+    noise -= noise.mean()
+    for gain, expected in ((0.05, WHOLE["before"]), (0.001, "ease"), (-0.05, "ease")):
+        chain = contender(WHOLE["before"], simple + noise + gain, "before", learns=True)
+        assert best(chain, contender("ease", simple), contender("popular", simple - 0.3)) == expected
+
+
+def test_a_chain_that_learned_nothing_stays_where_it_is_level():
+    draw = np.random.default_rng(0)
+    simple, noise = draw.random(400), draw.normal(0, 0.2, 400)
+    noise -= noise.mean()
+    for gain, expected in ((0.05, WHOLE["before"]), (-0.001, WHOLE["before"]), (-0.05, "ease")):
+        assert best(contender(WHOLE["before"], simple + noise + gain, "before"), contender("ease", simple)) == expected
+
+
+@pytest.mark.parametrize(("gain", "system"), [(0.05, "after"), (0.0, "before"), (-0.05, "before")])
+def test_fine_tuning_that_does_not_pay_is_dropped(gain, system):
+    draw = np.random.default_rng(1)
+    before = draw.random(300)
+    noise = draw.normal(0, 0.1, 300)
+    after = before + noise - noise.mean() + gain
+    judge = Judge([contender(WHOLE["before"], before, "before"), contender(WHOLE["after"], after, "after")])
+    assert judge.decide((), "after").system == system
+
+
+def test_a_channel_alone_fills_its_list_with_what_is_popular():
+    table = alone("nearest text", {"use": "faiss"})
+    assert table["use"] == "merge" and table["nearest_text"] == {"use": "faiss"} and table["weights"]["filled"] < 0.01
+    assert alone("popular", {"use": "popular", "days": 7.0}) == {"use": "popular", "days": 7.0}
+    chain = {"use": "merge", "by": "score", "weights": {"a": 1.0}, "a": {"use": "faiss"}}
+    assert beside(chain, {"nearest text": {"use": "faiss"}, "words": {"use": "lexical"}}) == {
+        "a": {"use": "faiss"},
+        "words": {"use": "lexical"},
+    }
+
+
+def test_a_run_is_the_best_of_its_parts_and_says_so(shop, cache, tmp_path):
+    """A chain that ranks the wrong colour first loses against its own channels; what is published opens and answers as a run does."""
+    worst = {"use": "merge", "by": "score", "weights": {"repeat": -1.0, "popular": -1.0, "semantic": -1.0}}
+    channels = {"semantic": {"use": "faiss"}, "repeat": {"use": "repeat"}, "popular": {"use": "popular"}}
+    layers = {"train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}
+    run = fit(resolve(shop / "shop.toml", layers, {"retrieval": {"buys": worst | channels}}), tmp_path / "run")
+    task = run.metrics["tasks"]["buys"]
+    told, test = task["referee"], task["test"]
+    assert told["published"] in told["contenders"] and told["published"] not in WHOLE.values()
+    assert test["published"]["ndcg@10"]["mean"] > test["after"]["ndcg@10"]["mean"]
+    own = told["contenders"][told["published"]]
+    assert own["gain"]["mean"] == 0 and own["test"]["mean"] == pytest.approx(test["published"]["ndcg@10"]["mean"])
+    assert max(of["select"]["mean"] for of in told["contenders"].values()) == own["select"]["mean"]
+    again = open_run(tmp_path / "run")
+    assert [a.id for a in again.answer(["ruser0"], k=3)[0]] == [a.id for a in run.answer(["ruser0"], k=3)[0]]
+    assert again.recipe.tables["retrieval"]["buys"] != worst | channels
+    said = verdict("buys", task)
+    assert said[0].startswith(f"Published for buys: {told['published']}; NDCG@10 ") and "12 test queries" in said[0]
+    assert len(short(task)) == min(8, 2 + len(told["contenders"]))
