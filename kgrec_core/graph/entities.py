@@ -62,7 +62,7 @@ class Kind:
     def __len__(self) -> int:
         return sum(map(len, self.tables))
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
         return self.tables[0].schema
 
@@ -127,17 +127,20 @@ class Kind:
         columns, starts = _columns(tables), np.cumsum([0, *counts])
         fitted = {c: _fitted([tables[i].get_column(c) for i in of], self.schema.get(c), name) for c, of in columns.items()}
         held = {**self.schema, **{c: values.dtype for c, values in fitted.items()}}
-        before, found = widened(self.gather(known, list(self.schema)) if len(known) else self.tables[0].clear(), held), {}
+        before, found = self.gather(known, list(self.schema)) if len(known) else None, {}
         for column, dtype in held.items():
             latest = np.full(len(touched), -1)
             if column in columns:
                 said = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in columns[column]])
                 mine = np.flatnonzero(told[said])
                 latest[np.searchsorted(touched, rows[said[mine]])] = mine  # of several for a row the last one stays
-            found[column] = _latest(before.get_column(column), fitted.get(column), latest, dtype)
+            was = None if before is None or column not in self.schema else before.get_column(column)
+            found[column] = _latest(column, dtype, was, fitted.get(column), latest)
         whole = pl.DataFrame(found)
         changed, added = whole[: len(known)], whole[len(known) :]
-        stretches, fresh = (tuple(widened(t, held) for t in of) for of in (self.tables, self.fresh))
+        stretches, fresh = self.tables, self.fresh
+        if held != self.schema:
+            stretches, fresh = (tuple(widened(t, held) for t in of) for of in (stretches, fresh))
         patched, places, known_ids = self.patched, self.places, self.ids
         if len(known):
             at, again = _found(patched, known)
@@ -200,13 +203,13 @@ def _columns(tables: Sequence[pl.DataFrame]) -> dict[str, list[int]]:
     return found
 
 
-def _latest(before: pl.Series, came: pl.Series | None, latest: NDArray[np.int64], dtype: pl.DataType) -> pl.Series:
-    """What a column holds: the value of `came` at `latest`; where that is -1 what was there before, or nothing in the rows behind."""
+def _latest(name: str, dtype: pl.DataType, was: pl.Series | None, came: pl.Series | None, latest: NDArray[np.int64]) -> pl.Series:
+    """What a column holds: the value of `came` at `latest`; where that is -1 what `was` there in the first rows, nothing behind them."""
     if came is not None and (latest >= 0).all():
-        return taken(came, latest)
-    nothing = pl.Series(before.name, [None], dtype).new_from_index(0, len(latest) - len(before))
-    whole = pl.concat([before, nothing, *([] if came is None else [came])])
-    return taken(whole, np.where(latest < 0, np.arange(len(latest)), len(latest) + latest))
+        return came if np.array_equal(latest, np.arange(len(came))) else taken(came, latest)
+    nothing = pl.Series(name, [None], dtype).new_from_index(0, len(latest) - (0 if was is None else len(was)))
+    parts = [part if part.dtype == dtype else part.cast(dtype) for part in (was, nothing, came) if part is not None]
+    return taken(pl.concat(parts), np.where(latest < 0, np.arange(len(latest)), len(latest) + latest))
 
 
 def _fitted(series: Sequence[pl.Series], held: pl.DataType | None, kind: str) -> pl.Series:
