@@ -25,7 +25,8 @@ __getattr__, __dir__, __all__ = late(
         "cli.verbs": "options_of",
         "printing": "columns figures",
         # a run
-        "pipeline": "Chain build_on fit",
+        "comparison": "Chain",
+        "pipeline": "fit",
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
         "run.snapshot": "Answer Judged Snapshot",

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_core import devices
-from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.calibration.confidence import calibrated, save_calibration
+from kgrec_core.calibration.confidence import save_calibration
+from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import rank_tables, variants
-from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View, candidates
-from kgrec_core.interfaces import Hits, Retrieval
+from kgrec_core.graph import Dataset, Graph, Relation, Task, View
+from kgrec_core.interfaces import Retrieval
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.referee import Referee, Verdict
+from kgrec_core.referee import Referee
 from kgrec_core.report.card import card
-from kgrec_core.results import Results, results_of, select_value
+from kgrec_core.results import results_of, select_value
 from kgrec_core.run import carry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.origin import manifest
@@ -35,22 +34,6 @@ from kgrec_core.training.options import Train
 from kgrec_core.training.records import keeping_best, patient, shown, timely
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
-
-
-class Chain(NamedTuple):
-    """Everything between a query and its answers, of the tasks that have a retrieval."""
-
-    model: Model
-    retrievals: Mapping[str, Retrieval]
-
-    def build(self, graph: Graph) -> None:
-        self.model.refresh(graph)
-        for task in self.tasks:
-            self.retrievals[task.name].build(graph, task, candidates(graph, task), self.model.encode(task))
-
-    @property
-    def tasks(self) -> list[Task]:
-        return [task for task in self.model.tasks if task.name in self.retrievals]
 
 
 def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress: Progress | None = None) -> Run:
@@ -126,7 +109,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             metrics = {"tasks": {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}}
         progress("publishing", 0, 0)
         for name, choice in verdict.choices.items():
-            recipe = recipe.with_retrieval(name, choice.published.table)
+            recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table)
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
         for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
@@ -146,63 +129,6 @@ def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
         model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
         fine_tuned(model, views, options, job, lambda what, done, total: None)
     return open_run(folder, allow=recipe.foreign)
-
-
-class Comparison(NamedTuple):
-    """Puts chains beside each other: a row of every table each."""
-
-    views: Mapping[str, View]
-    results: Mapping[str, Results]
-    how: Split
-    stages: Stages
-    referee: Referee | None = None
-
-    def add(self, name: str, chain: Chain) -> dict[str, Calibration]:
-        """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model are tested alone, too."""
-        own = name in ("before", "after")
-        with self.stages(f"retrieval ({shown_as(name)})"):
-            calibrations = learn_retrieval(chain, self.views)
-        if own and self.referee:
-            with self.stages("referee"):
-                self.referee.hear(name, chain.model, chain.retrievals)
-        self.test(name, chain, model_too=own)
-        return calibrations
-
-    def test(self, name: str, chain: Chain, model_too: bool = False) -> None:
-        """Ask the test queries, of what is built again on what may be known then."""
-        with self.stages(f"test ({shown_as(name)})"):
-            if self.how.rebuild:
-                chain.build(self.views["test"].graph)
-            for task, retrieval in chain.retrievals.items():
-                self.results[task].add(name, chain.model, retrieval, self.views["test"], model_too=model_too)
-
-    def publish(
-        self, verdict: Verdict, chains: Mapping[str, Chain], known: Mapping[str, Mapping[str, Calibration]]
-    ) -> tuple[Chain, dict[str, Calibration]]:
-        """The chain that is published, and its calibrations; it gets its row, and every other contender a figure beside it."""
-        heard = chains[verdict.system]
-        model, calibrations = heard.model, dict(known[verdict.system])
-        published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
-        new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
-        plain = Chain(model, {name: retrieval for name, retrieval in new.retrievals.items() if not retrieval.learns})
-        with self.stages("retrieval (published)"):
-            for name in plain.retrievals:
-                calibrations.pop(name, None)
-            calibrations |= learn_retrieval(plain, self.views)
-        if not self.how.rebuild:
-            new.build(self.views["train"].graph)
-        self.test("published", new)
-        for task in heard.tasks:
-            if task.name not in new.retrievals:
-                self.results[task.name].again("published", verdict.system)
-        chain = Chain(model, {**heard.retrievals, **published})
-        with self.stages("test (contenders)"):
-            self.referee.test(chain.model, chain.retrievals, verdict, self.how.rebuild)
-        return chain, calibrations
-
-
-def shown_as(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:
@@ -267,25 +193,6 @@ def fine_tuned(
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
-
-
-def learn_retrieval(chain: Chain, views: Mapping[str, View]) -> dict[str, Calibration]:
-    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries."""
-    chain.build(views["train"].graph)
-    calibrations = {}
-    for task in chain.tasks:
-        queries = views["adjust"].queries[task.name]
-        hits = fitted_hits(chain.model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
-        if hits is not None and (found := calibrated(hits, queries.targets)):
-            calibrations[task.name] = found
-    return calibrations
-
-
-def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries) -> Hits:
-    """What is found for the adjust queries by something that has not learned from them."""
-    if retrieval.learns:
-        return retrieval.fit(queries, model.vectors(task, queries.nodes))
-    return rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task))
 
 
 def knowledge(dataset: Dataset) -> list[Relation]:

@@ -82,6 +82,8 @@ class Referee:
                     continue
                 try:
                     part = self.build(name, simple, model, graph)
+                    if part.learns:  # it would have to be fitted, which makes it no simple thing
+                        continue
                     values = result.asked(model, part, view)
                 except KgrecError as error:
                     log.warning("%s: %s is not compared: %s", name, other, error)

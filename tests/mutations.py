@@ -64,7 +64,7 @@ MUTATIONS = [
     Mutation(
         "what is published was built on the test view",
         "pipeline.py",
-        "            build_on(dataset.graph, dataset.tasks, chain)",
+        "            chain.build(dataset.graph)",
         "            pass",
         f"{PIPELINE} -k published_is",
     ),

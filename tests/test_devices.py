@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kgrec_core import devices
+from kgrec_core.comparison import Chain
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes, candidates
-from kgrec_core.pipeline import Chain, build_model, build_on, build_retrievals, train
+from kgrec_core.pipeline import build_model, build_retrievals, train
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
@@ -131,7 +132,8 @@ def results(shop: Path, folder: Path) -> list[np.ndarray]:
         "this",
         lambda *told: None,
     )
-    build_on(views["test"].graph, dataset.tasks, chain := Chain(model, build_retrievals(recipe, registry, dataset)))
+    chain = Chain(model, build_retrievals(recipe, registry, dataset))
+    chain.build(views["test"].graph)
     hits = chain.retrievals["buys"].search(users, model.vectors(task, users), 3)
     (folder / "encoder").mkdir()
     model.encoder.save(folder / "encoder")

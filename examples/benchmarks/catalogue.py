@@ -100,6 +100,7 @@ def shop(products: int, orders: int) -> Dataset:
 def published(folder: Path, dataset: Dataset) -> Path:
     """A run folder over the shop, as `fit` writes it after its last stage."""
     from kgrec_core import pipeline
+    from kgrec_core.comparison import Chain
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
     from kgrec_core.run import folder as run_folder
@@ -109,8 +110,8 @@ def published(folder: Path, dataset: Dataset) -> Path:
     (folder / "recipe.toml").write_text(RECIPE)
     registry, recipe = Registry.discover(), resolve(folder / "recipe.toml")
     model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
-    chain = pipeline.Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
-    pipeline.build_on(dataset.graph, dataset.tasks, chain)
+    chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
+    chain.build(dataset.graph)
     new = pipeline.write(folder / "new", recipe, dataset, chain, {"tasks": {}}, [])
     (new / "calibration").mkdir(exist_ok=True)
     run_folder.publish(new, folder / "run", manifest(dataset, recipe, "", 0, registry))

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_core import Dataset, Filter, Hits, Queries, Ragged, Split, fit
-from kgrec_core.domain import DEPTH, Chain, Run, block_ranks, build_on, gain, hits_ranks, interval, resolve, split
+from kgrec_core.domain import DEPTH, Chain, Run, block_ranks, gain, hits_ranks, interval, resolve, split
 from kgrec_core.parts import Tower, VectorCache, default_folder, rjieba
 from kgrec_core.parts import load_model as load
 
@@ -227,7 +227,7 @@ def held_out(run: Run, allowed: NDArray[np.bool_] | None = None) -> tuple[Querie
     view = split(Dataset(graph, run.tasks), run.recipe.section("split", Split))["test"]
     queries = view.queries[task.name]
     model.refresh(view.graph)
-    build_on(view.graph, run.tasks, Chain(model, {task.name: retrieval}))
+    Chain(model, {task.name: retrieval}).build(view.graph)
     return queries, retrieval.search(queries.nodes, model.vectors(task, queries.nodes), DEPTH, None if allowed is None else Filter(allowed))
 
 

@@ -49,6 +49,7 @@ seed = 0
 def published(place: Path, folder: Path, products: int) -> None:
     """A run of so many products, whose recipe tells their number as its seed."""
     from kgrec_core import pipeline
+    from kgrec_core.comparison import Chain
     from kgrec_core.graph import Dataset, Graph, Relation, Task
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
@@ -65,10 +66,9 @@ def published(place: Path, folder: Path, products: int) -> None:
     ends = {end: pl.Series([0], dtype=pl.UInt32) for end in ("source", "target")}
     dataset = Dataset(Graph(kinds, {buys: pl.DataFrame(ends)}), (Task("buys", buys),))
     registry, recipe = Registry.discover(), resolve(place / "recipe.toml")
-    chain = pipeline.Chain(
-        pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph), pipeline.build_retrievals(recipe, registry, dataset)
-    )
-    pipeline.build_on(dataset.graph, dataset.tasks, chain)
+    model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
+    chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
+    chain.build(dataset.graph)
     new = pipeline.write(place / "new", recipe, dataset, chain, {"tasks": {}}, [])
     run_folder.publish(new, folder, manifest(dataset, recipe, "", 0, registry))
 

@@ -80,7 +80,14 @@ class Recipe:
 
     def with_retrieval(self, task: str, table: Mapping[str, Any]) -> Recipe:
         """The recipe with another retrieval for a task; its paths are absolute."""
-        changed = {**self.tree.get("retrieval", {}), task: tree(table, Path.cwd(), "the referee")}
+        folders = {use.value: use.folder for use in _uses(self.tree)}  # of parts from a file
+
+        def placed(node: Any) -> Any:
+            if isinstance(node, dict):
+                return {key: placed(value) for key, value in node.items()}
+            return node._replace(folder=folders.get(node.value, node.folder)) if isinstance(node.value, str) else node
+
+        changed = {**self.tree.get("retrieval", {}), task: placed(tree(table, Path.cwd(), "the referee"))}
         return Recipe({**self.tree, "retrieval": changed})
 
     def check(self, registry: Registry, sections: Mapping[str, type]) -> Recipe:

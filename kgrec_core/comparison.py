@@ -1,0 +1,109 @@
+"""Chains put beside each other: each is fitted, heard by the referee, tested, and what is published among them gets its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.calibration.confidence import calibrated
+from kgrec_core.evaluation import rank_tables, variants
+from kgrec_core.graph import Graph, Queries, Task, View, candidates
+from kgrec_core.interfaces import Hits, Retrieval
+from kgrec_core.model import Model
+from kgrec_core.referee import Referee, Verdict
+from kgrec_core.results import Results
+from kgrec_core.split import Split
+from kgrec_core.stages import Stages
+
+
+class Chain(NamedTuple):
+    """Everything between a query and its answers, of the tasks that have a retrieval."""
+
+    model: Model
+    retrievals: Mapping[str, Retrieval]
+
+    def build(self, graph: Graph) -> None:
+        self.model.refresh(graph)
+        for task in self.tasks:
+            self.retrievals[task.name].build(graph, task, candidates(graph, task), self.model.encode(task))
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for task in self.model.tasks if task.name in self.retrievals]
+
+
+class Comparison(NamedTuple):
+    """Puts chains beside each other: a row of every table each."""
+
+    views: Mapping[str, View]
+    results: Mapping[str, Results]
+    how: Split
+    stages: Stages
+    referee: Referee | None = None
+
+    def add(self, name: str, chain: Chain) -> dict[str, Calibration]:
+        """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model are tested alone, too."""
+        own = name in ("before", "after")
+        with self.stages(f"retrieval ({shown_as(name)})"):
+            calibrations = learn_retrieval(chain, self.views)
+        if own and self.referee:
+            with self.stages("referee"):
+                self.referee.hear(name, chain.model, chain.retrievals)
+        self.test(name, chain, model_too=own)
+        return calibrations
+
+    def test(self, name: str, chain: Chain, model_too: bool = False) -> None:
+        """Ask the test queries, of what is built again on what may be known then."""
+        with self.stages(f"test ({shown_as(name)})"):
+            if self.how.rebuild:
+                chain.build(self.views["test"].graph)
+            for task, retrieval in chain.retrievals.items():
+                self.results[task].add(name, chain.model, retrieval, self.views["test"], model_too=model_too)
+
+    def publish(
+        self, verdict: Verdict, chains: Mapping[str, Chain], known: Mapping[str, Mapping[str, Calibration]]
+    ) -> tuple[Chain, dict[str, Calibration]]:
+        """The chain that is published, and its calibrations; it gets its row, and every other contender a figure beside it."""
+        heard = chains[verdict.system]
+        model, calibrations = heard.model, dict(known[verdict.system])
+        published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
+        new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
+        plain = Chain(model, {name: retrieval for name, retrieval in new.retrievals.items() if not retrieval.learns})
+        with self.stages("retrieval (published)"):
+            for name in plain.retrievals:
+                calibrations.pop(name, None)
+            calibrations |= learn_retrieval(plain, self.views)
+        if not self.how.rebuild:
+            new.build(self.views["train"].graph)
+        self.test("published", new)
+        for task in heard.tasks:
+            if task.name not in new.retrievals:
+                self.results[task.name].again("published", verdict.system)
+        chain = Chain(model, {**heard.retrievals, **published})
+        with self.stages("test (contenders)"):
+            self.referee.test(chain.model, chain.retrievals, verdict, self.how.rebuild)
+        return chain, calibrations
+
+
+def shown_as(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def learn_retrieval(chain: Chain, views: Mapping[str, View]) -> dict[str, Calibration]:
+    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries."""
+    chain.build(views["train"].graph)
+    calibrations = {}
+    for task in chain.tasks:
+        queries = views["adjust"].queries[task.name]
+        hits = fitted_hits(chain.model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
+        if hits is not None and (found := calibrated(hits, queries.targets)):
+            calibrations[task.name] = found
+    return calibrations
+
+
+def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries) -> Hits:
+    """What is found for the adjust queries by something that has not learned from them."""
+    if retrieval.learns:
+        return retrieval.fit(queries, model.vectors(task, queries.nodes))
+    return rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task))
