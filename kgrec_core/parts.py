@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.neighbours": "Neighbours",
         "retrieval.logistic": "Logistic",
         "retrieval.repeat": "Repeat",
+        "retrieval.switch": "Switch",
         "retrieval.popular": "Popular",
         "retrieval.merge": "Merge",
         "retrieval.mixture": "Mixture",
