@@ -46,7 +46,7 @@ __getattr__, __dir__, __all__ = late(
         "split": "Split split",
         # files
         "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
-        "data.faults": "opened",
+        "data.files": "opened",
         "data.ids": "identifier listed",
         "data.moments": "microseconds",
         "data.plain": "plain",

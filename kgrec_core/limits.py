@@ -32,6 +32,7 @@ class Fit:
     select: int = 4_000
     adjust: int = 4_000
     test: int = 20_000
+    strict: bool = False
 
 
 def sampled(views: Mapping[str, View], limits: Fit, seed: int) -> dict[str, View]:

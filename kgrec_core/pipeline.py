@@ -16,6 +16,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.limits import Budget, Fit, sampled
+from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
@@ -51,7 +52,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         return assist(recipe, folder, registry)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
-            dataset = recipe.data(registry).load()
+            dataset, summary = loaded(recipe, registry, limits.strict)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             views = sampled(split(dataset, how), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
@@ -107,10 +108,11 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         with stages("figures"):
             told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
             metrics = {"tasks": {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}}
+            metrics |= {"data": summary.to_json(), "dropped": budget.dropped}
         progress("publishing", 0, 0)
         for name, choice in verdict.choices.items():
             recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table)
-        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs, "dropped": budget.dropped}, history)
+        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
         for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)

@@ -25,6 +25,7 @@ Targets = Mapping[str, tuple[str, str]]  # word -> ("package.module:click_comman
 BUILT: Targets = {
     "demo": ("kgrec_core.cli.fit:demo_command", "Fit what is embedded in the plugin, show figures, and use it."),
     "recipe": ("kgrec_core.cli.recipe:recipe_command", "Print the recipe that the layers give."),
+    "check": ("kgrec_core.cli.check:check_command", "Check a recipe and its files, and say what they hold."),
     "fit": ("kgrec_core.cli.fit:fit_command", "Fine-tune, test once and write a run."),
 }
 
@@ -82,6 +83,10 @@ class LazyGroup(click.Group):
         except BrokenPipeError:  # the reader (head, less) has seen enough; what is left in the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:  # a full disk, a folder without rights; no further write of the buffer shall be tried
+            click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}; free space or choose another place", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 2
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kgrec_core import devices
+from kgrec_core.cli.check import STRICT
 from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
@@ -24,16 +25,19 @@ def fit_command(domain: Domain) -> click.Command:
     """`fit`, with options for the domain's own files."""
     example = f"Example: kgrec {domain.name} fit --run runs/mine --recipe mine.toml train.epochs=1"
 
-    def fit(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
+    def fit(
+        _recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, _strict: bool, **given: Any
+    ) -> None:
         files = made(own, given_values(given), "fit").layer() if own else {}
+        strict = {"fit": {"strict": True}} if _strict else {}
         with progress_bar(quiet=_json) as progress:
-            run, told = fitted(domain, _run, (files, *_recipe, _settings), progress)
+            run, told = fitted(domain, _run, (files, *_recipe, _settings, strict), progress)
         echo_json(run.metrics) if _json else click.echo(
             "\n\n".join(filter(None, (shown(run.metrics, _verbose), told, f"run folder: {run.folder}")))
         )
 
     own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
-    return _command("fit", own, fit, FIT, example, click.Option(["--run", "_run"], required=True, **FOLDER))
+    return _command("fit", own, fit, FIT, example, click.Option(["--run", "_run"], required=True, **FOLDER), STRICT)
 
 
 def demo_command(domain: Domain) -> click.Command:
@@ -57,17 +61,20 @@ def demo_command(domain: Domain) -> click.Command:
 
 
 def shown(metrics: dict[str, Any], verbose: bool) -> str:
-    return "\n\n".join((came_to(metrics), figures(metrics)) if verbose else (came_to(metrics),))
+    from kgrec_core.data.summary import told
+
+    data = "\n".join(told(metrics["data"])) if "data" in metrics else ""
+    return "\n\n".join(filter(None, (data, came_to(metrics), figures(metrics) if verbose else "")))
 
 
 FOLDER: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FOLDER", "help": "Where the run is written."}
 
 
-def _command(word: str, own: type | None, callback: Any, text: str, example: str, folder: click.Option) -> click.Command:
+def _command(word: str, own: type | None, callback: Any, text: str, example: str, *more: click.Option) -> click.Command:
     said, shown = about(own) if own else ("", "")
     params = [
         *recipe_options(),
-        folder,
+        *more,
         *(options_of(own) if own else ()),
         click.Option(["--json", "_json"], is_flag=True, help="For machines."),
         click.Option(["--verbose", "_verbose"], is_flag=True, help="All systems and gains, not the verdict alone."),

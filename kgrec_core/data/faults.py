@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 
+from kgrec_core.data.files import scanned, text_file
 from kgrec_core.errors import KgrecError
 
 
-def opened(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-
-
 def refuse_empty(path: Path) -> None:
-    with opened(path) as file:
+    with text_file(path) as file:
         if not file.read(1):
             raise KgrecError(f"{path.name}: the table has no rows, the file is empty")
 
 
 def refuse_bytes(path: Path) -> None:
     offset = 0
-    with opened(path) as file:
+    with text_file(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode("utf-8")
@@ -38,7 +33,7 @@ def refuse_bytes(path: Path) -> None:
 
 
 def refuse_ragged(path: Path, separator: str, quote: str | None) -> None:
-    with opened(path) as file:
+    with text_file(path) as file:
         lines = (line.decode("utf-8", "replace") for line in file)
         reader = csv.reader(lines, delimiter=separator, quotechar=quote or "\0", quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE)
         try:
@@ -56,7 +51,7 @@ def refuse_ragged(path: Path, separator: str, quote: str | None) -> None:
 def refuse_short_rows(path: Path, separator: str, quote: str | None, width: int) -> None:
     """polars fills short rows with nulls. Lines with too few separators are suspects; only then the slow reader looks at all of them."""
     lines = pl.scan_csv(
-        path,
+        scanned(path),
         separator="\x1e",
         quote_char=None,
         has_header=False,
@@ -73,11 +68,11 @@ def refuse_short_rows(path: Path, separator: str, quote: str | None, width: int)
 
 
 def refuse_json(path: Path) -> None:
-    with opened(path) as file:
+    with text_file(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 value = json.loads(line) if line.strip() else {}
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise KgrecError(f"{path.name} row {number}: {error}; every line must be one JSON object") from None
             if not isinstance(value, dict):
                 raise KgrecError(f"{path.name} row {number}: {line.decode().strip()[:40]!r} is no JSON object; every line must be one")

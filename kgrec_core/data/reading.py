@@ -15,9 +15,10 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from kgrec_core.data.condition import condition
-from kgrec_core.data.faults import opened, refuse_bytes, refuse_empty, refuse_json, refuse_ragged, refuse_short_rows
+from kgrec_core.data.faults import refuse_bytes, refuse_empty, refuse_json, refuse_ragged, refuse_short_rows
+from kgrec_core.data.files import readable, scanned, text_file
 from kgrec_core.data.table import Table
-from kgrec_core.errors import KgrecError, choices, no_column
+from kgrec_core.errors import Faults, KgrecError, choices, no_column
 
 DELIMITED, PARQUET, JSONL = ("csv", "tsv", "tab", "txt", "dat"), ("parquet", "pq"), ("jsonl", "ndjson")
 _ROW, _KEEP, _BLANK, _SHORT = "__row__", "__keep__", "__blank__", "__short__"
@@ -52,9 +53,12 @@ def read(
         header = lazy.collect_schema().names()
         lazy = lazy if names is None else lazy.rename(dict(zip(header, names, strict=True)))
         schema = lazy.collect_schema()
+    faults = Faults()
     for key, column in columns.items():
-        if column not in schema:
-            raise no_column(f'{setting}.{key} = "{column}"', column, path.name, schema)
+        with faults:
+            if column not in schema:
+                raise no_column(f'{setting}.{key} = "{column}"', column, path.name, schema)
+    faults.refuse()
     wanted = list(dict.fromkeys(columns.values()))
     with _readable(path, form, separator, quote):
         found, number = _collect(lazy, wanted, path, schema, where, setting, delimited)
@@ -65,10 +69,11 @@ def read(
         raise KgrecError(f"{path.name}: the table has no rows; {setting}.file must name a file with data")
     for column in number:
         _refuse_words(path, found, column, where)
-    found = found.filter(pl.col(_KEEP) & ~pl.col(_BLANK)) if where is not None or total < len(found) else found
-    if not len(found):
+    kept = found.filter(pl.col(_KEEP) & ~pl.col(_BLANK)) if where is not None or total < len(found) else found
+    if not len(kept):
         raise KgrecError(f"{path.name}: none of {total:,} rows is left by {setting}.where = {where!r}; loosen the condition")
-    return Table(path, found.select(wanted), found[_ROW])
+    gone = {"blank lines": len(found) - total, "rows that do not meet where": total - len(kept)}
+    return Table(path, kept.select(wanted), kept[_ROW], {why: count for why, count in gone.items() if count})
 
 
 def column_names(path: Path, setting: str) -> list[str]:
@@ -117,16 +122,19 @@ def _scan(path: Path, form: str, separator: str, quote: str | None) -> pl.LazyFr
     if form in PARQUET:
         return pl.scan_parquet(path, glob=False)
     if form in JSONL:
-        return pl.scan_ndjson(path, infer_schema_length=None)
-    return pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False, glob=False)
+        return pl.scan_ndjson(scanned(path), infer_schema_length=None)
+    return pl.scan_csv(scanned(path), separator=separator, quote_char=quote, infer_schema=False, glob=False)
 
 
 def separator_of(path: Path) -> str:
     """The separator that the header has most of; refuses a header that names one column twice."""
-    with opened(path) as file:
+    with text_file(path) as file:
         header = file.readline().decode("utf-8-sig", "replace").strip("\r\n")
     separator = max(",;\t|", key=lambda s: len(re.sub('"[^"]*"', "", header).split(s)))
-    names = next(csv.reader([header], delimiter=separator), [])
+    try:
+        names = next(csv.reader([header], delimiter=separator), [])
+    except csv.Error as error:
+        raise KgrecError(f"{path.name} row 1: the header cannot be read ({error}); correct it") from None
     twice = [n for i, n in enumerate(names) if n in names[:i]]
     if twice:
         raise KgrecError(f"{path.name} row 1: column {twice[0]!r} stands twice in the header; rename one of them")
@@ -137,7 +145,8 @@ def separator_of(path: Path) -> str:
 def _readable(path: Path, form: str, separator: str, quote: str | None) -> Iterator[None]:
     """Turns polars' complaint about a file into one that says where the fault is."""
     try:
-        yield
+        with readable(path):
+            yield
     except PolarsError as error:
         if form not in PARQUET:
             refuse_empty(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from kgrec_core.data.faults import opened
+from kgrec_core.data.files import text_file
 from kgrec_core.data.ids import identifiers
 from kgrec_core.data.links import Link, targets
 from kgrec_core.data.numbering import Numbering
@@ -165,7 +165,7 @@ class Recbole:
 
     def _read(self, path: Path, needed: Mapping[str, str | None], where: str | None = None) -> tuple[dict[str, str], Table]:
         """Types by field, and the whole file with fields named without their types."""
-        with opened(path) as file:
+        with text_file(path) as file:
             header = file.readline().decode("utf-8-sig", "replace").strip("\r\n").split("\t")
         fields = {}
         for column in header:

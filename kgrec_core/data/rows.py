@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kgrec_core.data.faults import opened, refuse_bytes
+from kgrec_core.data.faults import refuse_bytes
+from kgrec_core.data.files import readable, text_file
 from kgrec_core.data.reading import DELIMITED, PARQUET, column_names, form_of, separator_of
 from kgrec_core.errors import KgrecError
 
@@ -36,15 +37,20 @@ def rows(path: Path, setting: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(path).iter_batches(1024):
-        yield from (_filled(row) for row in batch.to_pylist())
+    try:
+        with readable(path):
+            for batch in pq.ParquetFile(path).iter_batches(1024):
+                yield from (_filled(row) for row in batch.to_pylist())
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise KgrecError(f"{path.name} cannot be read as Parquet: {' '.join(str(error).split())[:160]}; check the file") from None
 
 
 def _delimited(path: Path) -> Iterator[Row]:
     try:
-        with opened(path) as raw:
+        with readable(path), text_file(path) as raw:
             reader = csv.reader(io.TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=separator_of(path))
             names = next(reader, [])
             for cells in reader:
@@ -59,13 +65,13 @@ def _delimited(path: Path) -> Iterator[Row]:
 
 
 def _lines(path: Path) -> Iterator[Row]:
-    with opened(path) as raw:
+    with readable(path), text_file(path) as raw:
         for number, line in enumerate(raw, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield KgrecError(f"{path.name} line {number} is no JSON: {error}")
             else:
                 wrong = KgrecError(f'{path.name} line {number}: write one object a line, such as {{"user": "7"}}')

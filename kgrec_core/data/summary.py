@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from kgrec_core.data.table import Table
@@ -12,10 +13,15 @@ log = logging.getLogger("kgrec")
 
 
 class Summary:
-    """files: name -> {"rows": read, a reason: rows left out for it}. notes: what a reader should know. doubts: what is probably wrong."""
+    """files: name -> {"rows": read, a reason: rows left out for it}. notes: what a reader should know. doubts: what is probably wrong.
+
+    entities, relations: what `facts.summary_of` counts of each.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, Counter[str]] = {}
+        self.entities: dict[str, dict[str, Any]] = {}
+        self.relations: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
         self.doubts: list[str] = []
 
@@ -39,4 +45,20 @@ class Summary:
         self.doubts.append(said)
 
     def to_json(self) -> dict[str, Any]:
-        return {"files": {name: dict(counts) for name, counts in self.files.items()}, "notes": self.notes, "doubts": self.doubts}
+        return {**vars(self), "files": {name: dict(counts) for name, counts in self.files.items()}}
+
+
+def told(data: Mapping[str, Any]) -> list[str]:
+    """The lines of a summary, as `to_json` gave it."""
+    lines = []
+    for name, counts in data["files"].items():
+        left = [f"{count:,} left out ({why})" for why, count in counts.items() if why != "rows"]
+        lines.append(", ".join([f"{name}: {counts.get('rows', 0):,} rows", *left]))
+    for kind, of in data["entities"].items():
+        text = [f"{of['text']:.0%} with text" + (f" ({', '.join(of['scripts'])})" if of["scripts"] else "")] if "text" in of else []
+        never = [f"{count:,} never in {relation}" for relation, count in of.get("never", {}).items() if count]
+        lines.append(", ".join([f"{kind}: {of['count']:,}", *text, *never]))
+    for name, of in data["relations"].items():
+        span = f", {of['first']} to {of['last']}" if "first" in of else ""
+        lines.append(f"{name}: {of['edges']:,} edges of {of['sources']:,} with {of['targets']:,}{span}")
+    return [*lines, *(f"note: {said}" for said in data["notes"]), *(f"doubt: {said}" for said in data["doubts"])]

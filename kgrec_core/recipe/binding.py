@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import kgrec_core
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import Faults, KgrecError, choices
 from kgrec_core.recipe.components import Component
 from kgrec_core.recipe.parameters import (
     MAPPINGS,
@@ -94,8 +94,9 @@ def make(node: Any) -> Any:
 class Binder:
     """Checks tables against constructors. `paths` collects, by place, the values that were made absolute."""
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        self.registry, self.paths = registry, {}
+    def __init__(self, registry: Registry | None = None, load: Callable[[Any, str], Callable[..., Any]] = load) -> None:
+        """load: how a part's constructor is come by, (component, kind) -> what has its parameters."""
+        self.registry, self.load, self.paths = registry, load, {}
 
     def part(self, kind: str, node: Any, where: Where) -> Call:
         """The part that a table with `use` describes."""
@@ -108,10 +109,11 @@ class Binder:
         assert self.registry is not None
         try:
             component = self.registry.component(kind, use.value, [use.folder])
-            factory = load(component, kind)
+            factory = self.load(component, kind)
         except KgrecError as error:
             raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {error}") from error
-        _check_kind(kind, factory, place, use)
+        if self.load is load:  # a stand-in has no bases
+            _check_kind(kind, factory, place, use)
         found = self.call(factory, {key: value for key, value in node.items() if key != "use"}, where, f"kgrec show {kind} {use.value}")
         return found._replace(part=(kind, use.value, place, self._owner(kind, use.value, component)))
 
@@ -123,27 +125,32 @@ class Binder:
         return f"{plugin.distribution} {plugin.version}"
 
     def call(self, factory: Callable[..., Any], table: Table, where: Where, see: str = "") -> Call:
-        """`factory` with the table's values as arguments."""
+        """`factory` with the table's values as arguments. Raises KgrecError with all mistakes of the table."""
         place, known = ".".join(where), parameters(factory)
         open_ended = [p for p in known.values() if part_mapping(p.wanted)]
         if len(open_ended) > 1:
             raise KgrecError(f"{spell(factory)}: {' and '.join(p.name for p in open_ended)} both take sub-tables of any name; only one may")
         named = {name: p for name, p in known.items() if p not in open_ended}
         arguments: dict[str, Any] = {}
+        faults = Faults()
         for key, node in table.items():
-            if key in named:
-                arguments[key] = self.convert(named[key].wanted, node, (*where, key))
-            elif open_ended and isinstance(node, dict):
-                kind = part_mapping(open_ended[0].wanted)
-                arguments.setdefault(open_ended[0].name, {})[key] = self.part(str(kind), node, (*where, key))
-            else:
-                source = _source(node)
-                if (moved := getattr(factory, "moved", None)) and (instead := moved(key, place)):
-                    raise KgrecError(f"{place}.{key} ({source}) is no key of [{place}]: {instead}")
-                raise choices(f"key of [{place}]", key, named, f"it stands in {source}" + (f"; see `{see}`" if see else ""))
+            with faults:
+                if key in named:
+                    arguments[key] = None
+                    arguments[key] = self.convert(named[key].wanted, node, (*where, key))
+                elif open_ended and isinstance(node, dict):
+                    kind = part_mapping(open_ended[0].wanted)
+                    arguments.setdefault(open_ended[0].name, {})[key] = self.part(str(kind), node, (*where, key))
+                else:
+                    source = _source(node)
+                    if (moved := getattr(factory, "moved", None)) and (instead := moved(key, place)):
+                        raise KgrecError(f"{place}.{key} ({source}) is no key of [{place}]: {instead}")
+                    raise choices(f"key of [{place}]", key, named, f"it stands in {source}" + (f"; see `{see}`" if see else ""))
         for parameter in known.values():
-            if parameter.name not in arguments and parameter.default is REQUIRED:
-                raise KgrecError(_missing(parameter, place))
+            with faults:
+                if parameter.name not in arguments and parameter.default is REQUIRED:
+                    raise KgrecError(_missing(parameter, place))
+        faults.refuse()
         return Call(factory, arguments)
 
     def convert(self, wanted: Any, node: Any, where: Where) -> Any:
@@ -164,7 +171,12 @@ class Binder:
             if is_dataclass(wanted):
                 return self.call(wanted, node, where)
             value_type = args[1] if args else Any
-            return {key: self.convert(value_type, value, (*where, key)) for key, value in node.items()}
+            found, faults = {}, Faults()
+            for key, value in node.items():
+                with faults:
+                    found[key] = self.convert(value_type, value, (*where, key))
+            faults.refuse()
+            return found
         if isinstance(node, dict):
             raise _mistyped(node, f"{spell(wanted)}, not a table", where)
         if (origin or wanted) in LISTS:
@@ -226,9 +238,14 @@ def _takes_table(wanted: Any) -> bool:
 
 
 def _check_kind(kind: str, factory: Any, place: str, use: Leaf) -> None:
-    base = getattr(kgrec_core, kind.capitalize())
-    if isinstance(factory, type) and not (hasattr(factory, "load") if kind == "data" else issubclass(factory, base)):
-        how = "it needs a method load" if kind == "data" else f"derive it from kgrec_core.{base.__name__}"
+    if not isinstance(factory, type):
+        return
+    if kind == "data":  # whose base would import torch
+        right, how = hasattr(factory, "load"), "it needs a method load"
+    else:
+        base = getattr(kgrec_core, kind.capitalize())
+        right, how = issubclass(factory, base), f"derive it from kgrec_core.{base.__name__}"
+    if not right:
         raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {factory.__name__} is no {kind}; {how}")
 
 

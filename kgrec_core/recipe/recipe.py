@@ -6,18 +6,19 @@ value remembers the layer that set it: relative paths start from that layer's fo
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import Faults, KgrecError, choices
 from kgrec_core.recipe.binding import Binder, Call, Leaf, Table, Where, make, plain, tree
-from kgrec_core.recipe.registry import Registry, find_file
+from kgrec_core.recipe.registry import Registry, find_file, load
 
 if TYPE_CHECKING:
     from kgrec_core.interfaces import Data, Encoder, Head, Retrieval
@@ -38,11 +39,14 @@ def resolve(*layers: Layer) -> Recipe:
     merged: Table = {}
     for layer in layers:
         _merge(merged, _read(layer))
+    faults = Faults()
     for name, node in merged.items():
-        if not isinstance(node, dict):
-            raise KgrecError(f"{name} = {node.value!r} ({node.source}) stands outside of a section; sections: {', '.join(SECTIONS)}")
-        if name not in SECTIONS:
-            raise choices("section of a recipe", name, SECTIONS)
+        with faults:
+            if not isinstance(node, dict):
+                raise KgrecError(f"{name} = {node.value!r} ({node.source}) stands outside of a section; sections: {', '.join(SECTIONS)}")
+            if name not in SECTIONS:
+                raise choices("section of a recipe", name, SECTIONS)
+    faults.refuse()
     return Recipe(merged)
 
 
@@ -90,24 +94,31 @@ class Recipe:
         changed = {**self.tree.get("retrieval", {}), task: placed(tree(table, Path.cwd(), "the referee"))}
         return Recipe({**self.tree, "retrieval": changed})
 
-    def check(self, registry: Registry, sections: Mapping[str, type]) -> Recipe:
+    def check(self, registry: Registry, sections: Mapping[str, type], load: Callable[..., Any] = load) -> Recipe:
         """Check every section without building or loading anything; gives the recipe with its paths made absolute.
 
-        sections: the classes of the plain sections, e.g. {"split": Split, "train": Train}. Raises KgrecError at the first mistake.
+        sections: the classes of the plain sections, e.g. {"split": Split, "train": Train}. load: see `Binder`. Raises KgrecError with
+        every mistake.
         """
-        binder = Binder(registry)
+        binder, faults = Binder(registry, load), Faults()
         for name in self.tree:
             if name in sections:
-                binder.call(sections[name], self.tree[name], (name,))
+                with faults:
+                    binder.call(sections[name], self.tree[name], (name,))
             elif name in BY_TASK:
                 for task in self.tree[name]:
-                    binder.part(name, self._table(name, task), (name, task))
+                    with faults:
+                        binder.part(name, self.of_task(name, task), (name, task))
             else:
-                binder.part(name, self._table(name), (name,))
+                with faults:
+                    binder.part(name, self.of_task(name), (name,))
+        faults.refuse()
         return Recipe(_with_values(self.tree, binder.paths, ()))
 
-    def data(self, registry: Registry) -> Data:
-        return make(self._bind(registry, "data"))
+    def data(self, registry: Registry, bare: bool = False) -> Data:
+        """bare: without the guard around parts."""
+        call = self._bind(registry, "data")
+        return make(call._replace(part=None) if bare else call)
 
     def encoder(self, registry: Registry) -> Encoder:
         return make(self._bind(registry, "encoder"))
@@ -123,9 +134,10 @@ class Recipe:
         return make(Binder(registry).call(cls, self.tree.get(name, {}), (name,)))
 
     def _bind(self, registry: Registry, *where: str) -> Call:
-        return Binder(registry).part(where[0], self._table(*where), where)
+        return Binder(registry).part(where[0], self.of_task(*where), where)
 
-    def _table(self, kind: str, task: str | None = None) -> Any:
+    def of_task(self, kind: str, task: str | None = None) -> Any:
+        """The table of a part. Raises KgrecError where the recipe has none."""
         if kind not in self.tree:
             raise KgrecError(f"the recipe has no [{kind}{f'.{task}' if task else ''}]; add it with `use` (`kgrec list {kind}`)")
         section = self.tree[kind]
@@ -148,18 +160,22 @@ def _read(layer: Layer) -> Table:
     if isinstance(layer, Mapping):
         return tree(layer, here, "Python")
     merged: Table = {}
+    faults = Faults()
     for word in layer:
-        _merge(merged, tree(_read_word(word), here, "the command line"), one_layer=True)
+        with faults:
+            _merge(merged, tree(_read_word(word), here, "the command line"), one_layer=True)
+    faults.refuse()
     return merged
 
 
 def _read_file(path: Path, name: str) -> Table:
     try:
-        with path.open("rb") as file:
-            return tree(tomllib.load(file), path.parent, name)
+        content = path.read_bytes()
+        code = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        return tree(tomllib.loads(content.decode(code).replace("\r\n", "\n")), path.parent, name)
     except OSError as error:
         raise KgrecError(f"recipe {name}: {error.strerror or error}; give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise KgrecError(f"recipe {name} is no TOML: {error}") from error
 
 

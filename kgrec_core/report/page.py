@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_core.data.summary import told
 from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Task, histories
 from kgrec_core.report.plots import Dot, bars, dots, lines
@@ -49,13 +50,19 @@ def render(run: Run) -> str:
         sources = _sources(run, task)
         answers = run.answer(sources, task=task.name, k=K) if sources else []
         body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]
-    body += [*_training(run.history), *_card(run)]
+    body += [*_read(run.metrics), *_training(run.history), *_card(run)]
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(run.folder.name)}</title><style>{STYLE}</style>'
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def _read(metrics: Mapping[str, Any]) -> list[str]:
+    """What was read for the fit, with doubts."""
+    lines = told(metrics["data"]) if "data" in metrics else []
+    return ["<h2>Data</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"] if lines else []
 
 
 # --- figures ------------------------------------------------------------------------------------------------------------

@@ -27,8 +27,15 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """A working folder beside `folder` that only this process uses. Raises KgrecError where another fit is at it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """A working folder beside `folder` that only this process uses. Raises KgrecError where another fit is at it, or it cannot be written."""
+    if not folder.name:
+        raise KgrecError(f"'{folder}' is no name of a run; choose one such as runs/mine with --run")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise KgrecError(f"{folder} cannot be written ({error.strerror or error}); choose another --run") from None
     if folder.exists() and (not folder.is_dir() or (not (folder / MANIFEST).exists() and any(folder.iterdir()))):
         raise KgrecError(f"{folder} exists and is no run folder; choose another --run or move it away")
     work, file = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.lock")
@@ -42,6 +49,9 @@ def workspace(folder: Path) -> Iterator[Path]:
             # Parquet, safetensors and FAISS each have an exception of their own for it; what they share is that nothing is left.
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(work).free < 2**20:
                 raise KgrecError(f"{work}: the disk is full; free space, then the same fit goes on where it was ({error})") from error
+            with suppress(OSError):  # of a fit that was refused nothing is left
+                work.rmdir()
+                file.unlink()
             raise
         file.unlink(missing_ok=True)
 

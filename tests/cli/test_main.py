@@ -43,6 +43,16 @@ def test_help_lists_domains_and_their_commands_without_importing_them():
         assert "Example" in told and "--json" in told
 
 
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_2():
+    with open("/dev/full", "w") as full:
+        code = "from kgrec_core.cli.main import main\nmain(prog_name='kgrec')"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "KGREC_PLUGINS": ""}
+        done = subprocess.run(
+            [sys.executable, "-c", code, "list"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "error: the output: No space left on device; free space or choose another place\n")
+
+
 def test_a_domain_command_gets_its_domain():
     done = run("shop", "hello")
     assert (done.returncode, done.stdout) == (0, "hello shop\n")

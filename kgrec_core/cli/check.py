@@ -1,0 +1,49 @@
+"""`kgrec DOMAIN check`: is a recipe, with its files, ready for `fit`?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kgrec_core.cli.parts import echo_json
+from kgrec_core.cli.recipe import recipe_options
+from kgrec_core.cli.verbs import Explained, given_values, options_of
+from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.registry import load_target
+from kgrec_core.requests import about, made
+
+STRICT = click.Option(["--strict", "_strict"], is_flag=True, help="A doubt about the data is an error.")
+
+
+def check_command(domain: Domain) -> click.Command:
+    """`check`, with the options of `fit` for the domain's own files."""
+
+    def check(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _strict: bool, _json: bool, **given: Any) -> None:
+        from kgrec_core.data.summary import told
+        from kgrec_core.jobs.check import checked, every
+
+        try:
+            files = made(own, given_values(given), "check").layer() if own else {}
+            summary = checked(domain, (files, *_recipe, _settings), _strict)
+        except KgrecError as error:
+            mistakes = every(error)
+            echo_json({"mistakes": mistakes}) if _json else click.echo("\n".join(f"error: {told}" for told in mistakes), err=True)
+            raise SystemExit(2) from None
+        echo_json(summary.to_json() | {"mistakes": []}) if _json else click.echo(
+            "\n".join([*told(summary.to_json()), "no mistake was found"])
+        )
+
+    own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
+    said = about(own)[0] if own else ""
+    text = "Load and check a recipe and its files without fitting: every mistake at once, and what was read."
+    params = [
+        *recipe_options(),
+        *(options_of(own) if own else ()),
+        STRICT,
+        click.Option(["--json", "_json"], is_flag=True, help="For machines."),
+    ]
+    example = f"Example: kgrec {domain.name} check --recipe mine.toml --strict"
+    return Explained("check", params=params, callback=check, help="\n\n".join(filter(None, (text, said))), epilog=f"\b\n{example}")

