@@ -166,7 +166,7 @@ class Retrieval:
         when the encoder has changed.
     logits: whether scores are logarithms of probabilities, up to a constant of the query: their softmax says how probable each candidate
         is. Of other scores that is their share of the sum.
-    scales: a sentence on what it costs at a million candidates. learns: whether `fit` learns something. newcomers: whether `extended`
+    scales: a sentence on what it costs at a million candidates. says: a few words on why it finds a candidate, "" for nothing. learns: whether `fit` learns something. newcomers: whether `extended`
         finds candidates that came after `build`; others find them when they are built again.
 
     placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
@@ -178,6 +178,7 @@ class Retrieval:
     reads: Literal["vectors", "history", "nothing"] = "vectors"
     logits: ClassVar[bool] = False
     scales: str = ""
+    says: str = ""
     learns: bool = False
     newcomers: bool = False
     language_model: ClassVar[bool] = False

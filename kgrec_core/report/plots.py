@@ -11,6 +11,7 @@ from html import escape
 from typing import NamedTuple
 
 LEFT, WIDTH, LINE = 215, 720, 22
+LETTER = 7.2  # pixels that a letter of 12 pixels may need
 COLOURS = 5
 
 
@@ -29,7 +30,9 @@ def dots(rows: Sequence[Dot], signed: bool = False) -> str:
     low, high = (min(low, 0.0), max(high, 0.0)) if signed else (low, high)
     marks = ticks(low, high)
     low, high = min(low, marks[0]), max(high, marks[-1])
-    place = _scale(low, high, LEFT, WIDTH - 190)
+    left = max(LEFT, 20 + LETTER * max(len(r.name) for r in rows))  # no label is cut
+    wide = left - LEFT + WIDTH
+    place = _scale(low, high, left, wide - 190)
     body, bottom = [], LINE * len(rows) + 8
     for mark in marks:
         body.append(_grid(place(mark), 4, place(mark), bottom, strong=signed and mark == 0))
@@ -37,11 +40,11 @@ def dots(rows: Sequence[Dot], signed: bool = False) -> str:
     for number, row in enumerate(rows):
         y, sign = LINE * number + 18, "+" if signed else ""
         said = f"{row.mean:{sign}.4f} [{row.low:{sign}.4f}, {row.high:{sign}.4f}]"
-        body.append(_text(LEFT - 10, y + 4, row.name, "end"))
+        body.append(_text(left - 10, y + 4, row.name, "end"))
         body.append(f'<line x1="{place(row.low):.1f}" y1="{y}" x2="{place(row.high):.1f}" y2="{y}" class="interval"/>')
         body.append(f'<circle cx="{place(row.mean):.1f}" cy="{y}" r="4.5" class="dot"/>')
-        body.append(_text(WIDTH - 180, y + 4, said, "start"))
-    return _svg(body, bottom + 22, ", ".join(f"{r.name} {r.mean:.4f}" for r in rows))
+        body.append(_text(wide - 180, y + 4, said, "start"))
+    return _svg(body, bottom + 22, ", ".join(f"{r.name} {r.mean:.4f}" for r in rows), wide)
 
 
 def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_name: str) -> str:
@@ -125,5 +128,5 @@ def _short(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _svg(body: Sequence[str], height: float, label: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">{"".join(body)}</svg>'
+def _svg(body: Sequence[str], height: float, label: str, width: float = WIDTH) -> str:
+    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{"".join(body)}</svg>'

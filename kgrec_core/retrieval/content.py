@@ -32,6 +32,7 @@ class Content(Blockwise):
     by: Literal["text", "relations"] = "text"
     decay: float = 0.7
 
+    says = "has words or attributes in common"
     scales = "a sparse product with the features of all candidates for every query: for a million put an index before it"
     state = ("features_", "rarity_", "words_")
 

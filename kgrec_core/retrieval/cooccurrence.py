@@ -44,6 +44,7 @@ class Cooccurrence(Blockwise):
     keep: int = 1000
     relations: Sequence[str] = ()
 
+    says = "goes with what was chosen"
     scales = "holds at most `keep` others a candidate; ranking a million is one pass over a row of scores"
     state = ("similar_", "sizes_")
 

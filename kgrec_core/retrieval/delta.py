@@ -64,6 +64,7 @@ class Flat(NamedTuple):
 class Layered(Retrieval):
     """Base of `exact` and `faiss`: they index the base, search it and give its vectors back; the delta is kept here."""
 
+    says = "alike in meaning"
     newcomers = True
     logits = True
     rows_: NDArray[np.int64]

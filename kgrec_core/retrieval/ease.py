@@ -40,6 +40,7 @@ class Ease(Blockwise):
     keep: int = 500
     limit: int = 5_000
 
+    says = "goes with what was chosen"
     scales = "inverts the `limit` most chosen candidates together, about 1 ms to build for each further one; ranking a million is one pass over a row of scores"
     state = ("weights_",)
 

@@ -40,6 +40,7 @@ class Lexical(Blockwise):
     history: int = 5
     asked: bool = False
 
+    says = "has words in common"
     newcomers = True
     scales = "adds up the lists of the query's few words; ranking a million candidates is one pass over a row of scores"
     state = ("rows_", "added_", "mean_", "cut_")

@@ -60,6 +60,7 @@ class Neighbours(Blockwise):
     neighbours: int = 100
     half_life: float = 0.0
 
+    says = "right for the most similar"
     newcomers = True
     scales = "compares the query with every known source, exactly; ranking a million candidates is one pass over a row of scores"
     state = ("sources_", "index_", "rarity_", "followed_")

@@ -26,6 +26,7 @@ class Popular(Blockwise):
     days: float = 30.0
     half_life: float = 0.0
 
+    says = "chosen often"
     reads = "nothing"
     newcomers = True
     scales = "counts the window's edges once for every moment asked about; ranking a million candidates is one pass over a row of scores"

@@ -24,17 +24,19 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import Query, allowed, known, with_queries
 from kgrec_core.run.entry import Entry
+from kgrec_core.run.reasons import phrases, reasons
 from kgrec_core.run.texts import Past, Probabilities, past, probabilities
 
 
 class Answer(NamedTuple):
-    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it."""
+    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it; reason: that in a few words."""
 
     id: str
     text: str | None
     score: float
     attributes: dict[str, Any]
     columns: dict[str, float]
+    reason: str = ""
 
 
 class Judged(NamedTuple):
@@ -185,11 +187,12 @@ class Snapshot:
 
     def _answers(self, of: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[Answer]:
         found = np.flatnonzero(rows >= 0)
-        answers = []
+        answers, said = [], phrases(self.retrievals[of.name]) if columns else {}
+        words = reasons(said, columns, len(rows))
         for place, entity in zip(found.tolist(), self.graph.gather(of.relation.target, rows[found]).to_dicts(), strict=True):
             why = {name: float(values[place]) for name, values in columns.items() if np.isfinite(values[place])}
             attributes = {k: v for k, v in entity.items() if k not in ("id", "text")}
-            answers.append(Answer(entity["id"], entity.get("text"), float(scores[place]), attributes, why))
+            answers.append(Answer(entity["id"], entity.get("text"), float(scores[place]), attributes, why, words[place]))
         return answers
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kgrec")
 COUNT = {"option": ("-k", "--top")}
 WHERE = {"metavar": "SQL"}
+WIDE = 60  # letters of a text in a table
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ def similar(snapshot: Snapshot, requests: Sequence[Similar]) -> list[list[Answer
 
 
 def table(answers: Sequence[Answer], request: Any = None) -> str:
-    """Products for people, with those of their columns that are no dates of the catalogue."""
+    """Products for people: score, text and why first, then those of their columns that are no dates of the catalogue."""
     names = list(dict.fromkeys(name for answer in answers for name in answer.attributes if name not in ("since", "until")))
-    rows = [("", "id", *names, "score", "text")]
+    why = any(answer.reason for answer in answers)
+    rows = [("", "id", "score", "text", *(["why"] if why else []), *names)]
     for place, answer in enumerate(answers, 1):
         attributes = [_written(answer.attributes.get(name)) for name in names]
-        rows.append((str(place), answer.id, *attributes, f"{answer.score:.3f}", answer.text or ""))
+        reason = [answer.reason] if why else []
+        rows.append((str(place), answer.id, f"{answer.score:.3f}", _cut(answer.text or ""), *reason, *attributes))
     return columns(rows)
 
 
@@ -128,6 +131,10 @@ def _sold(snapshot: Snapshot) -> list[str]:
 def _check_k(k: int) -> None:
     if k < 1:
         raise KgrecError(f"k = {k} must be at least 1")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDE else text[: WIDE - 1] + "…"
 
 
 def _written(value: Any) -> str:

@@ -82,7 +82,7 @@ def test_recommend_by_customer(shop):
     assert left_out not in {row["id"] for row in again}
     assert len({row["id"] for row in again} & {row["id"] for row in found[1:]}) >= 5  # ranks among fewer candidates may move one
     table = shop.ask("recommend", "--user", shop.user, "-k", "2", "--where", "price < 3").out.splitlines()
-    assert table[0].split() == ["id", "price", "score", "text"] and table[1].split()[1] == left_out and len(table) == 3
+    assert table[0].split() == ["id", "score", "text", "why", "price"] and table[1].split()[1] == left_out and len(table) == 3
 
 
 def test_recommend_by_history_text_and_all_together(shop):
