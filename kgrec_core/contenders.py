@@ -37,7 +37,7 @@ def references(graph: Graph, task: Task, ranks: bool) -> dict[str, Table]:
         found["nearest question"] = {"use": "neighbours", "per": "max", "neighbours": 200}
     if ranks and target:
         found["nearest text"] = {"use": "faiss"}
-        found["words"] = {"use": "lexical", "asked": source}
+        found["words"] = {"use": "lexical", "asked": True} if source else {"use": "lexical"}
     if not ranks and source:
         found["most frequent"] = {"use": "popular", "days": 0.0}
         found["words, linear"] = {"use": "logistic", "by": "words"}

@@ -30,7 +30,7 @@ from kgrec_core.retrieval.switch import Switch
 log = logging.getLogger("kgrec")
 WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
 FEW = 5  # met targets from which on a history is not short
-TESTED = 2_000  # test queries that all contenders are asked
+TESTED = 1_000  # test queries that all contenders are asked
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
 
 
@@ -102,7 +102,7 @@ class Referee:
         return self.recipe.with_retrieval(task, table).retrieval(self.registry, task)
 
     def test(self, model: Model, published: Mapping[str, Retrieval], verdict: Verdict, rebuild: bool) -> None:
-        """Every contender's figure on up to 2,000 test queries, and what the published retrieval gains over it; nothing is chosen any more."""
+        """Every contender's figure on up to 1,000 test queries, and what the published retrieval gains over it; nothing is chosen any more."""
         view = sampled({"test": self.views["test"]}, Fit(select=0, adjust=0, test=TESTED), self.seed)["test"]
         graph = self.views["test" if rebuild else "train"].graph
         for name, choice in verdict.choices.items():
