@@ -19,6 +19,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
+from kgrec_core.retrieval.delta import Layered
 from kgrec_core.retrieval.neighbours import Neighbours
 from kgrec_core.run.asked import Query, with_queries
 
@@ -54,7 +55,7 @@ def probabilities(
     graph: Graph, model: Model, retrieval: Retrieval, calibration: Calibration | None, task: Task, texts: Sequence[str]
 ) -> Probabilities:
     """The first answer of the retrieval has its calibrated probability of being right; the others share the rest as its own probabilities
-    do, or where its scores are none, as the softmax of the head's scores. Without a calibration all are these."""
+    do, or where it merges the head's scores with others, as the softmax of these. Without a calibration all are these."""
     if isinstance(texts, str):
         raise KgrecError(f"{texts!r} is one text where a list belongs; write [{texts!r}]")
     kind, row_of = task.relation.target, candidates(graph, task).rows
@@ -67,16 +68,20 @@ def probabilities(
     with fixed_shape(TOGETHER):
         classes = model.vectors(task, Nodes(graph, kind, row_of, "candidate"))
         every = model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+    # Of a retrieval that never asks the head, the head may have learned nothing.
+    own = not head.encodes_candidates and (retrieval.logits or not any(isinstance(part, Layered) for part in retrieval.inside()))
     scale = getattr(head, "temperature", 1.0) if head.encodes_candidates else 1.0
     for place, row in enumerate(rows):
         vector = every[place : place + 1].copy()
         nodes = Nodes(joined, task.relation.source, np.array([row]), "query")
         hits = retrieval.search(nodes, vector, max(confidence.DEPTH, len(labels)))
         logits = (classes @ vector[0]).astype(np.float64) / scale
-        if retrieval.logits and not head.encodes_candidates:
+        if own:
             dense = np.full(graph.size(kind), -np.inf)
             dense[hits.rows[hits.rows >= 0]] = hits.scores[hits.rows >= 0]
-            logits = dense[row_of]
+            if not retrieval.logits:
+                dense = np.log(np.maximum(dense, LEAST))
+            logits = dense[row_of] if np.isfinite(dense[row_of]).any() else np.zeros(len(row_of))
         p = np.exp(logits - logits.max())
         p /= p.sum()
         if calibration is not None:
