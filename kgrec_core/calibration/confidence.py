@@ -15,6 +15,8 @@ from kgrec_core.calibration.calibration import SMALLEST, Calibration, calibrate
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, histories
 from kgrec_core.interfaces import Hits
+from kgrec_core.stored import document, parquet
+from kgrec_core.stored import rows as stored_rows
 
 log = logging.getLogger("kgrec")
 DEPTH = 20  # answers that the features look at
@@ -73,7 +75,7 @@ def save_calibration(folder: Path, name: str, calibration: Calibration, queries:
 def load_calibrations(folder: Path) -> dict[str, Calibration]:
     """Task name -> calibration. Raises KgrecError for a damaged file."""
     try:
-        return {file.stem: Calibration.from_json(json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))}
+        return {file.stem: Calibration.from_json(document(file)) for file in sorted(folder.glob("*.json"))}
     except ValueError as error:
         raise KgrecError(f"{folder}: a calibration cannot be read ({error}); fit again") from None
 
@@ -83,11 +85,14 @@ def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Ta
 
     Without times, so is all that other tasks say of them: a question's intent would tell its answer.
     """
-    table = pl.read_parquet(file)
-    rows, counts = table["source"].to_numpy().astype(np.int64), table["targets"].list.len().to_numpy()
-    targets = Ragged.of(
-        np.repeat(np.arange(len(rows)), counts), table["targets"].explode().drop_nulls().to_numpy().astype(np.int64), len(rows)
-    )
+    try:
+        table = parquet(file, {"source": pl.UInt32, "before": pl.Int64, "targets": pl.List(pl.UInt32)})
+        rows = stored_rows(table["source"].cast(pl.Int64).to_numpy(), graph.size(task.relation.source), ascending=False)
+        right = table["targets"].explode().drop_nulls().cast(pl.Int64).to_numpy()
+        stored_rows(right, graph.size(task.relation.target), ascending=False)
+    except (OSError, ValueError) as error:
+        raise KgrecError(f"task {task.name}: the queries of its calibration are damaged ({error}); fit again") from None
+    targets = Ragged.of(np.repeat(np.arange(len(rows)), table["targets"].list.len().to_numpy()), right, len(rows))
     before = None if table["before"].null_count() else table["before"].to_numpy()
     others = {r: graph.adjacent(r, rows) for r in histories(tasks, task.relation.source)}
     hide = {**others, task.relation: targets} if before is None else None

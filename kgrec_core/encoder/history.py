@@ -27,6 +27,7 @@ from kgrec_core.encoder.table import Table
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, histories
 from kgrec_core.interfaces import Encoder
+from kgrec_core.stored import document, numbers
 
 NEVER = np.iinfo(np.int64).min  # before all times
 
@@ -122,12 +123,14 @@ class History(Encoder):
     def load(self, folder: Path) -> None:
         self.items.load(folder / "items")
         try:
-            kept, state = json.loads((folder / "history.json").read_text()), load_file(folder / "history.safetensors")
+            kept, state = document(folder / "history.json"), load_file(folder / "history.safetensors")
             self._assemble({kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}, kept["kinds"])
             self.pool_.load_state_dict({k.removeprefix("pool."): v for k, v in state.items() if k.startswith("pool.")})
             self.own_.data.copy_(state["own"])
-            self.tables_, self.told_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}, set(kept["told"])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            for kind in self.kinds_:
+                numbers(state[f"table.{kind}"].numpy(), (None, self.dim))
+            self.tables_, self.told_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}, set(map(str, kept["told"]))
+        except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
             raise KgrecError(f"{folder} is no saved history encoder or is damaged ({error}); fit again or restore the folder") from error
         self.eval()
         self.lengths_ = _lengths(self.items, self.own_.device)

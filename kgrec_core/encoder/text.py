@@ -26,6 +26,7 @@ from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.stored import document, numbers, parquet
 
 
 class Text(Encoder):
@@ -129,13 +130,17 @@ class Text(Encoder):
     def load(self, folder: Path) -> None:
         extra = folder / "kgrec"
         try:
-            reads = json.loads((extra / "reads.json").read_text())
+            reads = document(extra / "reads.json")
+            shown = [str(kind) for kind in reads["shown"]]
             told = {kind: [Relation(*r) for r in relations] for kind, relations in reads["told"].items()}
+            texts = parquet(extra / "texts.parquet", {"text": pl.String})["text"].to_list()
             vectors = load_file(extra / "table.safetensors")["table"]
-            texts = pl.read_parquet(extra / "texts.parquet")["text"].to_list()
+            numbers(vectors.numpy(), (len(texts), None))
         except Exception as error:
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
-        self._assemble(load(str(folder), self.max_length), reads["shown"], told)
+        self._assemble(load(str(folder), self.max_length), shown, told)
+        if len(texts) and vectors.shape[1] != self.dim:
+            raise KgrecError(f"{folder}: its vectors have the width {vectors.shape[1]}, its model makes {self.dim}; restore the folder")
         self.table_ = Known(texts, vectors)
         self.eval()
 

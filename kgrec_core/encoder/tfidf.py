@@ -21,6 +21,7 @@ from kgrec_core.encoder import of_history
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.stored import document, numbers
 
 
 class Tfidf(Encoder):
@@ -74,9 +75,12 @@ class Tfidf(Encoder):
 
     def load(self, folder: Path) -> None:
         try:
-            kept, state = json.loads((folder / "words.json").read_text()), load_file(folder / "tfidf.safetensors")
-            self._assemble(kept["cut"], kept["words"], state["axes"], state["idf"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            kept, state = document(folder / "words.json"), load_file(folder / "tfidf.safetensors")
+            known = dict(kept["words"])
+            if sorted(known.values()) != [*range(len(known))]:
+                raise ValueError("its words are not numbered")
+            self._assemble(kept["cut"], known, numbers(state["axes"], (len(known), None)), numbers(state["idf"], (len(known),)))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
             raise KgrecError(f"{folder} is no saved tfidf encoder or is damaged ({error}); fit again or restore the folder") from error
 
     def _assemble(self, cut: str, known: dict[str, int], axes: NDArray[np.float32], idf: NDArray[np.float32]) -> None:

@@ -90,6 +90,8 @@ class Rank(Head):
             return
         try:
             state = load_file(folder / "adapter.safetensors")
+            if state["query.weight"].shape != 2 * state["query.bias"].shape:
+                raise KeyError("the weights are no square")
             self._size(len(state["query.bias"]))
             self.maps_.load_state_dict(state)
         except (OSError, SafetensorError, KeyError, RuntimeError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -140,6 +141,7 @@ class Binder:
                     arguments[key] = self.convert(named[key].wanted, node, (*where, key))
                 elif open_ended and isinstance(node, dict):
                     kind = part_mapping(open_ended[0].wanted)
+                    check_name(key, place)
                     arguments.setdefault(open_ended[0].name, {})[key] = self.part(str(kind), node, (*where, key))
                 else:
                     source = _source(node)
@@ -231,6 +233,14 @@ class Binder:
         if type(value) is not wanted:
             raise _mistyped(node, spell(wanted), where)
         return value
+
+
+def check_name(name: str, place: str) -> None:
+    """A task or a part within a part is named in a recipe, and a folder of the run has that name."""
+    if not re.fullmatch(r"[^\W_][^/\\\0-\x1f\x7f]{0,99}", name):
+        raise KgrecError(
+            f"{place}: {name[:40]!r} is no name; it begins with a letter or a digit, has no / and \\ and at most 100 characters"
+        )
 
 
 def _takes_table(wanted: Any) -> bool:

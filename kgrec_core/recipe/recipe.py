@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kgrec_core.errors import Faults, KgrecError, choices
-from kgrec_core.recipe.binding import Binder, Call, Leaf, Table, Where, make, plain, tree
+from kgrec_core.recipe.binding import Binder, Call, Leaf, Table, Where, check_name, make, plain, tree
 from kgrec_core.recipe.registry import Registry, find_file, load
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Recipe:
         return make(Binder(registry).call(cls, self.tree.get(name, {}), (name,)))
 
     def _bind(self, registry: Registry, *where: str) -> Call:
+        check_name(where[-1], ".".join(where))
         return Binder(registry).part(where[0], self.of_task(*where), where)
 
     def of_task(self, kind: str, task: str | None = None) -> Any:

@@ -34,7 +34,7 @@ class Blockwise(Retrieval):
     state: ClassVar[tuple[str, ...]] = ()
 
     def attach(self) -> None:
-        """Derive from `self.graph_` what need not be saved; after build and load."""
+        """Derive from `self.graph_` what need not be saved; after build and load. Raises ValueError where what was loaded does not fit."""
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         """(n, m) of a block of queries, m <= size of the target kind. Only scores > 0 are hits."""
@@ -81,9 +81,9 @@ class Blockwise(Retrieval):
             for name in self.state:
                 setattr(self, name, unflat(stored, name))
             self._place(graph, task, np.flatnonzero(stored["mask_"]))
-        except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
+            self.attach()
+        except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise KgrecError(f"{folder}: no whole {type(self).__name__} channel is in it ({error}); fit again") from error
-        self.attach()
 
     def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
         self.graph_, self.task_, self.now_ = graph, task, horizon(graph, task.relation)

@@ -14,6 +14,7 @@ from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import profile
+from kgrec_core.stored import numbers
 
 # Words of the Latin alphabet; scripts without spaces by the character.
 TOKEN = r"[a-z0-9]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
@@ -59,6 +60,9 @@ class Content(Blockwise):
 
     def attach(self) -> None:
         words = self.words_.tobytes().decode().split("\n")
+        known, width = self.features_.shape
+        if known > len(self.mask_) or len(numbers(self.rarity_, (width,))) != (len(words) if len(self.words_) else width):
+            raise ValueError(f"features of {known:,} candidates with {width:,} words do not belong to this graph")
         self._counter = _counter(words) if len(self.words_) else None
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:

@@ -82,7 +82,11 @@ class Cooccurrence(Blockwise):
         return sp.vstack(parts).tocsr()
 
     def attach(self) -> None:
-        ends = np.cumsum(self.sizes_)
+        known, ends = [self.graph_.size(relation.target) for relation in self._read()], np.cumsum(self.sizes_)
+        if len(ends) != len(known) or (self.sizes_ > known).any() or (self.sizes_ < 0).any():
+            raise ValueError(f"weights of {self.sizes_.tolist()} targets do not belong to this graph with {known}")
+        if ends[-1] != self.similar_.shape[0] or self.similar_.shape[1] > len(self.mask_):
+            raise ValueError(f"weights {self.similar_.shape} do not belong to this graph of {len(self.mask_):,} candidates")
         alone = len(ends) == 1  # a slice is a copy
         each = [self.similar_] if alone else [self.similar_[end - size : end] for size, end in zip(self.sizes_, ends, strict=True)]
         self.read_ = list(zip(self._read(), each, strict=True))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kgrec_core import devices
-from kgrec_core.encoder.pretrained import locate, refuse_parts, silence
+from kgrec_core.encoder.pretrained import locate, plain, refuse_parts, silence
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
@@ -35,6 +35,7 @@ from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.hard import Examples, examples, linked, texts
 from kgrec_core.retrieval.merge import DEPTH, Around, fuse
 from kgrec_core.retrieval.pool import places, relative, top, union
+from kgrec_core.stored import document
 from kgrec_core.training.options import Train
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class CrossEncoder(Around):
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         super().load(folder, graph, task)
         try:
-            self.weight_ = float(json.loads((folder / "cross.json").read_text())["weight"])
+            self.weight_ = float(document(folder / "cross.json")["weight"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise KgrecError(f"{folder}: cross.json is damaged or missing ({error}); fit again") from error
         if not (folder / "cross").is_dir():
@@ -245,9 +246,11 @@ def _load(model: str, max_length: int, layers: int | None) -> Pretrained:
     from sentence_transformers import CrossEncoder as Pretrained
 
     try:
+        place = locate(model)
+        plain(Path(place))
         with silence() as unset:
             loaded = Pretrained(
-                locate(model),
+                place,
                 num_labels=1,
                 device=str(devices.device()),
                 trust_remote_code=False,

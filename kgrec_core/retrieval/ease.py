@@ -56,6 +56,10 @@ class Ease(Blockwise):
         self.weights_ = _weights(x.tocsc()[:, order], self.l2, self.keep, self.limit)
         self.weights_ = _spread(self.weights_, order, x.shape[1])
 
+    def attach(self) -> None:
+        if self.weights_.shape[0] != self.weights_.shape[1] or self.weights_.shape[0] > len(self.mask_):
+            raise ValueError(f"weights {self.weights_.shape} do not belong to this graph of {len(self.mask_):,} candidates")
+
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         read = profile(queries, self.task_.relation, self.weights_.shape[0], self.now_, self.decay, self.half_life)
         if self.half_life:

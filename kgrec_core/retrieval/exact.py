@@ -16,6 +16,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.delta import Flat, Found, Layered
+from kgrec_core.stored import numbers, rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,11 +38,10 @@ class Exact(Layered):
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         try:
             parts = load_file(folder / "vectors.safetensors")
-            self.rows_, vectors = parts["rows"].numpy(), parts["vectors"].numpy()
-        except (OSError, SafetensorError, KeyError) as error:
-            raise KgrecError(f"{folder}: the vectors of exact are missing or damaged ({error}); fit again") from None
-        if vectors.shape[:1] != self.rows_.shape or self.rows_.max(initial=-1) >= graph.size(task.relation.target):
-            raise KgrecError(f"{folder}: the vectors of exact do not belong to this graph of {task.relation.target}; fit again")
+            self.rows_ = rows(parts["rows"].numpy(), graph.size(task.relation.target))
+            vectors = numbers(parts["vectors"].numpy(), (len(self.rows_), None)).astype(np.float32, copy=False)
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+            raise KgrecError(f"{folder}: the vectors of exact are missing, damaged or of another graph ({error}); fit again") from None
         self.stale_ = self.delta_ = None
         self._learn(vectors)
 

@@ -26,6 +26,8 @@ from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.delta import Flat, Found, Layered, merged, none
 from kgrec_core.retrieval.index import Setting, below, calibrated, choose, described, filled, knob, library, parameters, plain
+from kgrec_core.retrieval.opening import opened
+from kgrec_core.stored import document, numbers, rows
 
 SUBSET = 20_000  # an allowed set this small is searched exactly: faster than a filtered index, and right
 BLAS = 20  # from this many queries on, FAISS multiplies matrices, but not behind a selector
@@ -65,20 +67,24 @@ class Faiss(Layered):
         (folder / "index.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
-        faiss = library()
+        size = graph.size(task.relation.target)
         try:
-            told, arrays = json.loads((folder / "index.json").read_text(encoding="utf-8")), load_file(folder / "rows.safetensors")
-            self.rows_, self.setting_, self.reason_ = arrays["rows"], Setting(**told["setting"]), told["reason"]
+            told, arrays = document(folder / "index.json"), load_file(folder / "rows.safetensors")
+            self.rows_, self.reason_ = rows(arrays["rows"], size), str(told["reason"])
+            effort, factor, recall, filters = (told["setting"][name] for name in Setting._fields)
+            self.setting_ = Setting(int(effort), int(factor), float(recall), bool(filters))
+            if not (0 <= effort <= 2**31 and 1 <= factor <= 2**10):
+                raise ValueError(f"an index is not searched with {told['setting']}")
             if _sha256(folder / "index.faiss") != told["sha256"]:
                 raise ValueError("index.faiss is not the file that was written")
-            self.index_ = faiss.read_index(str(folder / "index.faiss"))
-            self.delta_ = Flat(arrays["delta.rows"], torch.from_numpy(arrays["delta.vectors"])) if "delta.rows" in arrays else None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise KgrecError(f"{folder}: the faiss index is missing or damaged ({plain(error)}); fit again") from None
+            self.index_, self.delta_ = opened(folder / "index.faiss", len(self.rows_)), None
+            if "delta.rows" in arrays:
+                later = rows(arrays["delta.rows"], size)
+                vectors = numbers(arrays["delta.vectors"], (len(later), self.index_.d)).astype(np.float32, copy=False)
+                self.delta_ = Flat(later, torch.from_numpy(vectors))
+        except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError, OverflowError) as error:
+            raise KgrecError(f"{folder}: the faiss index is missing, damaged or of another graph ({plain(error)}); fit again") from None
         self.stale_ = None if self.delta_ is None else np.isin(self.rows_, self.delta_.rows)
-        highest = max(self.rows_.max(initial=-1), -1 if self.delta_ is None else self.delta_.rows.max(initial=-1))
-        if self.index_.ntotal != len(self.rows_) or highest >= graph.size(task.relation.target):
-            raise KgrecError(f"{folder}: the faiss index does not belong to this graph of {task.relation.target}; fit again")
         self._place()
 
     # --- build --------------------------------------------------------------------------------------------------------

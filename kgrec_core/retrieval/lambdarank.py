@@ -21,6 +21,8 @@ from kgrec_core.retrieval.pairs import Stage
 from kgrec_core.retrieval.pool import Columns, places, top
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, unsold
+from kgrec_core.retrieval.trees import booster
+from kgrec_core.stored import document
 
 log = logging.getLogger("kgrec")
 BLOCK = 256  # queries whose pairs and columns are in memory at once
@@ -140,11 +142,14 @@ class Lambdarank(Around):
         super().load(folder, graph, task)
         _ = self._stage.features  # before the first question, not with it
         try:
-            kept = json.loads((folder / "ranker.json").read_text())
-            texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(kept["scales"]))]
-            self.trees_ = Trees([lightgbm.Booster(model_str=text) for text in texts], kept["scales"], kept["names"])
-            self.strangers_ = kept["strangers"]
-        except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
+            kept = document(folder / "ranker.json")
+            scales, names = [float(scale) for scale in kept["scales"]], [str(name) for name in kept["names"]]
+            texts = [(folder / f"model-{number}.txt").read_text() for number in range(len(scales))]
+            if not all(scale > 0 for scale in scales):
+                raise ValueError("a scale is not above 0")
+            self.trees_ = Trees([booster(text, len(names)) for text in texts], scales, names)
+            self.strangers_ = bool(kept["strangers"])
+        except (OSError, ValueError, LookupError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:

@@ -17,6 +17,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
+from kgrec_core.stored import csr, numbers, rows
 from kgrec_core.words import cutter, resolve
 
 
@@ -66,8 +67,12 @@ class Lexical(Blockwise):
         self.cutter_ = cutter(self.cut_.tobytes().decode())
         s = self.bm25_.scores
         self.words_, self.fresh_, self.told_, self.holding_, self.delta_ = self.bm25_.vocab_dict, {}, {}, 0, None
-        shape = len(self.words_), int(self.rows_.max(initial=-1)) + 1
-        self.base_ = sp.csr_matrix((s["data"], self.rows_[s["indices"]].astype(np.int32), s["indptr"]), shape=shape)
+        if sorted(self.words_.values()) != [*range(len(self.words_))] or not numbers(self.mean_, (1,)) > 0:
+            raise ValueError("the words are not numbered, or the mean length is none")
+        n, size = len(rows(self.rows_, len(self.mask_))), int(self.rows_.max(initial=-1)) + 1
+        each = csr(s["data"], s["indices"], s["indptr"], (len(self.words_), n))
+        self.base_ = sp.csr_matrix((each.data, self.rows_[each.indices].astype(np.int32), each.indptr), shape=(len(self.words_), size))
+        rows(self.added_, len(self.mask_))
         if len(self.added_):
             self._tell(self.added_)
 
@@ -105,7 +110,7 @@ class Lexical(Blockwise):
         try:
             self.bm25_ = bm25s.BM25.load(folder / "bm25s", show_progress=False)
             super().load(folder, graph, task)
-        except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise KgrecError(f"{folder}: the word index is missing or damaged ({str(error).partition(chr(10))[0]}); fit again") from None
 
     def _tell(self, rows: NDArray[np.int64]) -> None:

@@ -16,6 +16,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.blockwise import chosen
 from kgrec_core.retrieval.pool import lookup, relative, top, union
+from kgrec_core.stored import rows
 
 DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
 
@@ -88,9 +89,10 @@ class Around(Retrieval):
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         for name, channel in self.channels.items():
             channel.load(folder / name, graph, task)
+        size = graph.size(task.relation.target)
         try:
-            self._place(graph, task, chosen(graph.size(task.relation.target), np.load(folder / "candidates.npy")))
-        except (OSError, ValueError, EOFError, IndexError) as error:
+            self._place(graph, task, chosen(size, rows(np.load(folder / "candidates.npy", mmap_mode="r"), size)))
+        except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
             raise KgrecError(f"{folder}: candidates.npy is damaged or missing ({error}); fit again") from error
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:

@@ -18,6 +18,7 @@ from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.index import library
 from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
+from kgrec_core.stored import numbers, rows
 
 SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself is none, and up to so many equal to the last one count
 
@@ -82,6 +83,14 @@ class Neighbours(Blockwise):
 
     def attach(self) -> None:
         self.open_, self.added_ = None, None  # which of the sources still count, and those that came later
+        n, width = len(rows(self.sources_, self.graph_.size(self.task_.relation.source))), len(self.rarity_)
+        numbers(self.rarity_, (None,))
+        if self.by == "vectors":
+            numbers(self.index_, (n, None))
+        if self.index_.shape[0] != n or self.followed_.shape != (n, width) or width > len(self.mask_):
+            raise ValueError(f"histories {self.followed_.shape} do not belong to this graph of {len(self.mask_):,} candidates")
+        if self.by == "history" and self.index_.shape[1] != width:
+            raise ValueError(f"histories {self.index_.shape} do not belong to {width:,} candidates")
         if self.by == "history":
             self.index_ = self.index_.tocsc()
 

@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from kgrec_core.stored import csr
+
 
 def largest(m: sp.csr_matrix, keep: int) -> sp.csr_matrix:
     """Only the `keep` largest values of every row, by magnitude."""
@@ -32,7 +34,7 @@ def flat(values: dict[str, Any]) -> dict[str, NDArray]:
 
 
 def unflat(values: dict[str, NDArray], name: str) -> Any:
-    """The array or matrix of that name."""
+    """The array or matrix of that name. Raises ValueError where a matrix' indices leave it."""
     if name in values:
         return values[name]
-    return sp.csr_matrix(tuple(values[f"{name}.{part}"] for part in ("data", "indices", "indptr")), shape=tuple(values[f"{name}.shape"]))
+    return csr(*(values[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape")))

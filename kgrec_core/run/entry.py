@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from kgrec_core.graph import Graph, Relation
-from kgrec_core.graph.edges import Edges, Relations
+from kgrec_core.graph.edges import Edges, Relations, check_edges
 from kgrec_core.graph.entities import Kind, Kinds
 from kgrec_core.run.folder import ipc
+from kgrec_core.stored import stream
 
 
 class Entry(NamedTuple):
@@ -51,12 +52,19 @@ def written(entry: Entry) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
-    """As it was written, so not checked again."""
-    frames = (
-        pl.read_ipc(b) if b.startswith(b"ARROW1") else pl.read_ipc_stream(b) for b in bodies
-    )  # a file, as once was written, or a stream
+    """As it was written. Raises ValueError where it was not; ids are not looked at again."""
+    if missing := {"entities", "relations", "timeless", "sizes", "undoes"} - head.keys():
+        raise ValueError(f"its head has no {min(missing)}")
+    if len(bodies) != len(head["entities"]) + len(head["relations"]) + len(head.get("old") or ()):
+        raise ValueError(f"an edit has {len(bodies)} tables")
+    frames = map(stream, bodies)
     kinds = {kind: next(frames) for kind in head["entities"]}
-    relations = {Relation(*r): next(frames) for r in head["relations"]}
+    relations = {Relation(*map(str, r)): next(frames) for r in head["relations"]}
+    if any(table.schema.get("id") != pl.String or table["id"].null_count() for table in kinds.values()):
+        raise ValueError("an edit's entities have no ids")
+    for relation, table in relations.items():
+        ends = {"source": (relation.source, len(kinds[relation.source])), "target": (relation.target, len(kinds[relation.target]))}
+        check_edges(str(relation), table, ends)
     delta = Graph(
         Kinds({kind: Kind((table,)) for kind, table in kinds.items()}),
         Relations({relation: Edges.of(table) for relation, table in relations.items()}),

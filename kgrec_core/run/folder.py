@@ -20,8 +20,10 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation
+from kgrec_core.stored import document, inside, parquet, walked
 
 FORMAT = 2
+ENTITY, EDGE = {"id": pl.String}, {"source": pl.UInt32, "target": pl.UInt32}
 MANIFEST = "manifest.json"
 
 
@@ -107,16 +109,22 @@ def pinned(folder: Path) -> Iterator[Path]:
 def verified(folder: Path) -> dict[str, Any]:
     """The manifest of a whole run folder. Raises KgrecError that names what is missing, damaged, foreign or too new."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        version, files = manifest["format"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = document(folder / MANIFEST)
+        version, files = int(manifest["format"]), dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise KgrecError(f"{folder} is no run folder: its {MANIFEST} is missing or damaged; name the folder that fit wrote") from None
     if version > FORMAT:
         raise KgrecError(f"{folder} was written by a newer kgrec (format {version}, this one reads {FORMAT}); pip install -U kgrec-core")
     if version < FORMAT:
         raise KgrecError(f"{folder} was written by an older kgrec (format {version}, this one reads {FORMAT}); fit again")
+    try:
+        found = set(walked(folder))
+        for name in files:
+            inside(folder, name)
+    except ValueError as error:
+        raise KgrecError(f"{folder} is not as fit wrote it: {error}; restore it from a copy or fit again") from None
     for name, expected in files.items():
-        if not (folder / name).is_file():
+        if name not in found:
             raise KgrecError(f"{folder} is damaged: {name} is missing; restore it from a copy or fit again")
         if checksum(folder / name) != expected:
             raise KgrecError(f"{folder} is damaged: {name} is not what fit wrote; restore it from a copy or fit again")
@@ -151,10 +159,20 @@ def save_graph(graph: Graph, folder: Path) -> None:
 
 
 def load_graph(folder: Path) -> Graph:
-    index = json.loads((folder / "graph.json").read_text())
-    entities = {kind: pl.read_parquet(folder / file) for kind, file in index["entities"].items()}
-    relations = {Relation(*r["relation"]): pl.read_parquet(folder / r["file"]) for r in index["relations"]}
-    return Graph(entities, relations, frozenset(Relation(*r["relation"]) for r in index["relations"] if r["timeless"]))
+    """What `save_graph` wrote. Raises KgrecError that names the file which is damaged."""
+    name = "graph.json"
+    try:
+        index = document(folder / name)
+        entities, relations, timeless = {}, {}, set()
+        for kind, name in dict(index["entities"]).items():
+            entities[kind] = parquet(inside(folder, name), ENTITY)
+        for told in index["relations"]:
+            name, relation = told["file"], Relation(*map(str, told["relation"]))
+            relations[relation] = parquet(inside(folder, name), EDGE)
+            timeless |= {relation} if told["timeless"] else set()
+        return Graph(entities, relations, frozenset(timeless))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise KgrecError(f"{folder / str(name)} is damaged ({error}); restore the run from a copy or fit again") from error
 
 
 def ipc(table: pl.DataFrame) -> bytes:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.run.entry import Entry, chained, read, written
+from kgrec_core.stored import document
 
 WAIT = 30  # seconds for another process that is committing
 REMEDY = "restore it, or move it away and open the run again without its edits"
@@ -79,11 +80,14 @@ class Live:
             bodies.setdefault(number, []).append(body)
         entries = []
         for number, text in found:
-            head, of = json.loads(text), bodies.get(number, [])
-            if "chain" in head and (number != mark.number + 1 or head["chain"] != chained(mark.head, head, of)):
-                raise KgrecError(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
-            mark = Mark(number, text)
-            entries.append((mark, read(head, of)))
+            try:
+                head, of = document(str(text).encode()), bodies.get(number, [])
+                if "chain" in head and (number != mark.number + 1 or head["chain"] != chained(mark.head, head, of)):
+                    raise KgrecError(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
+                mark = Mark(number, text)
+                entries.append((mark, read(head, of)))
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+                raise KgrecError(f"{self.file} is damaged: edit {number}: {error}; {REMEDY}") from error
         return entries
 
     def heads(self) -> Iterator[tuple[int, dict[str, Any]]]:

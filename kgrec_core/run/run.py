@@ -6,7 +6,6 @@ run.answer(["12346", {"text": "red kitchen clock"}], k=5, where="price < 10")
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -37,6 +36,7 @@ from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.snapshot import Answer, Judged, Snapshot
 from kgrec_core.run.texts import Past, Probabilities
+from kgrec_core.stored import document
 
 
 def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | None = None, device: str = "auto") -> Run:
@@ -71,10 +71,8 @@ def _published(place: Path, folder: Path, manifest: dict[str, Any], allow: set[s
         raise KgrecError(
             f"{folder} uses code from a file: {', '.join(foreign)}; if you trust it, open with allow={foreign} (--allow {foreign[0]})"
         )
-    tasks = tuple(
-        Task(t["name"], Relation(*t["relation"]), tuple(Relation(*r) for r in t["history"]), t["repeats"]) for t in manifest["tasks"]
-    )
     graph = run_folder.load_graph(place / "knowledge")
+    tasks = _tasks(folder, manifest, graph)
     encoder = recipe.encoder(registry)
     encoder.load(place / "encoder")
     encoder.eval()
@@ -87,6 +85,20 @@ def _published(place: Path, folder: Path, manifest: dict[str, Any], allow: set[s
         retrievals[task.name].load(place / "retrieval" / task.name, graph, task)
     calibrations = confidence.load_calibrations(place / "calibration")
     return Snapshot(folder, recipe, graph, Model(encoder, heads, tasks).refresh(graph, {}), retrievals, calibrations)
+
+
+def _tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Task, ...]:
+    try:
+        said = [
+            (str(t["name"]), *(Relation(*map(str, r)) for r in (t["relation"], *t["history"])), bool(t["repeats"]))
+            for t in manifest["tasks"]
+        ]
+        tasks = tuple(Task(name, relation, tuple(history), repeats) for name, relation, *history, repeats in said)
+        if not tasks or {r for task in tasks for r in (task.relation, *task.history)} - set(graph.relations):
+            raise ValueError("they read relations that the run does not hold")
+        return tasks
+    except (LookupError, TypeError, ValueError) as error:
+        raise KgrecError(f"{folder}: the tasks in manifest.json are damaged ({error}); restore the run from a copy or fit again") from error
 
 
 class Run:
@@ -123,12 +135,18 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json: the test figures, written once by fit."""
-        return json.loads(self._read["metrics.json"])
+        return self._kept("metrics.json", document)
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl: one record per validation of the fine-tuning."""
-        return [json.loads(line) for line in self._read["history.jsonl"].decode().splitlines()]
+        return self._kept("history.jsonl", lambda whole: [document(line) for line in whole.splitlines()])
+
+    def _kept(self, name: str, read: Callable[[bytes], Any]) -> Any:
+        try:
+            return read(self._read[name])
+        except (LookupError, ValueError) as error:
+            raise KgrecError(f"{self.folder}: {name} is missing or damaged ({error}); restore it from a copy or fit again") from None
 
     def task(self, name: str | None = None) -> Task:
         """A task by name; without one, the only or first."""

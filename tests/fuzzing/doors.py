@@ -1,0 +1,371 @@
+"""The doors: each takes one mutated input through the real code. What is refused raises KgrecError or click's own; all else is a find."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import polars as pl
+
+from fuzzing import mutate
+from fuzzing.folders import broken
+from fuzzing.world import World
+from kgrec_core import KgrecError, open_run
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry
+
+WHERE = "price < 5|name LIKE 'red%'|id IN ('r0', 'b1') AND NOT price BETWEEN 2 AND 4|text ~ '^red' OR colour IS NULL|-price * 2 + 1 > 0"
+SQL = [
+    "AND",
+    "OR",
+    "NOT",
+    "(",
+    ")",
+    "IN",
+    "LIKE",
+    "BETWEEN",
+    "IS",
+    "NULL",
+    "price",
+    "id",
+    "text",
+    "colour",
+    "'red'",
+    "5",
+    "=",
+    "<>",
+    "~",
+    ",",
+    "%",
+    "-- x",
+    "/*",
+]
+SQL += [
+    "SELECT",
+    "FROM",
+    "read_csv('{secret}')",
+    "CAST(id AS int)",
+    "CASE",
+    "::",
+    ";",
+    "*",
+    '"id"',
+    "||",
+    "EXISTS",
+    "$1",
+    "?",
+    "upper(id)",
+    "1e400",
+    "DATE",
+    "ANY",
+]
+TOML = [
+    "[data]",
+    "[encoder]",
+    "use = ",
+    '"none"',
+    "[[x]]",
+    "a.b.c = 1",
+    "= []",
+    "{}",
+    "inf",
+    "nan",
+    "2024-01-01",
+    "'''",
+    "[train]",
+    "steps = -1",
+    '"../../x"',
+    "where = ",
+    "\ufeff",
+]
+WORDS = [
+    "--user",
+    "--history",
+    "-k",
+    "--where",
+    "--json",
+    "--text",
+    "--in",
+    "--out",
+    "--all",
+    "--run",
+    "recommend",
+    "similar",
+    "evaluate",
+    "list",
+    "show",
+    "r0",
+    "ruser0",
+]
+Door = Callable[[World, Random], Any]
+
+
+@cache
+def registry() -> Registry:
+    return Registry.discover()
+
+
+@cache
+def run(folder: Path) -> Any:
+    return open_run(folder, registry=registry(), device="cpu")
+
+
+def scratch(world: World) -> Path:
+    place = world.folder / f"scratch-{os.getpid()}"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def own(world: World, words: list[str]) -> list[str]:
+    return [w.replace("{secret}", str(world.secret)) for w in words] + [str(world.secret), "../secret/secret.csv"]
+
+
+def where(world: World, draw: Random) -> Any:
+    if draw.random() < 0.5:
+        asked = " ".join(draw.choices(own(world, SQL), k=draw.randint(1, 12)))
+    else:
+        asked = mutate.text(draw, draw.choice(WHERE.split("|")), own(world, SQL))
+    return run(world.runs["shop"]).answer(["ruser0"], k=2, where=asked)
+
+
+def requests(world: World, draw: Random) -> Any:
+    import kgrec_ecommerce
+    import kgrec_support
+    from kgrec_ecommerce.shop import Recommend, Similar
+
+    from kgrec_core.requests import made
+
+    words = own(world, ["ruser0", "r0", "b1", "r0,b1", '["r0"]', "1", "red mug"])
+    name = draw.choice(("recommend", "recommend", "similar", "made", "ask", "ask", "query"))
+    if name == "made":
+        return made(
+            draw.choice((Recommend, Similar)), mutate.tree(draw, {"user": "ruser0", "k": 3, "history": ["r0"], "where": "price < 5"}, words)
+        )
+    if name == "query":
+        return run(world.runs["shop"]).answer(mutate.tree(draw, ["ruser0", {"text": "red mug", "history": ["r0"]}], words), k=2)
+    if name == "ask":
+        if "support" not in world.runs:
+            raise KgrecError("this world has no support run")
+        fields = mutate.tree(draw, {"question": "how do I pay my bill?", "k": 3, "values": {"order_id": "A1"}}, words)
+        fields = fields if isinstance(fields, dict) else {"question": fields}
+        question = fields.pop("question", "x")
+        return kgrec_support.ask(
+            run(world.runs["support"]), question, **{key: v for key, v in fields.items() if key in ("k", "where", "values")}
+        )
+    given = mutate.tree(
+        draw, {"user": "ruser0", "history": ["r0"], "text": "red", "k": 3} if name == "recommend" else {"item": "r0", "k": 3}, words
+    )
+    given = given if isinstance(given, dict) else {}
+    return getattr(kgrec_ecommerce, name)(
+        run(world.runs["shop"]), **{k: v for k, v in given.items() if k in ("user", "history", "text", "k", "item")}
+    )
+
+
+def tables(world: World, draw: Random) -> Any:
+    place = _copied(world, ("products.csv", "orders.csv"))
+    name = draw.choice(("products.csv", "orders.csv"))
+    form = draw.choice(("csv", "csv", "csv", "tsv", "jsonl", "parquet", "csv.gz"))
+    settings = _as(draw, place, name, form, own(world, ["r0", "ruser0", "2024-01-03", ",", ";", "|"]))
+    part = "entities.item" if name == "products.csv" else "relations.buys"
+    recipe = resolve(world.folder / "shop.toml", {"data": _nested(part, {"file": str(settings)})})
+    other = {"products.csv": "entities.item", "orders.csv": "relations.buys"}
+    for file, of in other.items():
+        if file != name:
+            recipe = resolve(
+                world.folder / "shop.toml", {"data": _nested(part, {"file": str(settings)}) | _nested(of, {"file": str(place / file)})}
+            )
+    return recipe.data(registry()).load()
+
+
+def support(world: World, draw: Random) -> Any:
+    place, name = _copied(world, ("faq.csv", "intents.csv", "dialogues.csv")), draw.choice(("faq", "intents", "dialogues"))
+    form = draw.choice(("csv", "csv", "csv", "tsv", "jsonl", "parquet", "csv.gz"))
+    file = _as(draw, place, f"{name}.csv", form, own(world, ["user", "agent", "|", "e0", "pay", "order_id", "{order_id}"]))
+    return resolve({"data": {"use": "support", name: str(file)}}).data(registry()).load()
+
+
+def news(world: World, draw: Random) -> Any:
+    place = _copied(world, ("news.csv",))
+    file = _as(draw, place, "news.csv", draw.choice(("csv", "csv", "jsonl", "parquet", "csv.gz")), own(world, ["positive", "Acme", "n0"]))
+    return resolve({"data": {"use": "news", "articles": str(file)}}).data(registry()).load()
+
+
+def feeds(world: World, draw: Random) -> Any:
+    from kgrec_finance.feeds.follow import follow
+
+    name = draw.choice(("news.jsonl", "news.jsonl", "news.csv", "feed.xml"))
+    file = scratch(world) / f"feed-{name}"
+    entity = '<!DOCTYPE r [<!ENTITY x SYSTEM "file://{secret}">]>'.replace("{secret}", str(world.secret))
+    file.write_bytes(
+        mutate.data(draw, (world.folder / name).read_bytes(), own(world, ["n1", "&x;", entity, "<item>", "</item>", '{"id": 1}']))
+    )
+    offset = None if draw.random() < 0.7 else mutate.text(draw, '{"at": 0, "inode": 1}', ["ids", "[]", "-1"])
+    form = "rss" if name == "feed.xml" else None
+    return [event for event, _ in follow(str(file), offset, form=form, wait=False, dead_letters=scratch(world) / "dead.jsonl")]
+
+
+def recipes(world: World, draw: Random) -> Any:
+    if draw.random() < 0.5:
+        file = scratch(world) / "mutated.toml"
+        file.write_bytes(mutate.data(draw, (world.folder / "shop.toml").read_bytes(), TOML))
+        layers: tuple = (file,)
+    else:
+        settings = [
+            "train.steps=2",
+            "split.test=2024-03-01",
+            "encoder.items.use=tfidf",
+            "retrieval.buys.trees=3",
+            "data.entities.item.id=sku",
+        ]
+        layers = (world.folder / "shop.toml", *(mutate.text(draw, draw.choice(settings), TOML, 2) for _ in range(draw.randint(1, 2))))
+    recipe = resolve(*layers)
+    recipe.encoder(registry())
+    recipe.head(registry(), "buys")
+    recipe.retrieval(registry(), "buys")
+    return recipe.to_toml() if hasattr(recipe, "to_toml") else None
+
+
+def command(world: World, draw: Random) -> Any:
+    """The command line in this process: exit code 0 or 2, and what it refuses is one plain line."""
+    from click.testing import CliRunner
+    from kgrec_ecommerce.__main__ import main
+
+    words = ["recommend", "--user", "ruser0", "-k", "2", "--where", "price < 5"][: draw.choice((3, 5, 7))]
+    for _ in range(draw.randint(1, 3)):
+        words[draw.randrange(len(words))] = (
+            mutate.word(draw, own(world, WORDS)) if draw.random() < 0.7 else mutate.text(draw, draw.choice(words), WORDS)
+        )
+    words = [w.replace("\0", "").encode("utf-8", "replace").decode() for w in words if w not in ("fit", "demo", "tune", "update")]
+    here = Path.cwd()
+    os.chdir(scratch(world))
+    try:
+        done = CliRunner(env={"KGREC_RUN": str(world.runs["shop"])}).invoke(main, words, prog_name="kgrec-ecommerce")
+    finally:
+        os.chdir(here)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    raw = [
+        c
+        for c in done.output
+        if (ord(c) < 32 and c not in "\n\t") or ord(c) in (127, *range(128, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    ]
+    if raw:
+        raise AssertionError(f"{raw[0]!r} reaches the terminal: {words}")
+    if done.exit_code not in (0, 2):
+        raise AssertionError(f"exit code {done.exit_code}: {words}: {done.output[-300:]}")
+    if done.exit_code:
+        raise KgrecError(done.output)
+    return done.output
+
+
+def folders(world: World, draw: Random) -> Any:
+    """A run folder with one thing changed, and checksums that match again."""
+    name = draw.choice([*world.runs, *(["shop"] * 3 if "shop" in world.runs else [])])
+    place = scratch(world) / "run"
+    shutil.rmtree(place, ignore_errors=True)
+    broken(draw, world.runs[name], place, own(world, ["..", "../..", "/etc/passwd"]))
+    opened = open_run(place, registry=registry(), device="cpu")
+    return _asked(opened, name)
+
+
+def edits(world: World, draw: Random) -> Any:
+    """The log of edits beside a run, changed."""
+    place = scratch(world) / "edited"
+    log, kept = place.with_name("edited.live.sqlite"), scratch(world) / "kept.sqlite"
+    if not place.exists():
+        shutil.copytree(world.runs["shop"], place)
+        fresh = open_run(place, registry=registry(), device="cpu")
+        from kgrec_core import Graph
+
+        for n in range(3):
+            fresh.add(Graph({"item": pl.DataFrame({"id": [f"new{n}"], "text": ["red vase"]})}))
+        fresh.remove("item", ["r1"])
+        shutil.copy(log, kept)
+    shutil.copy(kept, log)
+    if draw.random() < 0.4:
+        log.write_bytes(mutate.data(draw, kept.read_bytes()))
+    else:
+        base = sqlite3.connect(log)
+        number = draw.randint(1, 4)
+        (head,), (body,) = (
+            base.execute(f"SELECT {c} FROM {t} WHERE number = ?", (number,)).fetchone() for c, t in (("head", "delta"), ("body", "part"))
+        )
+        said = json.loads(mutate.document(draw, head.encode())) if draw.random() < 0.5 else json.loads(head)
+        if isinstance(said, dict):
+            said.pop("chain", None)
+        bytes_ = mutate.data(draw, body) if draw.random() < 0.6 else body
+        base.execute("UPDATE delta SET head = ? WHERE number = ?", (json.dumps(said), number))
+        base.execute("UPDATE part SET body = ? WHERE number = ? AND place = 0", (bytes_, number))
+        base.commit()
+        base.close()
+    found = open_run(place, registry=registry(), device="cpu")
+    found.edits()
+    return _asked(found, "shop")
+
+
+def _asked(found: Any, name: str) -> Any:
+    queries = [{"text": "how do I pay my bill"}] if name == "support" else ["ruser0", {"text": "red mug"}, {"history": ["r0", "b1"]}]
+    told: list[Any] = [found.answer(queries, task=task.name, k=3) for task in found.tasks]
+    if name != "support":
+        told.append(found.similar(["r0"], k=2))
+    return [*told, found.metrics, found.history, found.calibration(), found.edits()]
+
+
+def _copied(world: World, names: tuple[str, ...]) -> Path:
+    place = scratch(world)
+    for name in names:
+        shutil.copy(world.folder / name, place / name)
+    return place
+
+
+def _as(draw: Random, place: Path, name: str, form: str, words: list[str]) -> Path:
+    """A file of `place`, mutated, in another form."""
+    whole = (place / name).read_bytes()
+    file = place / f"{Path(name).stem}-mutated.{form}"
+    if form == "parquet":
+        frame = pl.read_csv(whole, infer_schema=draw.random() < 0.5)
+        if draw.random() < 0.5:
+            mutate.table(draw, frame).write_parquet(file)
+        else:
+            frame.write_parquet(file)
+            file.write_bytes(mutate.data(draw, file.read_bytes()))
+        return file
+    if form == "jsonl":
+        rows = pl.read_csv(whole).to_dicts()
+        lines = [json.dumps(mutate.tree(draw, row, words) if draw.random() < 0.1 else row) for row in rows]
+        whole = "\n".join(lines).encode()
+    if form == "tsv":
+        whole = whole.replace(b",", b"\t")
+    whole = mutate.data(draw, whole, words) if form != "jsonl" or draw.random() < 0.5 else whole
+    if form == "csv.gz":
+        whole = gzip.compress(whole)
+        whole = mutate.data(draw, whole) if draw.random() < 0.3 else whole
+    file.write_bytes(whole)
+    return file
+
+
+def _nested(path: str, value: dict[str, Any]) -> dict[str, Any]:
+    kind, name = path.split(".")
+    return {kind: {name: value}}
+
+
+DOORS: dict[str, tuple[int, Door]] = {
+    "where": (25, where),
+    "requests": (15, requests),
+    "tables": (14, tables),
+    "support": (9, support),
+    "news": (5, news),
+    "feeds": (8, feeds),
+    "recipes": (9, recipes),
+    "command": (4, command),
+    "folders": (9, folders),
+    "edits": (2, edits),
+}
