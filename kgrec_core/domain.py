@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = late(
         "cli.domain": "domain_group",
         "cli.run": "run_options",
         "cli.verbs": "options_of",
-        "printing": "columns figures",
+        "printing": "columns figures say say_json",
         # a run
         "comparison": "Chain",
         "pipeline": "fit",

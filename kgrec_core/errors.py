@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import TracebackType
 
+# What moves a terminal's cursor, turns the direction of writing or is never seen. U+200C and U+200D join letters and emoji.
+_RAW = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def visible(text: str) -> str:
+    """A text as a terminal may have it: whatever is no character that one sees is spelled out; lines and tabs stay."""
+    return _RAW.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def line(text: str) -> str:
+    """`visible`, in one line."""
+    return visible(re.sub(r"[\t\n\r\v\f\u2028\u2029]+", " ", text))
+
 
 class KgrecError(Exception):
-    """A mistake of the user or of a plugin. The command line prints it as one line and exits with code 2."""
+    """A mistake of the user or of a plugin, told in one line of visible characters, whatever names and texts it quotes.
+
+    The command line prints it and exits with code 2.
+    """
+
+    def __init__(self, told: object = "") -> None:
+        super().__init__(line(str(told)))
 
     @property
     def every(self) -> list[KgrecError]:

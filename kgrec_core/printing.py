@@ -1,15 +1,37 @@
-"""Tables for people at a terminal."""
+"""What people at a terminal see, and machines behind it: names and texts come from outside, so nothing reaches it raw."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import click
+
+from kgrec_core.errors import line, visible
+
+
+def say(text: str) -> None:
+    """Print for people."""
+    click.echo(visible(text))
+
+
+def say_json(value: Any, indent: int | None = 2) -> None:
+    """Print for machines; what a terminal would obey is escaped, which is the same JSON."""
+    whole = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    click.echo(re.sub("[\x7f-\uffff]|[\U000e0000-\U000e0fff]", lambda found: _escaped(found.group()), whole))
+
+
+def _escaped(character: str) -> str:
+    return character if visible(character) == character else json.dumps(character)[1:-1]
+
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns; the last one is left as it is."""
+    """Rows as aligned columns, each in one line; the last column is not padded."""
     if not rows:
         return ""
+    rows = [[line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)] + [0]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.printing import say
+
 
 @click.command(epilog="Example: kgrec compact runs/shop")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -16,4 +18,4 @@ def compact(run: Path, allow: tuple[str, ...]) -> None:
     from kgrec_core.run.run import open_run
 
     baked = carry.compact(open_run(run, allow))
-    click.echo(f"{baked:,} edits are baked into {run}; they can no longer be undone" if baked else f"{run} has no edits to bake in")
+    say(f"{baked:,} edits are baked into {run}; they can no longer be undone" if baked else f"{run} has no edits to bake in")

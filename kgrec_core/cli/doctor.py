@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 import kgrec_core
-from kgrec_core.cli.parts import as_json, columns, echo_json
+from kgrec_core.cli.parts import as_json
+from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.registry import Registry
 
 LIBRARIES = (
@@ -51,7 +52,7 @@ def doctor(as_json: bool) -> None:
     """Check the installation: versions, device, FAISS, threads and plugins. The exit code is 1 if something is broken."""
     report = examine()
     if as_json:
-        echo_json(report)
+        say_json(report)
     else:
         libraries = ", ".join(f"{name} {version or 'missing'}" for name, version in report["libraries"].items())
         device, faiss, threads = report["device"], report["faiss"], report["threads"]
@@ -66,7 +67,7 @@ def doctor(as_json: bool) -> None:
         rows += [
             (word, text) for word, key in (("BROKEN", "broken"), ("warning", "warnings"), ("faster", "faster")) for text in report[key]
         ]
-        click.echo(columns(rows))
+        say(columns(rows))
     if report["broken"]:
         click.get_current_context().exit(1)
 

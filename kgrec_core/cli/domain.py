@@ -7,6 +7,7 @@ main = domain_group(DOMAIN)      # the script `kgrec-ecommerce`; `kgrec ecommerc
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError, choices, line, visible
 from kgrec_core.jobs.standard import STANDARD
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
@@ -69,6 +70,7 @@ class LazyGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
+        logging.getLogger("kgrec").addFilter(_visible)
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -76,6 +78,7 @@ class LazyGroup(click.Group):
             click.echo(f"error: {error}", err=True)
             code = 2
         except click.ClickException as error:
+            error.message = line(error.message)
             error.show()
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
@@ -88,6 +91,12 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 2
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _visible(record: logging.LogRecord) -> bool:
+    """Messages quote names and texts, and end at a terminal."""
+    record.msg, record.args = visible(record.getMessage()), None
+    return True
 
 
 class DomainGroup(LazyGroup):

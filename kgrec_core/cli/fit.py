@@ -9,13 +9,12 @@ import click
 
 from kgrec_core import devices
 from kgrec_core.cli.check import STRICT
-from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
 from kgrec_core.cli.run import DEMO
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.jobs.fit import FIT, fitted
-from kgrec_core.printing import came_to, figures
+from kgrec_core.printing import came_to, figures, say, say_json
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, as_data, made
@@ -32,7 +31,7 @@ def fit_command(domain: Domain) -> click.Command:
         strict = {"fit": {"strict": True}} if _strict else {}
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (files, *_recipe, _settings, strict), progress)
-        echo_json(run.metrics) if _json else click.echo(
+        say_json(run.metrics) if _json else say(
             "\n\n".join(filter(None, (shown(run.metrics, _verbose), told, f"run folder: {run.folder}")))
         )
 
@@ -50,10 +49,10 @@ def demo_command(domain: Domain) -> click.Command:
         if not devices.main():
             return
         if _json:
-            echo_json({"run": str(run.folder), "metrics": run.metrics, **as_data(asked.shown(run))})
+            say_json({"run": str(run.folder), "metrics": run.metrics, **as_data(asked.shown(run))})
             return
-        click.echo("\n\n".join(filter(None, (shown(run.metrics, _verbose), told))) + "\n")
-        click.echo(asked.told(run, asked.shown(run)))
+        say("\n\n".join(filter(None, (shown(run.metrics, _verbose), told))) + "\n")
+        say(asked.told(run, asked.shown(run)))
 
     own = load_target(domain.demo, f"domain '{domain.name}'")
     example = f"Example: kgrec {domain.name} demo --run {DEMO}"

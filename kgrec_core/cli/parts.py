@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import json
 from typing import Any
 
 import click
 
 from kgrec_core.errors import choices
-from kgrec_core.printing import columns
+from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.components import KINDS, Component
 from kgrec_core.recipe.registry import Registry, load
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
-
-
-def echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 @click.command(epilog="Example: kgrec plugins --json")
@@ -31,10 +26,10 @@ def plugins(as_json: bool) -> None:
         for p in registry.plugins
     ]
     if as_json:
-        echo_json(rows)
+        say_json(rows)
     else:
         shown = [(r["name"], f"{r['distribution']} {r['version']}", r["state"], f"{r['seconds']:.2f} s", r["reason"]) for r in rows]
-        click.echo(columns(shown))
+        say(columns(shown))
 
 
 @click.command("list", epilog="Example: kgrec list encoder")
@@ -48,7 +43,7 @@ def list_parts(kind: str | None, as_json: bool) -> None:
         for k in ([kind] if kind else (*KINDS, "objective", "domain"))
         for full, record in registry.components(k).items()
     ]
-    echo_json(rows) if as_json else click.echo(columns([tuple(row.values()) for row in rows]))
+    say_json(rows) if as_json else say(columns([tuple(row.values()) for row in rows]))
 
 
 @click.command(epilog="Examples: kgrec show retrieval faiss; kgrec show encoder my_file:MyEncoder; kgrec show domain ecommerce")
@@ -73,9 +68,9 @@ def _show_domain(name: str, as_json: bool) -> None:
     resolved = resolve(domain.recipe)
     if as_json:
         commands = dict(domain_group(domain).sections()["Commands"])
-        echo_json({"name": domain.name, "summary": domain.summary, "commands": commands, "recipe": resolved.tables})
+        say_json({"name": domain.name, "summary": domain.summary, "commands": commands, "recipe": resolved.tables})
     else:
-        click.echo(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments
+        say(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments
 
 
 def _show_part(kind: str, name: str, as_json: bool) -> None:
@@ -93,14 +88,14 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
     says = {name: _said(getattr(factory, name)) for name in ("reads", "scales") if kind == "retrieval"}
     if as_json:
         target = component.factory if isinstance(component.factory, str) else f"{factory.__module__}:{factory.__qualname__}"
-        echo_json(
+        say_json(
             {"kind": kind, "name": component.name, "factory": target, "summary": component.summary, "doc": doc, **says, "parameters": keys}
         )
         return
-    click.echo(f'[{kind}] use = "{component.name}"\n{doc}\n')
+    say(f'[{kind}] use = "{component.name}"\n{doc}\n')
     if says:
-        click.echo("".join(f"{name}: {value}\n" for name, value in says.items()))
-    click.echo(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))
+        say("".join(f"{name}: {value}\n" for name, value in says.items()))
+    say(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))
 
 
 def _said(value: Any) -> str:

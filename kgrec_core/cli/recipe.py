@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kgrec_core.cli.parts import echo_json
+from kgrec_core.printing import say_json
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import resolve
 
@@ -28,7 +28,7 @@ def recipe_command(domain: Domain) -> click.Command:
 
     def recipe(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _json: bool) -> None:
         resolved = resolve(domain.recipe, *_recipe, _settings)
-        echo_json(resolved.tables) if _json else click.echo(resolved.dumps(), nl=False)
+        say_json(resolved.tables) if _json else click.echo(resolved.dumps(), nl=False)
 
     return click.Command(
         "recipe",

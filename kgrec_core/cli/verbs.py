@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.run import DEMO, run_options
 from kgrec_core.errors import KgrecError
+from kgrec_core.printing import say, say_json
 from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.parameters import REQUIRED, spell
 from kgrec_core.recipe.registry import load_target
@@ -93,9 +93,9 @@ def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
         else:
             result = one(call(verb, run, [asked], progress))
     if core["_json"] or not (many or verb.shown or result is None):
-        echo_json(as_data(result))
+        say_json(as_data(result))
     elif told := str(result) if many else load_target(verb.shown, f"command '{word}'")(result, asked) if verb.shown else "":
-        click.echo(told)
+        say(told)
 
 
 def _core_options(word: str, verb: Verb, request: type) -> list[click.Option]:

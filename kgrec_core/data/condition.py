@@ -67,7 +67,7 @@ def condition(where: str, schema: Mapping[str, pl.DataType], setting: str, of: s
         _wanted(kind, "truth", where)
         if not compiled.columns:
             raise _Fault(f"it names no column; columns: {', '.join(schema)}")
-        pl.DataFrame(schema=dict(schema)).select(expr)
+        pl.DataFrame(schema=dict(schema)).select_seq(expr)  # threads of polars would be missing after a fork
     except _Fault as fault:
         raise KgrecError(f"{shown}: {fault}") from None
     except PolarsError as error:

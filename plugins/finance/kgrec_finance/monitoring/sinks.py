@@ -17,9 +17,8 @@ from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-import click
-
 from kgrec_core import KgrecError
+from kgrec_core.domain import say, say_json
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
 LONGEST = 300.0  # seconds between two tries
@@ -45,7 +44,7 @@ class Stdout:
         self.as_json = as_json
 
     def send(self, alert: Alert) -> None:
-        click.echo(json.dumps(alert.body, ensure_ascii=False) if self.as_json else told(alert.body))
+        say_json(alert.body, indent=None) if self.as_json else say(told(alert.body))
 
 
 class Lines:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kgrec_core.domain import made, open_run, options_of, run_options
+from kgrec_core.domain import made, open_run, options_of, run_options, say, say_json
 from kgrec_support.shown import told
 from kgrec_support.verbs import Ask, Chat
 
@@ -29,7 +28,7 @@ def _chat(_run: Path, _allow: tuple[str, ...], as_json: bool, **given: Any) -> N
         if not line.strip():
             return
         reply = talk.say(line)
-        click.echo(json.dumps(reply.to_json(), ensure_ascii=False) if as_json else told(reply, reason=False))
+        say_json(reply.to_json(), indent=None) if as_json else say(told(reply, reason=False))
 
 
 as_json = click.Option(["--json", "as_json"], is_flag=True, help="One object a line.")
