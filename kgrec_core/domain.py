@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = late(
         # files
         "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
         "data.files": "opened",
+        "data.formulas": "guarded",
         "data.ids": "identifier listed",
         "data.moments": "microseconds",
         "data.plain": "plain",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kgrec_core.data.formulas import unguarded
 from kgrec_core.data.ids import identifiers, listed
 from kgrec_core.data.plain import plain, plain_texts
 from kgrec_core.data.reading import column_names, read
@@ -89,7 +90,8 @@ def open_columns(path: Path, file: str, given: Mapping[str, str], known: Known, 
     for name in needed:
         if name not in names:
             raise lacking(path, name, found)
-    return Columns(read(path, names or {"": found[0]}, "data.columns"), names)
+    table = read(path, names or {"": found[0]}, "data.columns")
+    return Columns(table._replace(frame=unguarded(table.frame)), names)
 
 
 def match(known: Mapping[str, str], file: str, found: list[str], given: Mapping[str, str]) -> dict[str, str]:

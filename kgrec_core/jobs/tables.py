@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
+from kgrec_core.data.formulas import guarded
+
 FORMS = (".csv", ".jsonl", ".parquet")
 
 
@@ -90,9 +92,5 @@ def _writer(form: str, file: BinaryIO, schema: pl.DataFrame) -> tuple[Callable[[
         writer = pq.ParquetWriter(file, arrow)
         return lambda frame: writer.write_table(frame.to_arrow().cast(arrow)), writer.close
     if form == ".csv":
-        file.write((",".join(_quoted(name) for name in schema.columns) + "\n").encode())
-    return lambda frame: frame.write_csv(file, include_header=False), lambda: None
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if set(name) & set(',"\n') else name
+        guarded(schema.clear()).write_csv(file)
+    return lambda frame: guarded(frame).write_csv(file, include_header=False), lambda: None

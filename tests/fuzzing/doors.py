@@ -262,7 +262,10 @@ def command(world: World, draw: Random) -> Any:
     if done.exit_code not in (0, 2):
         raise AssertionError(f"exit code {done.exit_code}: {words}: {done.output[-300:]}")
     if done.exit_code:
-        raise KgrecError(done.output)
+        told = done.stderr
+        if not told.startswith("Usage: ") and (told[:7] != "error: " or told.count("\n") != 1):
+            raise AssertionError(f"no one line: {words}: {told[-300:]!r}")
+        raise KgrecError("refused")
     return done.output
 
 

@@ -119,6 +119,14 @@ def test_tables_have_a_row_for_each_answer(folder, form):
     ]
 
 
+def test_no_cell_of_a_csv_file_is_a_formula(folder):
+    rows = write(folder / "rows.csv", "user,k,text\n=cmd|x,1,@a\n-7,1,-1.5\n")
+    bulk(VERB, None, folder / "out.csv", rows)
+    found = pl.read_csv(folder / "out.csv", infer_schema=False)
+    assert found["user"].to_list() == ["'=cmd|x", "-7"] and found["id"].to_list() == ["'=cmd|x-0", "'-7-0"]
+    assert found["result.text"].to_list() == ["'@a", "-1.5"]
+
+
 def test_json_lines_and_numbers_as_ids(folder):
     rows = write(folder / "rows.jsonl", '{"user": 7}\n\nno json\n[1]\n{"user": "8", "k": 1, "colour": "red"}\n')
     bulk(VERB, None, folder / "out.jsonl", rows)

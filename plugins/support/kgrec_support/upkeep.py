@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import Calibration, Run, Snapshot, each
+from kgrec_core.domain import Calibration, Run, Snapshot, each, guarded
 from kgrec_core.parts import mask
 from kgrec_support import thumbs
 from kgrec_support.asked import asked, beside
@@ -81,7 +81,7 @@ def export(snapshot: Snapshot, file: Path | str) -> int:
     ]
     names = ("id", "question", "variants", "answer", "category", "valid_from", "valid_until", "locale")
     try:
-        pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").write_csv(file)
+        guarded(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")).write_csv(file)
     except OSError as error:
         raise KgrecError(f"{file} cannot be written ({error}); name another place") from error
     return len(rows)
