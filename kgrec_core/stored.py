@@ -101,7 +101,7 @@ def stream(whole: bytes) -> pl.DataFrame:
 def _frame(table: Any) -> pl.DataFrame:
     """An Arrow table, whose offsets and texts polars would take on trust."""
     table.validate(full=True)
-    found = pl.from_arrow(table)
+    found = pl.from_arrow(table.combine_chunks())  # polars would do it in threads, which are not there after a fork
     if not isinstance(found, pl.DataFrame):
         raise ValueError("it is no table")
     return found

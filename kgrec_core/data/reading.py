@@ -17,6 +17,7 @@ from polars.exceptions import PolarsError
 from kgrec_core.data.condition import condition
 from kgrec_core.data.faults import refuse_bytes, refuse_empty, refuse_json, refuse_ragged, refuse_short_rows
 from kgrec_core.data.files import readable, scanned, text_file
+from kgrec_core.data.numeric import NOTHING, numbers
 from kgrec_core.data.table import Table
 from kgrec_core.errors import Faults, KgrecError, choices, no_column
 
@@ -90,19 +91,26 @@ def _collect(
 ) -> tuple[pl.DataFrame, list[str]]:
     """All rows of the columns as written, with row number, whether `where` holds, the line is blank or may be short; and the columns
     that `where` compares with numbers."""
-    met = None if where is None else condition(where, schema, f"{setting}.where", path.name)
-    keep, number = (pl.lit(True), []) if met is None else (met.expr, list(met.numbers))
+    met = None if where is None else condition(where, schema, f"{setting}.where", path.name, _number)
+    used = () if met is None else met.columns
     blank = pl.all_horizontal(pl.all().is_null()) if delimited else pl.lit(False)
     last = pl.col(schema.names()[-1])
     short = last.is_null() & ~pl.col(_BLANK) if delimited and len(schema) > 1 else pl.lit(False)
     lazy = lazy.with_columns(blank.alias(_BLANK)).with_columns(short.alias(_SHORT))
     lazy = lazy.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW) + (2 if delimited else 1),
-        *dict.fromkeys([*wanted, *number]),
-        keep.fill_null(False).alias(_KEEP),
+        *dict.fromkeys([*wanted, *used]),
         pl.col(_BLANK, _SHORT),
     )
-    return lazy.collect(), number
+    found = lazy.collect()
+    keep = pl.repeat(True, len(found), eager=True) if met is None else pl.Series(met.meets(found))
+    return found.with_columns(keep.alias(_KEEP)), [] if met is None else list(met.numbers)
+
+
+def _number(values: pl.Series) -> pl.Series:
+    """A column of text as the numbers in it, null where a cell has none."""
+    read = numbers(values).values
+    return values.cast(pl.Float64, strict=False) if read is None else read.cast(pl.Float64)
 
 
 def form_of(path: Path, setting: str) -> str:
@@ -160,7 +168,7 @@ def _readable(path: Path, form: str, separator: str, quote: str | None) -> Itera
 
 
 def _refuse_words(path: Path, found: pl.DataFrame, column: str, where: str | None) -> None:
-    odd = found[column].cast(pl.Float64, strict=False).is_null() & found[column].is_not_null() & (found[column] != "")
+    odd = _number(found[column]).is_null() & found[column].is_not_null() & ~found[column].str.to_lowercase().is_in(list(NOTHING))
     if odd.any():
         first = odd.arg_max()
         raise KgrecError(

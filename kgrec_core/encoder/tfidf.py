@@ -63,8 +63,12 @@ class Tfidf(Encoder):
         if "text" not in nodes.graph.columns(nodes.kind):
             return torch.zeros(len(nodes), self.dim, device=self.place_.device)
         different, place = np.unique(nodes.rows, return_inverse=True)
-        texts = nodes.graph.gather(nodes.kind, different, "text")["text"].fill_null("").to_list()
-        counted = np.asarray(self.counter_.transform(texts) @ self.axes_, np.float32) if texts else np.zeros((0, self.dim), np.float32)
+        texts = nodes.graph.gather(nodes.kind, different, "text")["text"].to_list()
+        counted = (
+            np.asarray(self.counter_.transform([text or "" for text in texts]) @ self.axes_, np.float32)
+            if texts
+            else np.zeros((0, self.dim), np.float32)
+        )
         vectors = torch.from_numpy(counted[place]).to(self.place_.device)
         return vectors if nodes.side == "candidate" else torch.nn.functional.normalize(vectors, dim=1)
 

@@ -104,7 +104,8 @@ def _ends(graph: Graph, relation: Relation) -> sp.csr_matrix:
 def _texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> pl.Series:
     if "text" not in graph.columns(kind):
         return pl.Series([""] * len(rows), dtype=pl.String)
-    return graph.gather(kind, rows, "text")["text"].fill_null("")
+    texts = graph.gather(kind, rows, "text")["text"].to_list()  # `fill_null` would use threads, which are not there after a fork
+    return pl.Series([text or "" for text in texts], dtype=pl.String)
 
 
 def _counter(words: list[str] | None = None) -> Any:

@@ -259,7 +259,7 @@ class _Numbers:
 
 
 def _floats(column: pl.Series) -> NDArray[np.float64]:
-    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return column.cast(pl.Float64).to_numpy()  # null is NaN
 
 
 def _medians(owner: NDArray, values: NDArray, n: int) -> NDArray[np.float32]:

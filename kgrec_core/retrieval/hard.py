@@ -83,4 +83,4 @@ def examples(
 
 def texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> list[str]:
     """The texts of rows, "" where there is none."""
-    return graph.gather(kind, rows, "text")["text"].cast(pl.String).fill_null("").to_list()
+    return [text or "" for text in graph.gather(kind, rows, "text")["text"].cast(pl.String).to_list()]

@@ -203,7 +203,8 @@ def _vectoriser(ngrams: str, **more: Any) -> Any:
 
 
 def _texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> pl.Series:
-    return graph.gather(kind, rows, "text")["text"].cast(pl.String).fill_null("")
+    texts = graph.gather(kind, rows, "text")["text"].cast(pl.String).to_list()
+    return pl.Series([text or "" for text in texts], dtype=pl.String)
 
 
 def _groups(graph: Graph, kind: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:

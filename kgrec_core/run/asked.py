@@ -81,7 +81,7 @@ def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.boo
         raise KgrecError(
             f"where = {where!r}: {met.numbers[0]} of {kind} holds text, and is compared with a number; write it in single quotes"
         )
-    return table.select_seq(met.expr.fill_null(False)).to_series().to_numpy(), met.text
+    return met.meets(table), met.text
 
 
 def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:

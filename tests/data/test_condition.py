@@ -30,7 +30,7 @@ TABLE = pl.DataFrame(
 
 def rows(where: str) -> list[int]:
     met = condition(where, TABLE.schema, "where", "item")
-    return TABLE.with_row_index().filter(met.expr)["index"].to_list()
+    return met.meets(TABLE).nonzero()[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_many_alternatives_are_no_depth():
 def test_words_of_sql_are_columns_where_there_are_such():
     table = pl.DataFrame({"user": [1], "if": [2], "order": [3], "select": [4], "价格": [5], "in": [6]})
     met = condition('user = 1 AND if = 2 AND order = 3 AND select = 4 AND 价格 = 5 AND "in" = 6', table.schema, "where", "item")
-    assert table.filter(met.expr).height == 1
+    assert met.meets(table).tolist() == [True]
 
 
 def test_every_number_has_a_value():
     table = pl.DataFrame({"big": [2**63 - 1, 5], "u": pl.Series([2**64 - 1, 5], dtype=pl.UInt64), "f": [1e300, 5.0]})
     for where in ("big = 9223372036854775807", "u > 9223372036854775808", "f > 1e299", "big > 4 AND f * f IS NULL"):
-        assert table.filter(condition(where, table.schema, "where", "item").expr).height == 1, where
+        assert condition(where, table.schema, "where", "item").meets(table).sum() == 1, where
