@@ -70,7 +70,7 @@ def _show_domain(name: str, as_json: bool) -> None:
         commands = dict(domain_group(domain).sections()["Commands"])
         say_json({"name": domain.name, "summary": domain.summary, "commands": commands, "recipe": resolved.tables})
     else:
-        say(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments
+        click.echo(packaged(domain.recipe).read_text("utf-8"), nl=False)  # as written, with its comments
 
 
 def _show_part(kind: str, name: str, as_json: bool) -> None:
