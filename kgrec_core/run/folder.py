@@ -163,10 +163,11 @@ def load_graph(folder: Path) -> Graph:
     name = "graph.json"
     try:
         index = document(folder / name)
+        kinds, pairs = dict(index["entities"]), list(index["relations"])
         entities, relations, timeless = {}, {}, set()
-        for kind, name in dict(index["entities"]).items():
+        for kind, name in kinds.items():
             entities[kind] = parquet(inside(folder, name), ENTITY)
-        for told in index["relations"]:
+        for told in pairs:
             name, relation = told["file"], Relation(*map(str, told["relation"]))
             relations[relation] = parquet(inside(folder, name), EDGE)
             timeless |= {relation} if told["timeless"] else set()
