@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from kgrec_core.cli.parts import echo_json
 from kgrec_core.cli.recipe import recipe_options
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.errors import KgrecError
+from kgrec_core.printing import say, say_json
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, made
@@ -30,11 +30,9 @@ def check_command(domain: Domain) -> click.Command:
             summary = checked(domain, (files, *_recipe, _settings), _strict)
         except KgrecError as error:
             mistakes = every(error)
-            echo_json({"mistakes": mistakes}) if _json else click.echo("\n".join(f"error: {told}" for told in mistakes), err=True)
+            say_json({"mistakes": mistakes}) if _json else click.echo("\n".join(f"error: {told}" for told in mistakes), err=True)
             raise SystemExit(2) from None
-        echo_json(summary.to_json() | {"mistakes": []}) if _json else click.echo(
-            "\n".join([*told(summary.to_json()), "no mistake was found"])
-        )
+        say_json(summary.to_json() | {"mistakes": []}) if _json else say("\n".join([*told(summary.to_json()), "no mistake was found"]))
 
     own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
     said = about(own)[0] if own else ""
