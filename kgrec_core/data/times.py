@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -35,14 +35,22 @@ def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: s
 
     Raises KgrecError with file, row, value and remedy; also for what lies outside the years 1 to 9999.
     """
-    if zone is not None and zone not in available_timezones():
-        near = get_close_matches(zone, available_timezones(), n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ";"
-        raise KgrecError(f'{setting}.time_zone = "{zone}" is no time zone{hint} give a name like "UTC" or "Europe/London"')
+    if zone is not None:
+        refuse_zone(zone, setting)
     found = _read(values, place, setting, zone, form)
     far = ((found < EARLIEST) | (found >= LATEST)).fill_null(False)
     _refuse(far, values.alias(values.name), place, f"lies outside the years 1 to 9999; correct it or set {setting}.time_format")
     return found
+
+
+def refuse_zone(zone: str, setting: str) -> None:
+    """Raises KgrecError for what is no name of a time zone."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = get_close_matches(zone, available_timezones(), n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ";"
+        raise KgrecError(f'{setting}.time_zone = "{zone}" is no time zone{hint} give a name like "UTC" or "Europe/London"') from None
 
 
 def _read(values: pl.Series, place: Callable[[int], str], setting: str, zone: str | None, form: str | None) -> pl.Series:
