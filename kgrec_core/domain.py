@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = late(
         "errors": "KgrecError choices",
         "requests": "as_data made",
         "stages": "Progress",
-        "verbs": "each grouped one words",
+        "verbs": "each grouped one refuse_other words",
         "cli.domain": "domain_group",
         "cli.run": "run_options",
         "cli.verbs": "options_of",

@@ -25,6 +25,8 @@ R, T = TypeVar("R"), TypeVar("T")
 
 def call(verb: Verb, run: Any, requests: Sequence[Any], progress: Progress | None = None) -> list[Any]:
     """A result or a KgrecError for every request. run: an open Run, for an ask also one of its snapshots; None where a verb opens none."""
+    if verb.needs and run is not None:
+        refuse_other(verb, run)
     function = load_target(verb.function, f"verb {verb.function}")
     if verb.kind == "job":
         return [_or_error(function, run, request, progress or silent) for request in requests]
@@ -32,6 +34,15 @@ def call(verb: Verb, run: Any, requests: Sequence[Any], progress: Progress | Non
     if len(found) != len(requests):
         raise KgrecError(f"{verb.function} gives {len(found)} results for {len(requests)} requests; it must give one for each")
     return found
+
+
+def refuse_other(verb: Verb, run: Any) -> None:
+    """Raises KgrecError for a run of another domain."""
+    predicts = [task.relation.name for task in run.tasks]
+    if not set(verb.needs) & set(predicts):
+        raise KgrecError(
+            f"{run.folder} predicts {', '.join(predicts)}; this needs a run that predicts {' or '.join(verb.needs)}: name another with --run"
+        )
 
 
 def one(results: Sequence[T | KgrecError]) -> T:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Relation, Task
 from kgrec_core.recipe.components import Domain, Verb
 from kgrec_core.verbs import call, each, grouped, one, words
 
@@ -172,3 +173,13 @@ def test_fit_takes_layers_and_the_domains_own_files(shop, monkeypatch):
     assert str(inspect.signature(fit)).startswith("(run, *layers, faq: str | None = None, progress=")
     assert "faq: questions and their answers." in fit.__doc__
     assert "faq" not in inspect.signature(shop.fit).parameters
+
+
+def test_a_verb_that_needs_another_kind_of_run_says_so():
+    graph = Relation("user", "buys", "item")
+    run = types.SimpleNamespace(folder=Path("runs/shop"), tasks=(Task("buys", graph),))
+    verb = Verb("kgrec_core.jobs.standard:Report", "kgrec_core.jobs.standard:report", "job", needs=("answered_by", "has_intent"))
+    with pytest.raises(
+        KgrecError, match=r"runs/shop predicts buys; this needs a run that predicts answered_by or has_intent: name another"
+    ):
+        call(verb, run, [None])

@@ -86,6 +86,8 @@ def open_columns(path: Path, file: str, given: Mapping[str, str], known: Known, 
     """
     check_names(given, known)
     found = column_names(path, f"data.{file}")
+    if not found:
+        raise KgrecError(f"{Path(path).name}: the table has no columns; name a file with data")
     names = match(known[file], file, found, given)
     for name in needed:
         if name not in names:

@@ -64,7 +64,8 @@ def read(
     with _readable(path, form, separator, quote):
         found, number = _collect(lazy, wanted, path, schema, where, setting, delimited)
     if found[_SHORT].any():
-        refuse_short_rows(path, separator, quote, len(header))
+        with _readable(path, form, separator, quote):
+            refuse_short_rows(path, separator, quote, len(header))
     total = int((~found[_BLANK]).sum())
     if not total:
         raise KgrecError(f"{path.name}: the table has no rows; {setting}.file must name a file with data")

@@ -42,20 +42,21 @@ class Table(NamedTuple):
         if again.any():
             second = again.arg_max()
             first = (values == values[second]).arg_max()
-            raise KgrecError(f'{self.place(second)}: {column} "{values[second]}" stands in row {self.rows[first]} too; {remedy}')
+            raise KgrecError(f'{self.place(second)}: {column} "{shown(values[second])}" stands in row {self.rows[first]} too; {remedy}')
 
     def weights(self, column: str, setting: str, decimal: str | None = None) -> pl.Series:
         """Float64 `weight`, finite and >= 0. Raises KgrecError otherwise."""
         values = self.frame[column]
         read = numbers(values, decimal)
-        weights = values.cast(pl.Float64, strict=False) if read.values is None else read.values.cast(pl.Float64)
+        flat = values if values.dtype == pl.String or values.dtype.is_numeric() else pl.Series([None] * len(values), dtype=pl.Float64)
+        weights = (flat if read.values is None else read.values).cast(pl.Float64, strict=False)
         weights = weights.alias("weight")
         odd = weights.is_null() | ~weights.is_finite() | (weights < 0) | (weights > LARGEST)
         if odd.any():
             first = odd.arg_max()
             why = f" ({read.doubt})" if read.doubt and read.at == first else ""
             raise KgrecError(
-                f'{self.place(first)}: {column} "{values[first]}" is no weight, which is a number >= 0 ({odd.sum():,} such rows){why}; '
+                f'{self.place(first)}: {column} "{shown(values[first])}" is no weight, which is a number >= 0 ({odd.sum():,} such rows){why}; '
                 f"correct it or leave such rows out: {setting}.where = '{quoted(column)} >= 0'"
             )
         return weights
@@ -72,6 +73,11 @@ def written(values: pl.Series) -> pl.Series:
     if values.dtype == pl.List:
         return written(values.list.eval(pl.element().cast(pl.String)).list.join(", "))
     return values.cast(pl.String)
+
+
+def shown(value: object) -> str:
+    """A cell in a message: on one line, and not all of a long one."""
+    return " ".join(str(value).split())[:80]
 
 
 def quoted(column: str) -> str:

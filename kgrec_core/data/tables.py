@@ -35,7 +35,7 @@ from kgrec_core.data.numeric import numbers
 from kgrec_core.data.plain import plain_texts
 from kgrec_core.data.reading import read
 from kgrec_core.data.summary import Summary
-from kgrec_core.data.table import Table, quoted, written
+from kgrec_core.data.table import Table, quoted, shown, written
 from kgrec_core.data.times import micros
 from kgrec_core.errors import Faults, KgrecError, choices
 from kgrec_core.graph import Dataset, Graph, Relation, Task
@@ -143,7 +143,7 @@ def _entity(kind: str, spec: Entity, summary: Summary) -> tuple[pl.DataFrame, pl
         read_as[column] = numbers(frame[column], spec.decimal)
         if read_as[column].doubt:
             at, told = read_as[column].at, read_as[column].doubt.replace("decimal =", f"{setting}.decimal =")
-            summary.doubt(f'{table.place(at)}: {column} "{frame[column][at]}" {told}')
+            summary.doubt(f'{table.place(at)}: {column} "{shown(frame[column][at])}" {told}')
     as_numbers = [of.values.alias(f"__{column}__") for column, of in read_as.items() if of.values is not None]
     frame = frame.hstack(as_numbers)
     if spec.duplicates != "reject":
@@ -229,12 +229,14 @@ def _rows(
     ids = known.as_known(given)
     if (other := (ids != given).fill_null(False)).any() and catalogued:
         first = other.arg_max()
-        summary.note(f'{table.place(first)}: {at.column} "{given[first]}" is "{ids[first]}" of {known.file} ({other.sum():,} such rows)')
+        summary.note(
+            f'{table.place(first)}: {at.column} "{shown(given[first])}" is "{shown(ids[first])}" of {known.file} ({other.sum():,} such rows)'
+        )
     nothing = nobody(ids) & known.rows(ids).is_null()
     if nothing.any() and (end == "source" or spec.empty == "reject"):
         words = ", ".join(f"'{word}'" for word in table.frame[at.column].filter(nothing).unique().sort())
         raise KgrecError(
-            f'{table.place(nothing.arg_max())}: {at.column} "{ids[nothing.arg_max()]}" is no id but a word for none ({nothing.sum():,} such '
+            f'{table.place(nothing.arg_max())}: {at.column} "{shown(ids[nothing.arg_max()])}" is no id but a word for none ({nothing.sum():,} such '
             f'rows); fill it, or leave them out: {setting}.where = "{quoted(at.column)} NOT IN ({words})"'
         )
     ids = ids.set(nothing, None)
@@ -245,7 +247,7 @@ def _rows(
     strange = known.rows(ids).is_null() & ids.is_not_null()
     if strange.any() and catalogued:
         first, missing = strange.arg_max(), ids.filter(strange).n_unique()
-        said = f'{table.place(first)}: {at.column} "{ids[first]}" is no {at.kind} of {known.file}'
+        said = f'{table.place(first)}: {at.column} "{shown(ids[first])}" is no {at.kind} of {known.file}'
         if unknown == "add":
             summary.doubt(f"{said}; {missing:,} such ids in {strange.sum():,} of {len(ids):,} rows are added without text or attributes")
         elif unknown == "drop":
@@ -259,7 +261,7 @@ def _rows(
         first, missing = strange.arg_max(), ids.filter(strange).n_unique()
         others = f" ({missing:,} such ids in {strange.sum():,} rows)" if strange.sum() > 1 else ""
         raise KgrecError(
-            f'{table.place(first)}: {at.column} "{ids[first]}" is no {at.kind}{others}; {known.file} has {len(known.ids):,} ids; '
+            f'{table.place(first)}: {at.column} "{shown(ids[first])}" is no {at.kind}{others}; {known.file} has {len(known.ids):,} ids; '
             f'fix the rows or set {setting}.{end}.unknown = "add" or "drop"'
         )
     return known.rows(ids).alias(end), pl.repeat(False, len(ids), dtype=pl.Boolean, eager=True)

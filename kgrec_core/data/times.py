@@ -11,6 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from kgrec_core.data.moments import UNITS, unit, when
+from kgrec_core.data.table import shown
 from kgrec_core.errors import KgrecError
 
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_800_000_000  # the years 1 to 9999
@@ -65,7 +66,7 @@ def _read(values: pl.Series, place: Callable[[int], str], setting: str, zone: st
         values = values.str.strip_chars()
         values = values.set(values.str.to_lowercase().is_in(_NOTHING), None)
     elif not values.dtype.is_numeric():
-        raise KgrecError(f'{place(0)}: {values.name} "{values[0]}" is no time; name another column')
+        raise KgrecError(f"{place(0)}: {values.name} holds {values.dtype}, which is no time; name another column")
     if values.null_count() == len(values):
         return pl.Series(values.name, [None] * len(values), pl.Int64)
     first = str(values.drop_nulls().head(1).item())
@@ -169,4 +170,4 @@ def _utc(found: pl.Series, values: pl.Series, place: Callable[[int], str], setti
 def _refuse(odd: pl.Series, values: pl.Series, place: Callable[[int], str], reason: str) -> None:
     if odd.any():
         first = odd.arg_max()
-        raise KgrecError(f'{place(first)}: {values.name} "{values[first]}" {reason}')
+        raise KgrecError(f'{place(first)}: {values.name} "{shown(values[first])}" {reason}')

@@ -33,6 +33,7 @@ class Verb:
     help: one line, shown without importing anything.
     shown: "module:function", (result, request) -> str for people; without one they see the JSON.
     many: whether an ask also takes rows of a file (--in) or every known query (--all). opens: whether there is a run (--run); None = there may be.
+    needs: names of relations, one of which the run must predict; () = any run will do.
     """
 
     request: str
@@ -42,6 +43,7 @@ class Verb:
     shown: str = ""
     many: bool = True
     opens: bool | None = True
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The recipe: layers of TOML that compose a domain's parts, and the parts built from it.
 
-A later layer wins key by key. One that changes a table's `use` replaces the whole table; `use = "none"` removes it. Every
-value remembers the layer that set it: relative paths start from that layer's folder, and errors name it.
+A later layer wins key by key. One that changes a table's `use` replaces the whole table; `use = "none"` removes it; one that changes
+split.by takes back split.test and split.validation of those before it. Every value remembers the layer that set it: relative paths start
+from that layer's folder, and errors name it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def resolve(*layers: Layer) -> Recipe:
     """
     merged: Table = {}
     for layer in layers:
-        _merge(merged, _read(layer))
+        table = _read(layer)
+        _forget_spans(merged, table)
+        _merge(merged, table)
     faults = Faults()
     for name, node in merged.items():
         with faults:
@@ -208,6 +211,16 @@ def _merge(base: Table, layer: Table, one_layer: bool = False) -> None:
             _merge(old, node, one_layer)
         else:
             base[key] = node
+
+
+def _forget_spans(base: Table, layer: Table) -> None:
+    """A layer that splits by something else takes back what earlier layers hold out: a date is no share."""
+    mine, theirs = layer.get("split"), base.get("split")
+    if isinstance(mine, dict) and isinstance(theirs, dict) and "by" in mine:
+        before = plain(theirs["by"]) if "by" in theirs else "time"
+        if plain(mine["by"]) != before:
+            for key in ("test", "validation"):
+                theirs.pop(key, None)
 
 
 def _uses(table: Table) -> Iterator[Leaf]:

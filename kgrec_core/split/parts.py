@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import DAY, Graph, Relation, Task
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
+LAST = 253_402_300_799  # the last second that a date can tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,4 +245,4 @@ def _share(value: str | float | None, name: str, default: float) -> float:
 
 
 def _date(time: int) -> str:
-    return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(int(time) // 1_000_000, LAST))).strftime("%Y-%m-%d %H:%M:%S")

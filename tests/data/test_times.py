@@ -79,7 +79,7 @@ def test_mixed_forms_empty_values_and_explicit_formats():
         (["01/03/2024", "2024-03-01"], {"form": "%d/%m/%Y"}, 'orders.csv row 3: date "2024-03-01" does not follow'),
         (["2024-03-01T00:00Z", "2024-03-01 00:00"], {}, "row 2 and row 3"),
         (["1700000000", "soon"], {}, 'orders.csv row 3: date "soon" is no unix time'),
-        ([True], {}, "is no time"),
+        ([True], {}, "holds Boolean, which is no time"),
     ],
 )
 def test_what_is_no_time_is_refused_with_its_row(values, how, message):

@@ -14,7 +14,8 @@ from kgrec_core.domain import words
 def _verb(module: str, names: str, kind: str, opens: bool | None, help: str) -> Verb:
     """names: the request, its function and what shows the result to people."""
     request, function, shown = (f"kgrec_finance.{module}:{name}" for name in names.split())
-    return Verb(request, function, kind, help, shown, opens=opens)
+    needs = ("expresses", "about") if kind == "ask" else ()
+    return Verb(request, function, kind, help, shown, opens=opens, needs=needs)
 
 
 DOMAIN = Domain(

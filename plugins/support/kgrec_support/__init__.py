@@ -14,7 +14,8 @@ from kgrec_core.domain import words
 
 
 def _verb(request: str, function: str, kind: str, help: str, shown: str) -> Verb:
-    return Verb(f"kgrec_support.verbs:{request}", f"kgrec_support.{function}", kind, help, f"kgrec_support.shown:{shown}")
+    answered = ("answered_by",)
+    return Verb(f"kgrec_support.verbs:{request}", f"kgrec_support.{function}", kind, help, f"kgrec_support.shown:{shown}", needs=answered)
 
 
 DOMAIN = Domain(

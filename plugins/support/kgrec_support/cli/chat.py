@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from kgrec_core.domain import made, open_run, options_of, run_options, say, say_json
+from kgrec_core.domain import made, open_run, options_of, refuse_other, run_options, say, say_json
+from kgrec_support import DOMAIN
 from kgrec_support.shown import told
 from kgrec_support.verbs import Ask, Chat
 
@@ -19,7 +20,9 @@ def _chat(_run: Path, _allow: tuple[str, ...], as_json: bool, **given: Any) -> N
     from kgrec_support.talk import Talk
 
     how = made(Ask, {"question": "-", **{name: value for name, value in given.items() if value is not None}}, "chat")
-    talk, prompt = Talk(open_run(_run, _allow), how), sys.stdin.isatty()
+    run = open_run(_run, _allow)
+    refuse_other(DOMAIN.verbs["ask"], run)
+    talk, prompt = Talk(run, how), sys.stdin.isatty()
     while True:
         click.echo("> ", nl=False) if prompt else None
         line = sys.stdin.readline()
