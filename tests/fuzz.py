@@ -38,7 +38,7 @@ def main() -> int:
     how.add_argument("--worker", default="", help=argparse.SUPPRESS)
     how.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     given = how.parse_args()
-    given.n = 150 if given.small else given.n
+    given.n = min(given.n, 150) if given.small else given.n
     if given.only >= 0:
         given.start, given.n = given.only, given.only + 1
     if given.worker:
@@ -107,7 +107,7 @@ def work(given: argparse.Namespace) -> int:
     told = json.loads(given.worker)
     world = World(Path(told["folder"]), {name: Path(run) for name, run in told["runs"].items()})
     names = [n for n in doors.DOORS if not given.doors or n in given.doors.split(",")]
-    weights = [doors.DOORS[n][0] for n in names]
+    weights = [doors.DOORS[n][0] or (given.doors == n) for n in names]
     os.environ["KGREC_CACHE"] = str(world.folder / "cache")
     outside: list[str] = []
     sys.addaudithook(lambda event, args: outside.append(f"{event} {args[:1]}") if _outside(event, args) else None)

@@ -69,6 +69,9 @@ def sealed(new: Path, manifest: dict[str, Any]) -> str:
     files = sorted(p for p in new.rglob("*") if p.is_file() and p != new / MANIFEST)
     checksums = {str(p.relative_to(new)): checksum(p) for p in files}
     (new / MANIFEST).write_text(json.dumps({"format": FORMAT, **manifest, "files": checksums}, indent=1))
+    mode = (new / MANIFEST).stat().st_mode & 0o777  # safetensors writes for the owner alone; a run is read as a whole or not at all
+    for path in files:
+        path.chmod(mode)
     for path in [*files, new / MANIFEST, *(p for p in new.rglob("*") if p.is_dir()), new]:
         _sync(path)
     return checksum(new / MANIFEST)

@@ -70,6 +70,9 @@ use = "popular"
 steps = 2
 batch = 4
 validations = 1
+[fit]
+publish = "chain"
+minutes = 0.01
 """
 LISTS = {
     "retrieval": {"buys": {"use": "merge", "near": {"use": "faiss", "index": "IVF2,Flat"}, "graph": {"use": "faiss", "index": "HNSW4"}}}
@@ -152,7 +155,11 @@ def _support(folder: Path) -> tuple:
     model = _model(folder / "model")
     data = {"use": "support", "faq": str(folder / "faq.csv"), "intents": str(folder / "intents.csv")}
     layer = {"data": data, "split": {"by": "random", "group": "group", "test": 0.2, "validation": 0.2}, "encoder": {"model": str(model)}}
-    return "kgrec_support:recipe.toml", {**layer, "train": {"steps": 2, "batch": 4, "validations": 1}}
+    return "kgrec_support:recipe.toml", {
+        **layer,
+        "train": {"steps": 2, "batch": 4, "validations": 1},
+        "fit": {"publish": "chain", "minutes": 0.01},
+    }
 
 
 def _model(folder: Path) -> Path:
@@ -167,7 +174,16 @@ def _model(folder: Path) -> Path:
     (raw / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
     tokenizer = BertTokenizerFast(str(raw / "vocab.txt"))
     tokenizer.save_pretrained(raw)
-    BertModel(BertConfig(len(tokenizer), 16, 1, 2, 32, max_position_embeddings=64)).save_pretrained(raw)
+    BertModel(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+        )
+    ).save_pretrained(raw)
     tower = Transformer(str(raw), max_seq_length=32)
     SentenceTransformer(modules=[tower, Pooling(tower.get_word_embedding_dimension())]).save(str(folder))
     return folder

@@ -127,6 +127,19 @@ def test_a_graph_comes_back_as_it_was(folder):
     assert all(again.relations[relation].equals(table) for relation, table in graph.relations.items())
 
 
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_all_files_of_a_run_have_the_mode_of_a_new_file(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        (tmp_path / "run").mkdir()
+        save_file({"a": np.zeros(3)}, tmp_path / "run" / "x.safetensors")
+        (tmp_path / "run" / "x.json").write_text("{}")
+        sealed(tmp_path / "run", {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "run").iterdir()} == {mode}
+
+
 # --- sparse matrices, trees and indexes --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "change",
