@@ -117,9 +117,6 @@ class World(NamedTuple):
 
 def make(folder: Path, names: tuple[str, ...]) -> World:
     """Write the files, and fit the runs of these names."""
-    from kgrec_core.pipeline import fit
-    from kgrec_core.recipe.recipe import resolve
-
     draw, colours, things = random.Random(0), ("red", "blue"), ("mug", "lamp", "bowl", "chair", "clock", "spoon", "basket", "candle")
     items = [f"{colour[0]}{i},{colour} {thing},{colour},{i + 1}\n" for colour in colours for i, thing in enumerate(things)]
     days = ["2024-01-03", "2024-01-12", "2024-01-28", "2024-02-06", "2024-02-14", "2024-02-22", "2024-02-26", "2024-03-02", "2024-03-04"]
@@ -137,6 +134,9 @@ def make(folder: Path, names: tuple[str, ...]) -> World:
     world = World(folder, {name: folder / "runs" / name for name in names})
     for name, place in world.runs.items():
         if not place.is_dir():
+            from kgrec_core.pipeline import fit
+            from kgrec_core.recipe.recipe import resolve
+
             fit(resolve(*({"support": _support} if name == "support" else {"shop": _shop, "lists": _lists})[name](folder)), place)
     return world
 
