@@ -49,6 +49,8 @@ use = "faiss"
 use = "repeat"
 [retrieval.buys.popular]
 use = "popular"
+[fit]
+publish = "chain"
 [train]
 steps = 2
 batch = 4

@@ -76,7 +76,7 @@ def test_a_run_is_the_best_of_its_parts_and_says_so(shop, cache, tmp_path):
     """A chain that ranks the wrong colour first loses against its own channels; what is published opens and answers as a run does."""
     worst = {"use": "merge", "by": "score", "weights": {"repeat": -1.0, "popular": -1.0, "semantic": -1.0}}
     channels = {"semantic": {"use": "faiss"}, "repeat": {"use": "repeat"}, "popular": {"use": "popular"}}
-    layers = {"train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}
+    layers = {"fit": {"publish": "best"}, "train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}
     run = fit(resolve(shop / "shop.toml", layers, {"retrieval": {"buys": worst | channels}}), tmp_path / "run")
     task = run.metrics["tasks"]["buys"]
     told, test = task["referee"], task["test"]
