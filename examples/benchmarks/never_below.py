@@ -24,7 +24,7 @@ from kgrec_core.domain import resolve
 
 DATA = Path(os.environ.get("KGREC_DATA", "../shared/data"))
 SMALL = ["train.steps=1", "train.batch=8", "train.validations=1", "retrieval.buys.windows=0", "retrieval.buys.trees=5"]
-SMALL += [f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_recent", "basket", "next")]
+SMALL += [f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_recent", "basket", "next", "sequence")]
 
 
 def films(folder: Path, users: int, seed: int) -> list[object]:

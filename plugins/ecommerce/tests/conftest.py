@@ -34,6 +34,8 @@ use = "none"
 use = "none"
 [retrieval.buys.next]
 use = "none"
+[retrieval.buys.sequence]
+use = "none"
 [retrieval.buys.neighbours_recent]
 use = "none"
 
