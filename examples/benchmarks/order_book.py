@@ -19,7 +19,10 @@ from kgrec_core.domain import resolve
 
 # One step, at the warm-up's rate of 0: the weights stay as they were, so that the products need encoding once only.
 SMALL = ["data.where=customer < 12600", "train.steps=1", "train.batch=8", "train.validations=1", "retrieval.buys.windows=0"]
-SMALL += ["retrieval.buys.trees=5", *(f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_recent", "basket", "next", "sequence"))]
+SMALL += [
+    "retrieval.buys.trees=5",
+    *(f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_recent", "basket", "next", "sequence")),
+]
 
 
 def main() -> None:

