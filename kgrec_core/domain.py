@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = late(
         # a run
         "comparison": "Chain",
         "pipeline": "fit",
+        "again": "evaluate_again held_out unseen",
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
         "run.snapshot": "Answer Judged Snapshot",

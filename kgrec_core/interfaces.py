@@ -45,6 +45,11 @@ class Encoder(nn.Module):
     language_model: ClassVar[bool] = False
 
     @property
+    def pretrained(self) -> bool:
+        """Whether its own weights came pretrained and learn at `train.lr`; others learn at `train.head_lr`. Encoders in it say so themselves."""
+        return self.language_model
+
+    @property
     def reads_knowledge(self) -> bool:
         """Whether it reads relations beyond the tasks' own and their histories; the comparison without knowledge then fine-tunes it again.
 

@@ -23,7 +23,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
 from kgrec_core.report.card import card
 from kgrec_core.results import results_of, select_value
-from kgrec_core.run import carry
+from kgrec_core.run import carry, reopened
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
@@ -111,10 +111,11 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             metrics |= {"data": summary.to_json(), "dropped": budget.dropped}
         progress("publishing", 0, 0)
         for name, choice in verdict.choices.items():
-            recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table)
+            recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
         for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
+        reopened.check(new, recipe, registry, dataset, chain.model, chain.retrievals)
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
     devices.shared(lambda: None)  # to those that assist: there is no further job
@@ -204,9 +205,10 @@ def knowledge(dataset: Dataset) -> list[Relation]:
 
 
 def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, View]:
+    """The views with the same relations, those of knowledge empty: no part has to do without one that it was told of."""
     gone, found = set(knowledge(dataset)), {}
     for name, view in views.items():
-        graph = view.graph.with_edges({r: t for r, t in view.graph.relations.items() if r not in gone}, view.graph.as_of)
+        graph = view.graph.with_edges({r: t.clear() if r in gone else t for r, t in view.graph.relations.items()}, view.graph.as_of)
         found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
     return found
 

@@ -53,7 +53,11 @@ def figures(metrics: dict[str, Any]) -> str:
     blocks = []
     for task, of in metrics["tasks"].items():
         for case, found in {"": of["test"], **of["test"].get("variants", {})}.items():
-            names = ("accuracy", "macro_f1") if "accuracy" in found["after"] else ("ndcg@10", "recall@20", "mrr", "hit_rate@10")
+            names = (
+                ("accuracy", "macro_f1")
+                if any("accuracy" in found.get(name, ()) for name in SYSTEMS)
+                else ("ndcg@10", "recall@20", "mrr", "hit_rate@10")
+            )
             head = ", ".join(filter(None, (task, case.replace("_", " "))))
             rows = [[head, *names]]
             systems = [(f"floor: {name}", values) for name, values in found["floor"].items()]

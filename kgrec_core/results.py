@@ -15,7 +15,7 @@ from kgrec_core.evaluation.metrics import measure
 from kgrec_core.floor import Floor
 from kgrec_core.floor_classes import class_floor
 from kgrec_core.graph import Graph, Task, View, candidates
-from kgrec_core.interfaces import Head, Hits, Retrieval
+from kgrec_core.interfaces import Head, Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.split import Split
 
@@ -45,6 +45,7 @@ class Ranking:
 
     def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
         self.task, self.views, self.hits = task, views, {}
+        self.vectors: dict[str, Vectors] = {}  # of the candidates, by whose model
         make: dict[str, Any] = {"whole": variants.whole, "cold": partial(variants.cold, known=views["train"].graph)}
         if task.repeats:
             make |= {"new_only": variants.new_only, "repeat_only": variants.repeat_only}
@@ -71,12 +72,12 @@ class Ranking:
             ranks = variants.ranked_once(cases, partial(rank_tables.model_ranks, model, view.graph, self.task))
             for name, case in cases.items():
                 self.values[name][f"encoder_{system}"] = measure(ranks[name], case.queries.targets)
-        if model_too:
-            self.vectors = model.vectors(self.task, candidates(view.graph, self.task))
+        if model_too or system == "published":
+            self.vectors[system] = model.vectors(self.task, candidates(view.graph, self.task))
 
     def again(self, system: str, as_before: str) -> None:
         """A system that is another one."""
-        self.hits[system] = self.hits[as_before]
+        self.hits[system], self.vectors[system] = self.hits[as_before], self.vectors[as_before]
         for values in self.values.values():
             values |= {n: values[o] for n, o in ((system, as_before), (f"encoder_{system}", f"encoder_{as_before}")) if o in values}
 
@@ -99,17 +100,19 @@ class Ranking:
             tables[name] = rank_tables.table(values, floors.values if floors else {}, "ndcg@10", seed)
             if floors:
                 tables[name]["floor_settings"] = floors.settings
-        beyond_accuracy = {system: self._beyond(hits) for system, hits in self.hits.items()}
+        last = [name for name in self.vectors if name != "published"] or ["published"]  # what is published is seen by its own vectors
+        own = {system: self.vectors[system if system == "published" else last[-1]] for system in self.hits}
+        beyond_accuracy = {system: self._beyond(hits, own[system]) for system, hits in self.hits.items()}
         return {**tables.pop("whole"), "beyond": beyond_accuracy, "variants": tables}
 
-    def _beyond(self, hits: Hits, k: int = 10) -> dict[str, Any]:
+    def _beyond(self, hits: Hits, vectors: Vectors, k: int = 10) -> dict[str, Any]:
         graph = self.views["test"].graph
         rows = candidates(graph, self.task).rows
         popularity = graph.degree(self.task.relation, rows, inverse=True)
         each = {
             f"novelty@{k}": beyond.novelty(hits, rows, popularity, k),
             f"popularity_bias@{k}": beyond.popularity_bias(hits, rows, popularity, k),
-            f"intra_list_diversity@{k}": beyond.intra_list_diversity(hits, rows, self.vectors, k),
+            f"intra_list_diversity@{k}": beyond.intra_list_diversity(hits, rows, vectors, k),
         }
         return {f"coverage@{k}": beyond.coverage(hits, rows, k), **rank_tables.intervals(each)}
 

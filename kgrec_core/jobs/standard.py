@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Print the test figures of a run, or score it on new labelled rows.
+    """Print the test figures of a run, compute them again, or score it on new labelled rows.
 
-    data: labelled rows the run has not seen, as its own events.
+    data: labelled rows the run has not seen, as its own events. again: load the run's own data, split them as it was, and recompute its
+        figures, which must be those of the fit.
 
     Example: kgrec DOMAIN evaluate --run runs/shop
     """
 
     data: Path | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,13 @@ class Report:
 
 
 def evaluate(run: Run, request: Evaluate, progress: Progress) -> dict[str, Any]:
-    """metrics.json, or figures of the same shape of a file's rows."""
+    """metrics.json, or figures of the same shape: computed again, or of a file's rows."""
+    if request.again:
+        if request.data is not None:
+            raise KgrecError("evaluate: --again computes the run's own test figures, --data those of new rows; give one of them")
+        from kgrec_core.again import evaluate_again
+
+        return evaluate_again(run)
     if request.data is None:
         return run.metrics
     from kgrec_core.run.labelled import evaluate_file
@@ -60,10 +68,13 @@ def report(run: Run, request: Report, progress: Progress) -> Path:
 
 
 def evaluated(found: dict[str, Any], request: Evaluate) -> str:
-    """Figures, and for every task what could not be scored."""
+    """Figures, and for every task what could not be scored, or whether it is what the fit recorded."""
     from kgrec_core.printing import figures
 
     lines = []
+    for task, of in found.get("again", {}).items():
+        what = f"differ by up to {of['difference']:.2g}: {', '.join(of['differs'][:5])}" if of["differs"] else "are those of the fit"
+        lines.append(f"{task}, computed again: {of['figures']:,} figures " + what)
     for task, why in found.get("skipped", {}).items():
         counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
         lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []

@@ -93,11 +93,11 @@ def make(node: Any) -> Any:
 
 
 class Binder:
-    """Checks tables against constructors. `paths` collects, by place, the values that were made absolute."""
+    """Checks tables against constructors. `written` collects, by place, values written out: absolute paths, `use` as `plugin/name`."""
 
     def __init__(self, registry: Registry | None = None, load: Callable[[Any, str], Callable[..., Any]] = load) -> None:
         """load: how a part's constructor is come by, (component, kind) -> what has its parameters."""
-        self.registry, self.load, self.paths = registry, load, {}
+        self.registry, self.load, self.written = registry, load, {}
 
     def part(self, kind: str, node: Any, where: Where) -> Call:
         """The part that a table with `use` describes."""
@@ -115,6 +115,8 @@ class Binder:
             raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {error}") from error
         if self.load is load:  # a stand-in has no bases
             _check_kind(kind, factory, place, use)
+        if ":" not in use.value:
+            self.written[(*where, "use")] = self.registry.full(kind, use.value)
         found = self.call(factory, {key: value for key, value in node.items() if key != "use"}, where, f"kgrec show {kind} {use.value}")
         return found._replace(part=(kind, use.value, place, self._owner(kind, use.value, component)))
 
@@ -207,9 +209,9 @@ class Binder:
         types_ = args if fixed else [args[0] if args else Any] * len(node.value)
         items = [tree(value, node.folder, node.source) for value in node.value]
         values = [self.convert(t, item, (*where, str(i))) for i, (t, item) in enumerate(zip(types_, items, strict=True))]
-        nested = {i: self.paths.pop((*where, str(i))) for i in range(len(items)) if (*where, str(i)) in self.paths}
+        nested = {i: self.written.pop((*where, str(i))) for i in range(len(items)) if (*where, str(i)) in self.written}
         if nested:
-            self.paths[where] = [nested.get(i, value) for i, value in enumerate(node.value)]
+            self.written[where] = [nested.get(i, value) for i, value in enumerate(node.value)]
         return LISTS[kind](values)
 
     def _scalar(self, wanted: Any, node: Leaf, where: Where) -> Any:
@@ -224,7 +226,7 @@ class Binder:
             return Secret(value.removeprefix("env:"), where, wanted)
         if wanted is Path and isinstance(value, str):
             path = node.folder / Path(value).expanduser()
-            self.paths[where] = str(path)
+            self.written[where] = str(path)
             return path
         if wanted is str and isinstance(value, datetime.date | datetime.time):  # TOML's unquoted dates
             return value.isoformat()

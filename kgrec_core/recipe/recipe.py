@@ -75,6 +75,11 @@ class Recipe:
         return plain(self.tree)
 
     @property
+    def uses(self) -> list[str]:
+        """Every `use`, in order, each once."""
+        return list(dict.fromkeys(str(use.value) for use in _uses(self.tree)))
+
+    @property
     def foreign(self) -> dict[str, Path]:
         """`my_file:MyPart` -> its file, for every part that comes from a file instead of a plugin."""
         return {use.value: find_file(use.value, [use.folder]) for use in _uses(self.tree) if ":" in str(use.value)}
@@ -98,7 +103,8 @@ class Recipe:
         return Recipe({**self.tree, "retrieval": changed})
 
     def check(self, registry: Registry, sections: Mapping[str, type], load: Callable[..., Any] = load) -> Recipe:
-        """Check every section without building or loading anything; gives the recipe with its paths made absolute.
+        """Check every section without building or loading anything; gives the recipe with its paths made absolute
+        and every `use` written out as `plugin/name`.
 
         sections: the classes of the plain sections, e.g. {"split": Split, "train": Train}. load: see `Binder`. Raises KgrecError with
         every mistake.
@@ -116,7 +122,7 @@ class Recipe:
                 with faults:
                     binder.part(name, self.of_task(name), (name,))
         faults.refuse()
-        return Recipe(_with_values(self.tree, binder.paths, ()))
+        return Recipe(_with_values(self.tree, binder.written, ()))
 
     def data(self, registry: Registry, bare: bool = False) -> Data:
         """bare: without the guard around parts."""
@@ -204,7 +210,7 @@ def _merge(base: Table, layer: Table, one_layer: bool = False) -> None:
             if use == "none":
                 base.pop(key, None)
                 continue
-            if not isinstance(old, dict) or (use is not None and "use" in old and use != plain(old["use"])):
+            if not isinstance(old, dict) or (use is not None and "use" in old and not _alike(use, plain(old["use"]))):
                 old = base[key] = {}
             _merge(old, node)
         elif isinstance(node, dict) and isinstance(old, dict):
@@ -221,6 +227,13 @@ def _forget_spans(base: Table, layer: Table) -> None:
         if plain(mine["by"]) != before:
             for key in ("test", "validation"):
                 theirs.pop(key, None)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two `use` name one part: a run's recipe has it as `plugin/name`, a layer over that perhaps as the name alone."""
+    if one == other or ":" in one + other or ("/" in one and "/" in other):
+        return one == other
+    return one.rpartition("/")[2] == other.rpartition("/")[2]
 
 
 def _uses(table: Table) -> Iterator[Leaf]:

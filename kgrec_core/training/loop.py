@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
@@ -164,13 +165,27 @@ def _schedule(optimizer: torch.optim.Optimizer, options: Train, total: int) -> L
 
 
 def _optimizer(module: Vectors, options: Train) -> torch.optim.Optimizer:
-    """Weight decay for matrices only, as usual: biases, norms and single numbers are not drawn to zero."""
-    groups = []
-    for part, lr in ((module.encoder, options.lr), (module.objectives, options.head_lr)):
-        learning = [p for p in part.parameters() if p.requires_grad]
+    """What came pretrained learns at `lr`, all else at `head_lr`.
+
+    Weight decay for matrices only, as usual: biases, norms and single numbers are not drawn to zero.
+    """
+    groups, old = [], pretrained(module.encoder)
+    every = [p for p in module.parameters() if p.requires_grad]
+    for came, lr in ((True, options.lr), (False, options.head_lr)):
+        learning = [p for p in every if (p in old) == came]
         groups.append({"params": [p for p in learning if p.ndim > 1], "weight_decay": options.weight_decay, "lr": lr})
         groups.append({"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0, "lr": lr})
     groups = [g for g in groups if g["params"]]
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
     return torch.optim.AdamW(groups, fused=True)  # one kernel for all weights: a fifth of a CPU's time per update saved
+
+
+def pretrained(encoder: Encoder) -> set[nn.Parameter]:
+    """The weights of those encoders that say so, from the outermost to the innermost."""
+    found: set[nn.Parameter] = set()
+    for part in encoder.modules():
+        if isinstance(part, Encoder):
+            own = set(part.parameters())
+            found = found | own if part.pretrained else found - own
+    return found

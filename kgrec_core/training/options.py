@@ -20,7 +20,8 @@ class Train:
     contrastive: passes before that over the queries of classifications, see `kgrec show objective contrastive`.
     objectives: what else is learned from, by name: `use` is of `kgrec list objective` or `my_file:MyObjective`. A table `supervised` or
         `contrastive` takes the place of what epochs or contrastive say.
-    optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate; head_lr: of the heads' own weights; warmup: share of the updates; schedule after it; clip: gradient norm.
+    optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate of weights that came pretrained; head_lr: of all others, the heads' and those
+        of encoders that are new (the share of a history, a gate); warmup: share of the updates; schedule after it; clip: gradient norm.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
     minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.

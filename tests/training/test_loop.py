@@ -17,7 +17,7 @@ from kgrec_core.pipeline import train
 from kgrec_core.training import checkpoint
 from kgrec_core.training.options import Train
 
-OPTIONS = Train(epochs=40, batch=12, lr=0.05, validations=5, schedule="constant", weight_decay=0.0)
+OPTIONS = Train(epochs=40, batch=12, lr=0.05, head_lr=0.05, validations=5, schedule="constant", weight_decay=0.0)
 
 
 def hit(model: Model, board, name: str = "select") -> float:
@@ -152,3 +152,29 @@ def test_when_the_time_is_up_it_is_said_and_the_best_weights_so_far_stay(toy, bo
     assert budget.dropped == ["fine-tuning was cut after 8 of 20 updates: train.minutes or fit.minutes were used up"]
     fit(board, toy.Latest(), tmp_path / "short", Train(epochs=5, batch=12, minutes=1e-9))
     assert checkpoint.read(tmp_path / "short", "this")["history"][-1]["step"] == 2
+
+
+def test_only_what_came_pretrained_learns_at_lr():
+    from torch import nn
+
+    from kgrec_core.interfaces import Encoder
+    from kgrec_core.training.loop import pretrained
+
+    class Old(Encoder):
+        pretrained = True
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Linear(2, 2)
+
+    class New(Encoder):
+        def __init__(self, inside):
+            super().__init__()
+            self.inside, self.share = inside, nn.Parameter(torch.zeros(1))
+
+    class Adapter(Old):
+        pretrained = False
+
+    both = New(nn.ModuleList([Old(), New(Adapter())]))
+    names = {name for name, p in both.named_parameters() if p in pretrained(both)}
+    assert names == {"inside.0.weight.weight", "inside.0.weight.bias"}

@@ -61,7 +61,7 @@ def learner(board, toy, how: Train, head=None) -> Learner:
 def test_an_objective_of_ten_lines_pulls_duplicates_together(board, toy, pull, tmp_path):
     found = {}
     for name, objectives in {"alone": {}, "with": {"pull": pull}}.items():
-        encoder, how = toy.Latest(), options(epochs=20, batch=12, lr=0.02, validations=1, objectives=objectives)
+        encoder, how = toy.Latest(), options(epochs=20, batch=12, lr=0.02, head_lr=0.02, validations=1, objectives=objectives)
         model = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks)
         history = train(model, board.views["train"], how, lambda: {"buys": 1.0}, tmp_path / name, "this", lambda *told: None)
         pairs = torch.nn.functional.normalize(encoder.items.detach(), dim=1).view(6, 2, -1)
