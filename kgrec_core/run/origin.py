@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset
+from kgrec_core.graph import Dataset, Task
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.folder import checksum
@@ -22,10 +22,7 @@ LIBRARIES = ("kgrec-core", "torch", "transformers", "sentence-transformers", "fa
 def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, seed: int, registry: Registry) -> dict[str, Any]:
     """The first part of manifest.json; the checksums of the files are added at publishing."""
     return {
-        "tasks": [
-            {"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats}
-            for t in dataset.tasks
-        ],
+        "tasks": described(dataset.tasks),
         "data": fingerprint,
         "seed": seed,
         "foreign": {use: checksum(path) for use, path in recipe.foreign.items()},
@@ -34,6 +31,10 @@ def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, seed: int, regi
         "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
         "python": platform.python_version(),
     }
+
+
+def described(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    return [{"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats} for t in tasks]
 
 
 def check_owners(folder: Path, manifest: Mapping[str, Any], registry: Registry) -> None:

@@ -17,6 +17,7 @@ from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.run.origin import described
 from kgrec_core.run.run import snapshot_in
 
 SOME = 16  # queries and candidates that are compared
@@ -27,7 +28,7 @@ FLIPS = 0.25  # share of queries whose answers may differ: a tree of a ranker ca
 
 def check(new: Path, recipe: Recipe, registry: Registry, dataset: Dataset, model: Model, retrievals: Mapping[str, Retrieval]) -> None:
     """Raise KgrecError, naming the part, where the run folder `new` does not encode or answer as the fitted parts do."""
-    again = snapshot_in(new, new, dataset.tasks, recipe.foreign, registry)
+    again = snapshot_in(new, new, {"tasks": described(dataset.tasks)}, recipe.foreign, registry)
     for task in dataset.tasks:
         pairs = []
         for side, rows in (("query", _sources(dataset.graph, task)), ("candidate", candidates(dataset.graph, task).rows[:SOME])):

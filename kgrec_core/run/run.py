@@ -52,10 +52,7 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
             manifest = run_folder.verified(place)
             read = {name: (place / name).read_bytes() for name in manifest["files"] if name in KEPT or name.startswith("calibration/")}
             check_owners(folder, manifest, registry)
-            published, data = (
-                snapshot_in(place, folder, _tasks(manifest), allow, registry),
-                run_folder.checksum(place / run_folder.MANIFEST),
-            )
+            published, data = snapshot_in(place, folder, manifest, allow, registry), run_folder.checksum(place / run_folder.MANIFEST)
         try:
             return Run(manifest, published, Live(folder, data), read, allow)
         except KgrecError:
@@ -68,13 +65,7 @@ KEPT = ("metrics.json", "history.jsonl")  # read on opening, as another run may 
 MANY = 2_000  # edits after which a run is compacted by itself, once: by a process that the one begins who writes the next edit
 
 
-def _tasks(manifest: dict[str, Any]) -> tuple[Task, ...]:
-    return tuple(
-        Task(t["name"], Relation(*t["relation"]), tuple(Relation(*r) for r in t["history"]), t["repeats"]) for t in manifest["tasks"]
-    )
-
-
-def snapshot_in(place: Path, folder: Path, tasks: tuple[Task, ...], allow: Collection[str], registry: Registry) -> Snapshot:
+def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Collection[str], registry: Registry) -> Snapshot:
     """A run as it lies in `place`, called `folder`."""
     recipe = resolve(place / "recipe.toml")
     foreign = [use for use in recipe.foreign if use not in allow]  # not from the manifest, which a stranger may have written
