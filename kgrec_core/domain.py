@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = late(
         "data.moments": "microseconds",
         "data.plain": "plain",
         "data.reading": "column_names read",
+        "data.summary": "Summary",
         "data.table": "Table written",
     },
 )

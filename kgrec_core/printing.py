@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kgrec_core.errors import line, visible
+from kgrec_core.requests import as_data
 
 
 def say(text: str) -> None:
@@ -19,7 +20,7 @@ def say(text: str) -> None:
 
 def say_json(value: Any, indent: int | None = 2) -> None:
     """Print for machines; what a terminal would obey is escaped, which is the same JSON."""
-    whole = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    whole = json.dumps(as_data(value), indent=indent, ensure_ascii=False, allow_nan=False)
     click.echo(re.sub("[\x7f-\uffff]|[\U000e0000-\U000e0fff]", lambda found: _escaped(found.group()), whole))
 
 

@@ -60,6 +60,14 @@ class Field(NamedTuple):
         """Whether it takes several values."""
         return get_origin(self.wanted) in (tuple, Mapping, dict)
 
+    @property
+    def options(self) -> list[str]:
+        """What the command line calls it."""
+        if self.how.get("argument"):
+            return [self.how.get("metavar") or self.name.upper()]
+        names = self.how.get("option", f"--{self.name.replace('_', '-')}")
+        return [names] if isinstance(names, str) else list(names)
+
 
 @cache
 def fields_of(request: type) -> dict[str, Field]:
@@ -79,19 +87,22 @@ def about(request: type) -> tuple[str, str]:
     return "\n\n".join(paragraphs), example
 
 
-def made(request: type, values: Mapping[str, Any], word: str = "") -> Any:
+def made(request: type, values: Mapping[str, Any], word: str = "", typed: bool = False) -> Any:
     """A request of values as they come: text of a command line or a table, JSON, Python's own.
+
+    typed: on a command line, whose names messages then use.
 
     Raises KgrecError for an unknown name, a lacking or a mistyped value, and whatever the request itself refuses.
     """
     known, word = fields_of(request), word or request.__name__
+    called = {name: field._replace(name=field.options[0]) if typed else field for name, field in known.items()}
     for name in values:
         if name not in known:
             raise choices(f"field of {word}", name, known)
     for field in known.values():
         if field.default is REQUIRED and values.get(field.name) is None:
-            raise KgrecError(f"{word} needs {field.name}: {field.doc or spell(field.wanted)}")
-    return request(**{name: None if value is None else convert(known[name], value) for name, value in values.items()})
+            raise KgrecError(f"{word} needs {called[field.name].name}: {field.doc or spell(field.wanted)}")
+    return request(**{name: None if value is None else convert(called[name], value) for name, value in values.items()})
 
 
 def convert(field: Field, value: Any) -> Any:

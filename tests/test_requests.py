@@ -112,3 +112,24 @@ def test_results_as_json():
 
     found = as_data([Pair(1, float("nan")), Own(), Record(Path("a"), Pair({"x": (1, 2)}, None))])
     assert found == [{"left": 1, "right": None}, {"own": 1}, {"path": "a", "pair": {"left": {"x": [1, 2]}, "right": None}}]
+
+
+@dataclass(frozen=True)
+class Period:
+    """From when.
+
+    since: the first day. names: of whom. k: how many.
+    """
+
+    since: int = field(metadata={"option": "--from"})
+    names: tuple[str, ...] = field(default=(), metadata={"argument": True})
+    k: int = field(default=10, metadata={"option": ("-k", "--top")})
+
+
+def test_messages_name_what_was_typed():
+    for values, typed, python in (({}, "needs --from", "needs since"), ({"since": 1, "k": "x"}, 'k = "x"', 'k = "x"')):
+        for is_typed, told in ((True, typed), (False, python)):
+            with pytest.raises(KgrecError, match=told):
+                made(Period, values, "show", typed=is_typed)
+    with pytest.raises(KgrecError, match='--from = "soon": it takes int'):
+        made(Period, {"since": "soon"}, "show", typed=True)

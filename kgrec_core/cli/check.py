@@ -26,7 +26,7 @@ def check_command(domain: Domain) -> click.Command:
         from kgrec_core.jobs.check import checked, every
 
         try:
-            files = made(own, given_values(given), "check").layer() if own else {}
+            files = made(own, given_values(given), "check", typed=True).layer() if own else {}
             summary = checked(domain, (files, *_recipe, _settings), _strict)
         except KgrecError as error:
             mistakes = every(error)

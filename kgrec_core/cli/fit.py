@@ -27,7 +27,7 @@ def fit_command(domain: Domain) -> click.Command:
     def fit(
         _recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, _strict: bool, **given: Any
     ) -> None:
-        files = made(own, given_values(given), "fit").layer() if own else {}
+        files = made(own, given_values(given), "fit", typed=True).layer() if own else {}
         strict = {"fit": {"strict": True}} if _strict else {}
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (files, *_recipe, _settings, strict), progress)
@@ -43,7 +43,7 @@ def demo_command(domain: Domain) -> click.Command:
     """`demo`: a small fit of what is embedded in the plugin, and what the domain shows of it."""
 
     def demo(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
-        asked = made(own, given_values(given), "demo")
+        asked = made(own, given_values(given), "demo", typed=True)
         with progress_bar(quiet=_json) as progress:
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)
         if not devices.main():

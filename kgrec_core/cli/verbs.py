@@ -76,7 +76,7 @@ def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
         if field.how.get("stdin") and given.get(field.name) == "-":
             given[field.name] = click.get_text_stream("stdin").read()
     many = core["_all"] or core["_in"] or core["_out"]
-    asked = None if many else made(request, given, word)
+    asked = None if many else made(request, given, word, typed=True)
     if many and not (core["_out"] and bool(core["_all"]) != bool(core["_in"])):
         raise KgrecError(f"{word}: many at once need --out FILE and either --in FILE or --all")
     folder = core["_run"] or (DEMO if verb.kind == "ask" and verb.opens is None and DEMO.exists() else None)
@@ -110,8 +110,7 @@ def _core_options(word: str, verb: Verb, request: type) -> list[click.Option]:
 
 
 def _option(field: Field) -> click.Option:
-    names = field.how.get("option", f"--{field.name.replace('_', '-')}")
-    names = [names] if isinstance(names, str) else list(names)
+    names = field.options
     common: dict[str, Any] = {"help": _help(field), "envvar": field.how.get("envvar"), "default": None}
     if field.wanted is bool:
         if field.default is True:

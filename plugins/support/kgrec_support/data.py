@@ -21,7 +21,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_core import Dataset, KgrecError
-from kgrec_core.domain import choices, column_names, identity
+from kgrec_core.domain import Summary, choices, column_names, identity
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
@@ -90,10 +90,11 @@ class Support:
 
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, column and remedy."""
+        self.summary_ = Summary()
         source = self._source()
         if strange := unknown(source.answers["text"], self.slots):
             shown = ", ".join(f"{{{name}}}" for name in strange[:8])
-            log.warning("answers are shown with %s as written; if the customer is to be asked for it, declare it: data.slots", shown)
+            self.summary_.doubt(f"answers are shown with {shown} as written; if the customer is to be asked for it, declare it: data.slots")
         dataset = assemble(source, self.duplicates, self.mentions)
         if self.feedback is None:
             return dataset
@@ -130,6 +131,9 @@ class Support:
         if self.context < 0:
             raise KgrecError(f"data.context = {self.context} is no number of turns; give 0 or more")
         files = {file: self._open(path, file) for file, path in paths.items() if path}
+        if (summary := getattr(self, "summary_", None)) is not None:
+            for columns in files.values():
+                summary.read(columns.table)
         files = in_locale(files, self.locale)
         asked, answers, labelled = pl.DataFrame(schema=ASKED), pl.DataFrame(schema=ANSWER), pl.DataFrame(schema=ASKED)
         if "faq" in files:

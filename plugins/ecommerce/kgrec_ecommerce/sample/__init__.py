@@ -57,7 +57,10 @@ class OnlineRetail:
         return Tables(entities={"item": item, "user": user}, relations={"buys": buys}, tasks={"buys": Goal(relation="buys", repeats=True)})
 
     def load(self) -> Dataset:
-        return self.tables.load()
+        tables = self.tables
+        dataset = tables.load()
+        self.summary_ = tables.summary_
+        return dataset
 
     def labelled(self, relation: str, file: Path) -> pl.DataFrame:
         """Orders of another file with the sample's columns, to score a run on: see `Tables.labelled`."""

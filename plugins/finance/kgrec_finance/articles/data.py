@@ -19,7 +19,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_core import Dataset, Graph, KgrecError
-from kgrec_core.domain import Columns, choices, identity, lacking
+from kgrec_core.domain import Columns, Summary, choices, identity, lacking
 from kgrec_finance.articles.assembly import ARTICLE, LABELLED, MENTION, TASKS, Source, assemble
 from kgrec_finance.articles.columns import open_columns
 from kgrec_finance.articles.companies import COMPANY, open_companies
@@ -62,6 +62,7 @@ class News:
 
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, column and remedy."""
+        self.summary_ = Summary()
         return assemble(self._source(self.articles), self.duplicates)
 
     def labelled(self, relation: str, file: Path) -> pl.DataFrame:
@@ -103,6 +104,8 @@ class News:
 
     def _source(self, path: Path) -> Source:
         file = open_columns(path, "articles", self.columns)._replace(zone=self.time_zone, form=self.time_format)
+        if (summary := getattr(self, "summary_", None)) is not None:
+            summary.read(file.table)
         if not {"title", "text"} & file.names.keys():
             raise lacking(path, "text", file.table.frame.columns)
         rows, known = self._rows(file), self._companies()
