@@ -19,6 +19,7 @@ KNOWN: Known = {
         "company": "company companies entity ticker symbol 公司 代码 代碼",
         "entity_sentiment": "entitysentiment companysentiment sentimenttowards",
         "split": "split fold subset",
+        "source": "source outlet publisher provider sourcename site domain 来源 來源 媒体 媒體",
     },
     "companies": {
         "id": "id companyid",

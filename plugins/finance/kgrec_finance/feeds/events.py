@@ -17,19 +17,21 @@ from kgrec_core.domain import choices, identity, plain_name
 from kgrec_finance.articles.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
-FIELDS = ("id", "time", "title", "text", "company")
+FIELDS = ("id", "time", "title", "text", "company", "source")
 _FORMS = ("%a %b %d %H:%M:%S %z %Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日")
 _SPACE = re.compile(r"[\s\x00-\x1f]+")
 
 
 class Event(NamedTuple):
-    """time: microseconds UTC. companies: as the feed names them, None where it does not. raw: the fields as they came, texts cut."""
+    """time: microseconds UTC. companies: as the feed names them, None where it does not. raw: the fields as they came, texts cut.
+    outlet: who tells it, folded; "" where the feed does not say."""
 
     id: str
     time: int
     text: str
     companies: tuple[str, ...] | None
     raw: Mapping[str, Any]
+    outlet: str = ""
 
 
 class Refused(Exception):
@@ -122,7 +124,10 @@ class Reader:
         named = str(named).split("|") if isinstance(named, str | int) else named if isinstance(named, list) else ()
         companies = tuple(dict.fromkeys(filter(None, (str(name).strip() for name in named))))
         raw = {k: v[: self.longest] if isinstance(v, str) else v for k, v in fields.items()}
-        return Event(id, when, text, companies or None, raw)
+        outlet = found["source"]
+        outlet = outlet.get("name") or outlet.get("id") or outlet.get("title") if isinstance(outlet, dict) else outlet
+        outlet = " ".join(str(outlet).casefold().split())[:100] if isinstance(outlet, str | int) else ""
+        return Event(id, when, text, companies or None, raw, outlet)
 
     def moment(self, value: Any) -> int:
         """Microseconds UTC of ISO text, RFC 2822 text, unix times or what time_format says. Raises Refused."""

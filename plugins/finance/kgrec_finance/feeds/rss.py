@@ -9,6 +9,7 @@ import re
 from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from kgrec_core import KgrecError
 from kgrec_finance.feeds.dead_letters import DeadLetters
@@ -76,4 +77,5 @@ def _fields(entry: Any, id: str) -> dict[str, Any]:
     stamp = entry.get("published_parsed") or entry.get("updated_parsed")
     time = f"{timegm(stamp)}" if stamp else entry.get("published") or entry.get("updated")
     told = {name: html.unescape(_TAG.sub(" ", entry.get(name) or "")) for name in ("title", "summary")}
-    return {"id": id, "time": time, "title": told["title"], "text": told["summary"], "link": entry.get("link")}
+    outlet = (entry.get("source") or {}).get("title") or urlsplit(entry.get("link") or "").hostname
+    return {"id": id, "time": time, "title": told["title"], "text": told["summary"], "link": entry.get("link"), "source": outlet}

@@ -78,7 +78,7 @@ class Volume:
         prior, flat = self.strength, self.shared["level"]
         level = (events + prior) / (exposure + prior / flat)
         own = (above + 20 * self.shared["dispersion"]) / (squares + 20)
-        return level * self.shared["season"], min(max(own, 0.02), 20.0) + 1 / (events + prior)
+        return level * self.shared["season"] * window.exposure, min(max(own, 0.02), 20.0) + 1 / (events + prior)
 
     def value(self, window: Window) -> float:
         return window.volume
@@ -98,7 +98,7 @@ class Volume:
     def learn(self, window: Window) -> None:
         mean, _ = self.expect(window)
         keep, factor, seen = 0.5 ** (1 / self.memory), self.shared["season"], window.volume
-        new = (seen, factor, (seen - mean) ** 2 - mean, mean**2)
+        new = (seen, factor * window.exposure, (seen - mean) ** 2 - mean, mean**2)
         self.sums[window.series] = [keep * a + b for a, b in zip(self.sums.get(window.series, (0.0,) * 4), new, strict=True)]
         self.season.learn(window.start, seen, mean / factor)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from kgrec_core import DAY
 from kgrec_finance.monitoring.detectors import Detector
 from kgrec_finance.monitoring.ensemble import Ensemble
 from kgrec_finance.monitoring.settings import Settings
@@ -45,7 +46,10 @@ class Again:
                 detector.moved(series, before[name])
             now = without(window, [one.touch for one in removed if one.window == number])
             scores, before = tuple(detector.update(now) for detector in own.values()), own
-        return max(self.ensemble.levels(self.windows[-1], scores).values())
+        recent = self.windows[-self.settings.windows_of_a_day :]
+        stories = sum(window.count for window in recent if window.start > self.windows[-1].end - max(DAY, recent[-1].length) - 1)
+        gone = sum(self.windows[one.window] in recent for one in removed)
+        return max(self.ensemble.levels(self.windows[-1], scores, stories - gone).values(), default=0.0)
 
 
 def without(window: Window, touches: Sequence[Touch]) -> Window:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core import KgrecError
+from kgrec_core import DAY, KgrecError
 from kgrec_finance.monitoring.detectors import Detector
 from kgrec_finance.monitoring.episodes import Change, Episodes
+from kgrec_finance.monitoring.outlets import Outlets
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.threshold import Calibration, calibrate
 from kgrec_finance.monitoring.windows import Window
@@ -37,13 +38,16 @@ class Ensemble:
         self.settings = settings
         self.count = 0
         self.detectors: dict[str, dict[str, Detector]] = {}  # kind of series -> name -> detector
+        a_day = DAY / settings.window
+        self.outlets = Outlets(memory=max(28 * a_day, 4.0), begin=settings.windows_before[0], length=settings.window)
+        self.told: dict[str, list[int]] = {}  # series -> stories in each window of the last day
         self.calibration: Calibration | None = None
         self.episodes: Episodes | None = None
 
     def update(self, windows: Sequence[Window]) -> list[Judged]:
         """All windows of one start, in the order of their series."""
         self.count += 1
-        return [self._judged(window) for window in windows]
+        return [self._judged(window) for window in self.outlets.counted(windows)]
 
     def calibrate(self, series: Sequence[str], scores: NDArray[np.float64]) -> Calibration:
         """scores: (windows, series, detectors) of the windows after the warm-up, nan where a series had none. Episodes open from now on."""
@@ -62,11 +66,11 @@ class Ensemble:
         assert self.calibration is not None
         self.episodes = Episodes(threshold=self.calibration.threshold, cooldown=self.settings.cooldown)
 
-    def levels(self, window: Window, scores: Sequence[float]) -> dict[str, float]:
-        """Detector -> level; none of a kind of series that history did not have."""
+    def levels(self, window: Window, scores: Sequence[float], stories: int) -> dict[str, float]:
+        """Detector -> level; none of a kind of series that history did not have, and none of too few stories in the last day."""
         kind, known = kind_of(window.series), self.calibration
         names = [f"{kind} {name}" for name in self.settings.detectors]
-        if known is None or names[0] not in known.tails:
+        if known is None or names[0] not in known.tails or stories < self.settings.stories:
             return {}
         return {name: known.level(full, score) for name, full, score in zip(self.settings.detectors, names, scores, strict=True)}
 
@@ -79,7 +83,10 @@ class Ensemble:
         own = self.of_kind(kind_of(window.series))
         usual = {detector.watch: detector.expected(window) for detector in own.values()}
         scores = tuple(detector.update(window) for detector in own.values())
-        levels = self.levels(window, scores)
+        past = [*self.told.pop(window.series, []), window.count][-self.settings.windows_of_a_day :]
+        if any(past):
+            self.told[window.series] = past
+        levels = self.levels(window, scores, sum(past))
         changes = self.episodes.update(window.series, window.end, levels) if self.episodes else []
         return Judged(window, scores, max(levels.values(), default=None), usual, changes)
 
@@ -89,6 +96,8 @@ class Ensemble:
             "count": self.count,
             "detectors": {kind: {name: d.state() for name, d in own.items()} for kind, own in self.detectors.items()},
             "episodes": self.episodes and self.episodes.state(),
+            "outlets": self.outlets.state(),
+            "told": {series: list(past) for series, past in sorted(self.told.items())},
         }
 
     @classmethod
@@ -99,6 +108,8 @@ class Ensemble:
             new.count = int(state["count"])
             new.detectors = {kind: {name: Detector.of(d) for name, d in own.items()} for kind, own in state["detectors"].items()}
             new.episodes = Episodes.of(state["episodes"]) if state["episodes"] else None
+            new.outlets = Outlets.of(state["outlets"])
+            new.told = {series: list(past) for series, past in state["told"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KgrecError(f"this is no state of Ensemble ({error}); start anew with Ensemble(settings)") from error
         new.calibration = Calibration.of(calibration) if calibration else None

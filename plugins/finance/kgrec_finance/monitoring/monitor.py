@@ -134,24 +134,27 @@ class Monitor:
                 self._refuse(source, event, "late", late)
                 continue
             latest = event.time if latest is None else max(latest, event.time)
-            told.append((event, self.stories.add(event.id, event.text[:COMPARED], event.time), found))
+            # A first telling by an outlet that does not count yet must not make copies of those that count.
+            apart = self.ensemble.outlets.watched(event.outlet)
+            story = Story(event.id, 0) if apart else self.stories.add(event.id, event.text[:COMPARED], event.time)
+            told.append((event, story, found))
         return told
 
     def _scored(self, told: Sequence[tuple[Event, Story, Scored | None]]) -> Iterable[tuple[Event, Story, Scored | None]]:
         """With the model's scores; a story that was told before is not scored again, since it does not count again."""
-        asked = [event for event, story, found in told if found is None and story.size == 1]
+        asked = [event for event, story, found in told if found is None and story.size <= 1]
         new = iter(self.score(asked) if asked else ())
-        return [(event, story, next(new) if found is None and story.size == 1 else found) for event, story, found in told]
+        return [(event, story, next(new) if found is None and story.size <= 1 else found) for event, story, found in told]
 
     def _count(self, event: Event, story: Story, found: Scored | None) -> None:
-        touches = self._touches(event, found) if found is not None and story.size == 1 else ()
+        touches = self._touches(event, found) if found is not None and story.size <= 1 else ()
         self.counts["counted" if touches else "copies" if story.size > 1 else "of nobody"] += 1
         closed: list[Window] = []
         for series, weight, _, moods in touches:
-            closed += self.windows.add(event.time, series, *moods, weight)
+            closed += self.windows.add(event.time, series, *moods, weight, event.outlet)
         closed += self.windows.advance(event.time)
         link = event.raw.get("link") or event.raw.get("url")
-        self.state.add(Article(event.id, event.time, story.id, story.size, event.text[:COMPARED], str(link) if link else None, touches))
+        self.state.add(Article(event.id, event.time, story.id, story.size, event.text[:COMPARED], str(link) if link else None, touches, event.outlet))
         for start, group in groupby(closed, key=lambda window: window.start):
             self._close(start, list(group))
 
@@ -181,9 +184,11 @@ class Monitor:
     # --- windows ----------------------------------------------------------------------------------------------------------
     def _close(self, start: int, windows: Sequence[Window]) -> None:
         judged = self.ensemble.update(windows)
+        outlets = self.ensemble.outlets
+        self.state.discount(start, start + self.settings.window, filter(outlets.watched, outlets.known))
         for one in judged:
             loud = one.level is not None and one.level >= self.ensemble.calibration.threshold
-            if self.ensemble.calibration is None or one.window.count or loud:
+            if self.ensemble.calibration is None or one.window.count or one.window.exposure != 1.0 or loud:
                 self.state.add_window(one.window, one.scores, one.level)
         for one in judged:
             for change in one.changes:
@@ -236,9 +241,16 @@ class Monitor:
             )
         place, column = ({x: i for i, x in enumerate(of)} for of in (starts, names))
         scores = np.full((len(starts), len(names), len(self.settings.detectors)), np.nan)
+        stories = np.zeros(scores.shape[:2])
         for window, of, _ in rows:
             if window.start in place:
                 scores[place[window.start], column[window.series]] = of
+                stories[place[window.start], column[window.series]] = window.count
+        a_day = np.cumsum(stories, 0)
+        a_day[self.settings.windows_of_a_day :] -= np.cumsum(stories, 0)[: -self.settings.windows_of_a_day]
+        few = a_day < self.settings.stories
+        if (~few).any(1).sum() >= 30:
+            scores[few] = np.nan  # no alert could have come of these
         self.state.keep("calibration", self.ensemble.calibrate(names, scores).state())
 
     # --- restart ----------------------------------------------------------------------------------------------------------
@@ -265,5 +277,6 @@ class Monitor:
         if self.windows.latest is not None:
             now = self.settings
             for article in self.state.articles(self.windows.latest - now.story - now.lateness - now.window, 2**62):
-                found.known(article.id, article.text, article.time, Story(article.story, article.size))
+                if article.size:
+                    found.known(article.id, article.text, article.time, Story(article.story, article.size))
         return found

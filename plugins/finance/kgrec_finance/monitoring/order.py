@@ -50,7 +50,7 @@ class Order:
         return now, refused
 
     def state(self) -> dict[str, Any]:
-        waiting = [[[e.id, e.time, e.text, e.companies and list(e.companies), dict(e.raw)], n] for e, n in self._waiting]
+        waiting = [[[e.id, e.time, e.text, e.companies and list(e.companies), dict(e.raw), e.outlet], n] for e, n in self._waiting]
         return {"leap": self.leap, "latest": self.latest, "waiting": waiting}
 
     @classmethod
@@ -59,8 +59,8 @@ class Order:
         try:
             new = cls(state["leap"])
             new.latest = state["latest"]
-            for (id, time, text, companies, raw), count in state["waiting"]:
-                new._waiting.append([Event(id, time, text, companies and tuple(companies), raw), count])
+            for (id, time, text, companies, raw, outlet), count in state["waiting"]:
+                new._waiting.append([Event(id, time, text, companies and tuple(companies), raw, outlet), count])
         except (KeyError, TypeError, ValueError) as error:
             raise KgrecError(f"this is no state of Order ({error}); start anew with Order(leap)") from error
         return new

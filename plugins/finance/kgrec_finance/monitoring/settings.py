@@ -43,7 +43,8 @@ class Settings:
     lateness: how late an event may come after the newest one [1h].
     cooldown: calm after which an episode closes [2d].
     rate: false episodes a week, over all series and detectors together [1].
-    warmup: what the detectors see before their scores count [4w].
+    stories: fewest stories about a company, sector or topic in a day (a window, where that is longer) for an alert [3].
+    warmup: what the detectors see before their scores count, and what is seen of an outlet that comes later [4w].
     learn: what then decides the threshold, unless a history does [10w]. No episode opens before.
     detectors: detector and watched value, instead of all four.
     hops: how far an event spreads to suppliers; 0 = not at all, and whole to its sector [1].
@@ -59,6 +60,7 @@ class Settings:
     lateness: Span = DAY // 24
     cooldown: Span = 2 * DAY
     rate: float = field(default=1.0, metadata={"metavar": "N"})
+    stories: int = field(default=3, metadata={"metavar": "N"})
     warmup: Span = 28 * DAY
     learn: Span = 70 * DAY
     detectors: tuple[str, ...] = field(default=WATCHED, metadata={"option": "--detector", "repeat": True, "metavar": "NAME:VALUE"})
@@ -89,6 +91,8 @@ class Settings:
             )
         if self.rate <= 0:
             raise KgrecError(f"rate = {self.rate} episodes a week has no threshold; give a number above 0")
+        if self.stories < 1:
+            raise KgrecError(f"stories = {self.stories} make no alert; give 1 or more")
         if self.keep < self.story + self.lateness:
             raise KgrecError(f"keep = {spelled(self.keep)} forgets articles that may still be repeated; give more than story + lateness")
 
@@ -96,6 +100,10 @@ class Settings:
     def windows_before(self) -> tuple[int, int]:
         """How many windows warm up, and how many then decide the threshold."""
         return self.warmup // self.window, self.learn // self.window
+
+    @property
+    def windows_of_a_day(self) -> int:
+        return max(DAY // self.window, 1)
 
     @property
     def looked_back(self) -> int:

@@ -19,16 +19,17 @@ from typing import Any, NamedTuple, Self
 from kgrec_core import KgrecError
 from kgrec_finance.monitoring.windows import Window
 
-FORMAT = "kgrec finance monitor 1"
+FORMAT = "kgrec finance monitor 2"
 TABLES = """
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS source (name TEXT PRIMARY KEY, after TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS article (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, story TEXT NOT NULL, size INTEGER NOT NULL,
-    text TEXT NOT NULL, link TEXT, touches TEXT NOT NULL);
+    text TEXT NOT NULL, link TEXT, outlet TEXT NOT NULL, touches TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS article_time ON article (time);
 CREATE TABLE IF NOT EXISTS window (
-    start INTEGER, series TEXT, count INTEGER, volume REAL, negative REAL, neutral REAL, positive REAL, scores TEXT, level REAL,
+    start INTEGER, series TEXT, count INTEGER, volume REAL, negative REAL, neutral REAL, positive REAL, exposure REAL,
+    scores TEXT, level REAL,
     PRIMARY KEY (start, series)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (start INTEGER PRIMARY KEY, watch BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS evidence (episode TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
@@ -51,7 +52,7 @@ class Touch(NamedTuple):
 
 
 class Article(NamedTuple):
-    """size: which copy of its story it is. touches: none of a copy."""
+    """size: which copy of its story it is, 0 where its outlet does not count yet. touches: none of a copy."""
 
     id: str
     time: int
@@ -60,6 +61,7 @@ class Article(NamedTuple):
     text: str
     link: str | None
     touches: tuple[Touch, ...]
+    outlet: str = ""
 
 
 class Alert(NamedTuple):
@@ -180,16 +182,21 @@ class State:
 
     def add(self, article: Article) -> None:
         touches = json.dumps([[t.series, t.weight, t.via, t.moods] for t in article.touches], ensure_ascii=False)
-        row = (article.id, article.time, article.story, article.size, article.text, article.link, touches)
-        self._db.execute("INSERT INTO article (id, time, story, size, text, link, touches) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        row = (article.id, article.time, article.story, article.size, article.text, article.link, article.outlet, touches)
+        self._db.execute("INSERT INTO article (id, time, story, size, text, link, outlet, touches) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def discount(self, start: int, end: int, outlets: Iterable[str]) -> None:
+        """The articles of these outlets count in no series."""
+        for outlet in outlets:
+            self._db.execute("UPDATE article SET touches = '[]' WHERE time >= ? AND time < ? AND outlet = ?", (start, end, outlet))
 
     def articles(self, start: int, end: int, series: str | None = None) -> Iterator[Article]:
         """Of [start, end), in the order they came in; of a series those that touch it."""
-        query = "SELECT id, time, story, size, text, link, touches FROM article WHERE time >= ? AND time < ? ORDER BY number"
-        for id, time, story, size, text, link, touches in self._db.execute(query, (start, end)):
+        query = "SELECT id, time, story, size, text, link, outlet, touches FROM article WHERE time >= ? AND time < ? ORDER BY number"
+        for id, time, story, size, text, link, outlet, touches in self._db.execute(query, (start, end)):
             if series is None or json.dumps(series, ensure_ascii=False) in touches:
                 found = (Touch(s, w, via, tuple(moods)) for s, w, via, moods in json.loads(touches))
-                yield Article(id, time, story, size, text, link, tuple(found))
+                yield Article(id, time, story, size, text, link, tuple(found), outlet)
 
     def copies(self, stories: Iterable[str], start: int, end: int) -> list[tuple[str, str]]:
         """(id, story) of the articles of these stories, first ones included."""
@@ -199,14 +206,14 @@ class State:
 
     # --- windows and detectors --------------------------------------------------------------------------------------------
     def add_window(self, window: Window, scores: Sequence[float], level: float | None) -> None:
-        row = (window.start, window.series, window.count, window.volume, window.negative, window.neutral, window.positive)
-        self._db.execute("INSERT OR REPLACE INTO window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, json.dumps(scores), level))
+        row = (window.start, window.series, window.count, window.volume, window.negative, window.neutral, window.positive, window.exposure)
+        self._db.execute("INSERT OR REPLACE INTO window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, json.dumps(scores), level))
 
     def windows(
         self, length: int, start: int = 0, end: int = 2**62, series: str | None = None
     ) -> Iterator[tuple[Window, list[float], float | None]]:
         """Windows with their scores and level, by (start, series); silent ones may be left out."""
-        query = "SELECT start, series, count, volume, negative, neutral, positive, scores, level FROM window WHERE start >= ? AND start < ?"
+        query = "SELECT start, series, count, volume, negative, neutral, positive, exposure, scores, level FROM window WHERE start >= ? AND start < ?"
         query += " AND series = ?" if series is not None else ""
         for at, name, *sums, scores, level in self._db.execute(
             query + " ORDER BY start, series", (start, end, *([series] if series is not None else []))

@@ -19,6 +19,7 @@ from kgrec_core import DAY, KgrecError
 
 WEEK = 7 * DAY
 RESAMPLES = 500
+NARROWEST = 0.25  # scale of a tail at least: scores are -log10 of probabilities or nats, whatever few values of history say
 ENOUGH = 10  # episodes at the stated rate that history must be long enough for
 
 
@@ -63,6 +64,7 @@ def fit_tail(values: NDArray[np.float64], beyond: int = 40) -> Tail:
     at = max(n - max(min(beyond, n // 10), 2), 0)
     start = float(ordered[at])
     scale, shape = fit_pareto(ordered[at:] - start)
+    scale = max(scale, NARROWEST)
     heights, first = np.unique(ordered[: at + 1], return_index=True)
     return Tail(tuple(heights.tolist()), tuple(((n - first) / n).tolist()), start, scale, shape)
 
@@ -115,8 +117,8 @@ def calibrate(
         raise KgrecError(f"scores of shapes {sorted(shapes)} cannot be calibrated; give (windows, series), 30 windows or more, one shape")
     if rate <= 0:
         raise KgrecError(f"rate = {rate} episodes a week has no threshold; give a number above 0")
-    largest = {name: np.nanmax(np.where(np.isnan(values), -np.inf, values), 1) for name, values in scores.items()}
-    tails = {name: fit_tail(values[np.isfinite(values)]) for name, values in largest.items()}
+    largest = {name: np.nanmax(np.where(np.isnan(values), 0.0, values), 1) for name, values in scores.items()}
+    tails = {name: fit_tail(values) for name, values in largest.items()}
     levels = np.fmax.reduce([tails[name].level(np.asarray(values)) for name, values in scores.items()])
     weeks, gap = shape[0] * length / WEEK, max(cooldown // length, 0)
 

@@ -28,6 +28,8 @@ class Window(NamedTuple):
     negative: float = 0.0  # sums of weight x probability
     neutral: float = 0.0
     positive: float = 0.0
+    exposure: float = 1.0  # how much the feed tells of the series now, as against what its level was learned from
+    parts: tuple[tuple[str, int, float, float, float, float], ...] = ()  # outlet, and the sums of its events; of several outlets
 
     @property
     def end(self) -> int:
@@ -64,7 +66,7 @@ class Windows:
     _known: set[str] = field(default_factory=set, init=False, repr=False)
     _next: int | None = field(default=None, init=False, repr=False)  # start of the first window that is not closed
     _silent: int = field(default=0, init=False, repr=False)  # windows closed since the last with an event
-    _open: dict[int, dict[str, list[int]]] = field(default_factory=dict, init=False, repr=False)
+    _open: dict[int, dict[str, dict[str, list[int]]]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.lateness < 0 or (self.outage is not None and self.outage < 1):
@@ -74,11 +76,18 @@ class Windows:
         self._known.update(self.series)
 
     def add(
-        self, time: int, series: str | Iterable[str], negative: float, neutral: float, positive: float, weight: float = 1.0
+        self,
+        time: int,
+        series: str | Iterable[str],
+        negative: float,
+        neutral: float,
+        positive: float,
+        weight: float = 1.0,
+        outlet: str = "",
     ) -> list[Window]:
         """Count one event in each of its series; the windows that its time closes.
 
-        time: int microseconds UTC; probabilities in [0, 1]; weight >= 0, e.g. 1 / mentioned companies. An event of a closed window is
+        time: int microseconds UTC; probabilities in [0, 1]; weight >= 0, e.g. 1 / mentioned companies; outlet: who tells it. An event of a closed window is
         counted in `dropped`. Raises KgrecError for other values, before anything is changed.
         """
         scores = (negative, neutral, positive)
@@ -95,7 +104,8 @@ class Windows:
         for name in {series} if isinstance(series, str) else set(series):
             whole = round(weight * UNIT)
             new = [1, whole, *(round(weight * p * UNIT) for p in scores)]
-            sums[name] = [a + b for a, b in zip(sums.get(name, (0, 0, 0, 0, 0)), new, strict=True)]
+            mine = sums.setdefault(name, {})
+            mine[outlet] = [a + b for a, b in zip(mine.get(outlet, (0, 0, 0, 0, 0)), new, strict=True)]
         return self.advance(time)
 
     def late(self, time: int, latest: int | None = None) -> bool:
@@ -120,7 +130,8 @@ class Windows:
         """Everything, in values that JSON has."""
         settings = {name: getattr(self, name) for name in ("length", "lateness", "outage")} | {"series": list(self.series)}
         now = {"latest": self.latest, "dropped": self.dropped, "next": self._next, "silent": self._silent, "known": sorted(self._known)}
-        return {**settings, **now, "open": [[s, {n: list(v) for n, v in sorted(of.items())}] for s, of in sorted(self._open.items())]}
+        waiting = [[start, {n: {o: list(v) for o, v in sorted(by.items())} for n, by in sorted(of.items())}] for start, of in self._open.items()]
+        return {**settings, **now, "open": sorted(waiting)}
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
@@ -129,8 +140,8 @@ class Windows:
             new = cls(**{name: state[name] for name in ("length", "lateness", "outage", "series")})
             new.latest, new.dropped, new._next, new._silent = (state[name] for name in ("latest", "dropped", "next", "silent"))
             new._known = set(state["known"])
-            new._open = {start: {name: list(sums) for name, sums in of.items()} for start, of in state["open"]}
-        except (KeyError, TypeError, ValueError) as error:
+            new._open = {start: {name: {o: list(v) for o, v in by.items()} for name, by in of.items()} for start, of in state["open"]}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KgrecError(f"this is no state of Windows ({error}); start anew with Windows(length=...)") from error
         return new
 
@@ -155,5 +166,7 @@ class Windows:
         return closed
 
     def _window(self, series: str, start: int) -> Window:
-        count, *sums = self._open.get(start, {}).get(series, (0, 0, 0, 0, 0))
-        return Window(series, start, self.length, count, *(s / UNIT for s in sums))
+        by = self._open.get(start, {}).get(series, {})
+        count, *sums = (sum(of) for of in zip(*by.values(), strict=True)) if by else (0, 0, 0, 0, 0)
+        parts = tuple((outlet, of[0], *(s / UNIT for s in of[1:])) for outlet, of in sorted(by.items())) if by.keys() - {""} else ()
+        return Window(series, start, self.length, count, *(s / UNIT for s in sums), parts=parts)

@@ -38,7 +38,7 @@ def alert(
         "peak": change.peak,
         "threshold": threshold,
         "detectors": list(change.detectors),
-        "window": window._asdict(),
+        "window": {name: value for name, value in window._asdict().items() if name != "parts"},
         "usual": judged.usual,
         "articles": list(articles),
     }
