@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -79,7 +80,7 @@ def background(until: str) -> tuple[list[dict[str, list[Told]]], np.ndarray, lis
     days: list[dict[str, list[Told]]] = [defaultdict(list) for _ in range((date.fromisoformat(until) - begin).days + 1)]
     for row, p in zip(first, moods, strict=True):
         day = (date.fromisoformat(row["date"]) - begin).days
-        if row["ticker"] in place and 0 <= day:
+        if row["ticker"] in place and day >= 0:
             draw = int.from_bytes(blake2b(row["id"].encode(), digest_size=4).digest()) / 2**32
             outlet = int(np.searchsorted(np.cumsum(tilt[place[row["ticker"]]]), draw))
             at = micros(row["created_at"]) // 1_000_000 % 86_400
@@ -126,19 +127,18 @@ def changed(found: list, change: Change, day: int, usual: dict[str, float], nega
             yield change.name, like._replace(at=int(draw.integers(86_400)), text=f"{change.name} {day} {n} {words}")
 
 
-def watched(feed: list[list[tuple[str, Told]]], outlets: bool, folder: Path) -> tuple[list[dict], dict[str, Any]]:
-    """Alerts of the monitor, and its status at the end."""
-    reader, number = Reader(now=lambda: START + 400 * DAY), 0
-    with State(folder / "state.sqlite", write=True) as state:
+def watched(feed: list[list[tuple[str, Told]]], first: int, outlets: bool, file: Path) -> tuple[list[dict], dict[str, Any]]:
+    """Alerts of the monitor with this state, and its status, after the days of a feed from the first on."""
+    reader = Reader(now=lambda: START + 400 * DAY)
+    with State(file, write=True) as state:
         monitor = Monitor(state, Settings())
-        for day, told in enumerate(feed):
+        for day, told in enumerate(feed, first):
             batch = []
-            for name, one in told:
-                number += 1
+            for number, (name, one) in enumerate(told):
                 scores = {"companies": {name: one.moods}}
-                fields = {"id": str(number), "time": (START + day * DAY) // 1_000_000 + one.at, "text": one.text, "scores": scores}
+                fields = {"id": f"{day}-{number}", "time": (START + day * DAY) // 1_000_000 + one.at, "text": one.text, "scores": scores}
                 event = reader.event(fields | ({"source": f"outlet {one.outlet}"} if outlets else {}))
-                batch.append((event, json.dumps({"at": number})))
+                batch.append((event, json.dumps({"at": day})))
             monitor.take("feed", batch)
         return [alert.body for alert in state.alerts()], reviewed(state, START / 1e6)
 
@@ -147,15 +147,22 @@ def one_seed(seed: int, known: tuple, outlets: bool, feeds: tuple[str, ...]) -> 
     days, weekdays, negatives = known
     base = [o for o in range(len(SHARES)) if o not in ADDED]
     usual = {
-        name: sum(told.outlet in base for of in days for told in of.get(name, ())) / len(days) for name in sorted({n for d in days for n in d})
+        name: sum(told.outlet in base for of in days for told in of.get(name, ())) / len(days)
+        for name in sorted({n for d in days for n in d})
     }
     switch, found = LEARN + BEFORE, {}
     later = changes(usual, range(switch + 14, switch + AFTER), 6, np.random.default_rng([seed, 3]))
     early = changes(usual, range(28, LEARN), 8, np.random.default_rng([seed, 4]))
+    folder = tempfile.TemporaryDirectory()
+    begun = Path(folder.name) / "begun.sqlite"  # up to the change all feeds are the stable one
+    watched(list(days_of("stable", days, weekdays, usual, negatives, [], seed))[:switch], 0, outlets, begun)
     for feed in feeds:
         made = later + (early if feed == "learning" else [])
-        with tempfile.TemporaryDirectory() as name:
-            alerts, status = watched(list(days_of(feed, days, weekdays, usual, negatives, made, seed)), outlets, Path(name))
+        told, file, first = list(days_of(feed, days, weekdays, usual, negatives, made, seed)), Path(folder.name) / feed, 0
+        if feed != "learning":
+            told, first = told[switch:], switch
+            shutil.copy(begun, file)
+        alerts, status = watched(told, first, outlets, file)
         opened = [((a["window"]["start"] - START) // DAY, a["series"]) for a in alerts if a["what"] == "open"]
         alarms = [(day, series) for day, series in opened if day >= switch]
         mine = {f"company:{c.name}": range(c.day, c.day + LONGEST + 2) for c in later}
@@ -166,7 +173,10 @@ def one_seed(seed: int, known: tuple, outlets: bool, feeds: tuple[str, ...]) -> 
         ]  # fmt: skip
         least = min([a["window"]["count"] for a in alerts if a["what"] == "open"], default=0)
         found[feed] = {"false": len(false), "before": sum(LEARN <= d < switch for d, _ in opened), "waits": waits, "stories": least}
-        found[feed]["status"] = status
+        found[feed]["met"] = [(span["low"], span["high"]) for span in status["met"]["spans"]] if status.get("met") else []
+        found[feed]["withdrawn"] = bool(status.get("met")) and status["met"]["promise"] == "withdrawn"
+        found[feed]["apart"] = (status.get("calibration") or {}).get("apart", 0)
+    folder.cleanup()
     return found
 
 
@@ -196,6 +206,9 @@ def main() -> None:
             "told": round(float(np.mean([w < LONGEST for _, w in waits])), 3),
             **{kind: round(float(np.mean([w for k, w in waits if k == kind])), 3) for kind in KINDS},
             "fewest_stories": min(of[feed]["stories"] for of in each),
+            "withdrawn": sum(of[feed]["withdrawn"] for of in each),
+            "met_holds_1": sum(low <= 1 <= high for of in each for low, high in of[feed]["met"][:1]),
+            "taken_for_events": round(float(np.mean([of[feed]["apart"] for of in each])), 2),
         }  # fmt: skip
     stable = result["feeds"].get("stable")
     if stable:

@@ -22,13 +22,14 @@ from kgrec_finance.monitoring.windows import Window
 
 class Judged(NamedTuple):
     """scores: of the series' detectors, as `Settings.detectors` orders them. level: the highest, None before the calibration.
-    usual: what each watched value was expected to be."""
+    usual: what each watched value was expected to be. far: whether a score is what chance does not give."""
 
     window: Window
     scores: tuple[float, ...]
     level: float | None
     usual: dict[str, float]
     changes: list[Change]
+    far: bool = False
 
 
 class Ensemble:
@@ -57,7 +58,7 @@ class Ensemble:
             for number, name in enumerate(self.settings.detectors):
                 table[f"{kind} {name}"] = np.where(others, np.nan, scores[:, :, number])
         now = self.settings
-        self.calibration = calibrate(table, length=now.window, cooldown=now.cooldown, rate=now.rate)
+        self.calibration = calibrate(table, length=now.window, cooldown=now.cooldown, rate=now.rate, events=True)
         self.open_for()
         return self.calibration
 
@@ -88,7 +89,11 @@ class Ensemble:
             self.told[window.series] = past
         levels = self.levels(window, scores, sum(past))
         changes = self.episodes.update(window.series, window.end, levels) if self.episodes else []
-        return Judged(window, scores, max(levels.values(), default=None), usual, changes)
+        return Judged(window, scores, max(levels.values(), default=None), usual, changes, bool(levels) and self._far(window, scores))
+
+    def _far(self, window: Window, scores: Sequence[float]) -> bool:
+        kind, far = kind_of(window.series), self.calibration.far if self.calibration else {}
+        return any(score >= far[f"{kind} {name}"] for name, score in zip(self.settings.detectors, scores, strict=True))
 
     def state(self) -> dict[str, Any]:
         """Without the calibration, which does not change."""

@@ -10,6 +10,7 @@ All that decides is event time and the order of events: a replay gives the alert
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -24,18 +25,20 @@ from kgrec_finance.feeds.events import Event, Refused
 from kgrec_finance.monitoring.ensemble import Ensemble, Judged, kind_of
 from kgrec_finance.monitoring.episodes import Change
 from kgrec_finance.monitoring.order import Order
+from kgrec_finance.monitoring.promise import met, told
 from kgrec_finance.monitoring.scores import Score, Scored, Unscored, stored
 from kgrec_finance.monitoring.settings import Settings, spelled
 from kgrec_finance.monitoring.spread import Reach
 from kgrec_finance.monitoring.state import Article, State, Touch
 from kgrec_finance.monitoring.stories import Stories, Story
 from kgrec_finance.monitoring.windows import Window, Windows
-from kgrec_finance.monitoring.wording import alert
+from kgrec_finance.monitoring.wording import alert, fed, shown
 
 if TYPE_CHECKING:
     from kgrec_core import Graph
     from kgrec_finance.articles.linking import Linker
 
+log = logging.getLogger("kgrec")
 SHOWN, COMPARED = 5, 2000  # articles in an alert; characters by which articles are the same story, and which are kept
 
 
@@ -154,7 +157,9 @@ class Monitor:
             closed += self.windows.add(event.time, series, *moods, weight, event.outlet)
         closed += self.windows.advance(event.time)
         link = event.raw.get("link") or event.raw.get("url")
-        self.state.add(Article(event.id, event.time, story.id, story.size, event.text[:COMPARED], str(link) if link else None, touches, event.outlet))
+        self.state.add(
+            Article(event.id, event.time, story.id, story.size, event.text[:COMPARED], str(link) if link else None, touches, event.outlet)
+        )
         for start, group in groupby(closed, key=lambda window: window.start):
             self._close(start, list(group))
 
@@ -186,6 +191,8 @@ class Monitor:
         judged = self.ensemble.update(windows)
         outlets = self.ensemble.outlets
         self.state.discount(start, start + self.settings.window, filter(outlets.watched, outlets.known))
+        for change in (change for change in outlets.changes if change["at"] == start + self.settings.window):
+            log.warning("%s: %s", shown(change["at"]), fed(change, self.settings.warmup))
         for one in judged:
             loud = one.level is not None and one.level >= self.ensemble.calibration.threshold
             if self.ensemble.calibration is None or one.window.count or one.window.exposure != 1.0 or loud:
@@ -193,11 +200,21 @@ class Monitor:
         for one in judged:
             for change in one.changes:
                 self._alarm(one, change)
+        if any(change.what == "open" for one in judged for change in one.changes):
+            self._promise(start + self.settings.window)
         warmup, history = self.settings.windows_before
         if self.ensemble.calibration is None and not self.learning and self.ensemble.count >= warmup + history:
             self._calibrate()
         self.state.checkpoint(start, self.ensemble.state(), self.settings.looked_back + 1)
         self.state.forget(start + self.settings.window - self.settings.keep)
+
+    def _promise(self, now: int) -> None:
+        """Say aloud when the promised rate is no longer kept, and when it is again."""
+        found = met(self.state, now, self.ensemble.outlets.changes)
+        if found and found["promise"] != (self.state.kept("promise") or "kept"):
+            self.state.keep("promise", found["promise"])
+            for line in told(found, shown):
+                log.warning("%s", line)
 
     def _alarm(self, judged: Judged, change: Change) -> None:
         window = judged.window
@@ -252,6 +269,7 @@ class Monitor:
         if (~few).any(1).sum() >= 30:
             scores[few] = np.nan  # no alert could have come of these
         self.state.keep("calibration", self.ensemble.calibrate(names, scores).state())
+        self.state.keep("watching", starts[-1] + self.settings.window)
 
     # --- restart ----------------------------------------------------------------------------------------------------------
     def _check(self, model: str, history: bool) -> None:

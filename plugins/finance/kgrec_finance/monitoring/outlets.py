@@ -161,9 +161,7 @@ class Outlets:
         usual, now, least = self._means()
         common = sum(now.values()) / sum(usual.values()) if usual else 1.0
         other = self.scale.get("", 1.0)
-        found = (
-            self.scale.get(name, other) * (now.get(name, 0.0) + least * common) / (usual.get(name, 0.0) + least) for name in names
-        )
+        found = (self.scale.get(name, other) * (now.get(name, 0.0) + least * common) / (usual.get(name, 0.0) + least) for name in names)
         return [max(round(x, 6), 0.01) for x in found]
 
     def _shift(self, by: Mapping[str, float]) -> None:
@@ -199,7 +197,9 @@ class Outlets:
         try:
             new = cls(memory=state["memory"], begin=state["begin"], length=state["length"])
             new.count, new.scale, new.recent = state["count"], dict(state["scale"]), dict(state["recent"])
-            new.known = {name: {**of, "sums": dict(of["sums"]), "shifts": [list(s) for s in of["shifts"]]} for name, of in state["known"].items()}
+            new.known = {
+                name: {**of, "sums": dict(of["sums"]), "shifts": [list(s) for s in of["shifts"]]} for name, of in state["known"].items()
+            }
             new.changes = list(state["changes"])
             new.usual.restore(state["usual"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:

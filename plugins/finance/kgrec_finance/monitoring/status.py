@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_core import DAY
+from kgrec_finance.monitoring.outlets import Outlets
+from kgrec_finance.monitoring.promise import met
+from kgrec_finance.monitoring.promise import told as kept
 from kgrec_finance.monitoring.settings import UNITS, Settings
 from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.stored import Stored, episodes
-from kgrec_finance.monitoring.wording import shown
+from kgrec_finance.monitoring.wording import fed, shown
 
 HOUR = DAY // 24
 
@@ -32,8 +35,9 @@ def status(run: None, request: Status, progress: object = None) -> dict[str, Any
 
 def reviewed(state: State, now: float) -> dict[str, Any]:
     """Values for JSON. now: unix seconds. lag: seconds from the newest event to now; behind: bytes of a file that are not read yet."""
-    settings, kept, watch = Settings.of(state.kept("settings")), state.kept("now") or {}, state.last_checkpoint() or {}
-    latest, calibration = kept.get("windows", {}).get("latest"), state.kept("calibration")
+    settings, now_kept, watch = Settings.of(state.kept("settings")), state.kept("now") or {}, state.last_checkpoint() or {}
+    latest, calibration = now_kept.get("windows", {}).get("latest"), state.kept("calibration")
+    checkpoint, outlets = max(state.checkpoints(), default=0), watch.get("outlets")
     unread = {name: left for name, after in state.sources().items() if (left := _left(name, after)) is not None}
     opened = [changes[-1] for changes in episodes(state) if changes[-1]["what"] != "close"]
     last = state.last_alert()
@@ -44,12 +48,16 @@ def reviewed(state: State, now: float) -> dict[str, Any]:
         "phase": "learning" if calibration is None else "watching",
         "windows_seen": watch.get("count", 0),
         "windows_needed": sum(settings.windows_before),
-        "calibration": None if calibration is None else {k: calibration[k] for k in ("threshold", "rate", "low", "high", "enough", "note")},
+        "calibration": None
+        if calibration is None
+        else {k: calibration[k] for k in ("threshold", "rate", "low", "high", "enough", "note", "apart")},
+        "met": met(state, checkpoint + settings.window, outlets["changes"]) if outlets else None,
+        "feed": {"share": Outlets.of(outlets).share(), "changes": outlets["changes"]} if outlets else None,
         "latest": latest,
         "lag_seconds": None if latest is None else now - latest / 1e6,
         "behind_bytes": unread,
-        "events": kept.get("counts", {}),
-        "waiting": len(kept.get("order", {}).get("waiting", [])),
+        "events": now_kept.get("counts", {}),
+        "waiting": len(now_kept.get("order", {}).get("waiting", [])),
         "events_an_hour": 0.0 if latest is None else state.events_since(latest - 24 * HOUR) / 24,
         "kept": state.counted(),
         "open": [{k: e[k] for k in ("episode", "series", "title", "severity", "opened", "last", "sentence")} for e in opened],
@@ -68,7 +76,11 @@ def told(found: dict[str, Any], request: object = None) -> str:
     lines.append(f"events: {counts or 'none'}; {found['events_an_hour']:.1f} an hour in the last day of them")
     if found["calibration"]:
         c = found["calibration"]
-        lines.append(f"false episodes a week: {c['rate']:g} asked for, 95 % interval {c['low']:.2f} to {c['high']:.2f}")
+        lines.append(f"false episodes a week: {c['rate']:g} asked for, 95 % interval of learning {c['low']:.2f} to {c['high']:.2f}")
+    lines += kept(found["met"], shown) if found["met"] else []
+    if found["feed"] and found["feed"]["changes"]:
+        lines.append(f"feed: {found['feed']['share']:.0%} of it counts".replace("%", " %"))
+        lines += [f"  {shown(change['at'])} {fed(change, found['settings']['warmup'])}" for change in found["feed"]["changes"][-5:]]
     lines.append(f"open episodes: {len(found['open']) or 'none'}")
     lines += [f"  {e['episode']} {e['severity']} since {shown(e['opened'])}: {e['sentence']}" for e in found["open"]]
     lines += [

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import DAY, KgrecError
+from kgrec_finance.monitoring.outliers import set_apart
 
 WEEK = 7 * DAY
 RESAMPLES = 500
@@ -85,6 +86,8 @@ class Calibration:
     enough: bool
     note: str
     tails: Mapping[str, Tail]
+    far: Mapping[str, float]  # detector -> score that chance does not give: an episode that reaches it is taken for a true event
+    apart: int  # such events in history, which taught nothing
 
     def level(self, detector: str, score: float) -> float:
         """-log10 of the share of windows in which any series reaches this score; what `Episodes` takes."""
@@ -104,12 +107,20 @@ class Calibration:
 
 
 def calibrate(
-    scores: Mapping[str, NDArray[np.float64]], *, length: int, cooldown: int, rate: float = 1.0, block: int = WEEK, seed: int = 0
+    scores: Mapping[str, NDArray[np.float64]],
+    *,
+    length: int,
+    cooldown: int,
+    rate: float = 1.0,
+    block: int = WEEK,
+    seed: int = 0,
+    events: bool = False,
 ) -> Calibration:
     """scores: detector -> (windows, series) of history without its warm-up, nan where a series did not exist yet.
 
     length: of a window, cooldown: as in `Episodes`, block: of the bootstrap; int us. rate: false episodes a week, over all series and
-    detectors. What really happened in history counts as false, so the rate errs on the safe side. Raises KgrecError for no scores,
+    detectors. events: what stands far above the rest of history is taken to have happened and is left out (`outliers`); scores are
+    -log10 of probabilities or nats then. What else really happened counts as false, so the rate errs on the safe side. Raises KgrecError for no scores,
     different shapes, or a rate not above 0.
     """
     shapes = {np.shape(values) for values in scores.values()}
@@ -117,10 +128,12 @@ def calibrate(
         raise KgrecError(f"scores of shapes {sorted(shapes)} cannot be calibrated; give (windows, series), 30 windows or more, one shape")
     if rate <= 0:
         raise KgrecError(f"rate = {rate} episodes a week has no threshold; give a number above 0")
+    gap = max(cooldown // length, 0)
+    scores, far, apart = set_apart(scores, gap) if events else (scores, {}, 0)
     largest = {name: np.nanmax(np.where(np.isnan(values), 0.0, values), 1) for name, values in scores.items()}
     tails = {name: fit_tail(values) for name, values in largest.items()}
     levels = np.fmax.reduce([tails[name].level(np.asarray(values)) for name, values in scores.items()])
-    weeks, gap = shape[0] * length / WEEK, max(cooldown // length, 0)
+    weeks = shape[0] * length / WEEK
 
     top = np.nanmax(levels)
     grid = np.linspace(0.0, top, 200)
@@ -155,9 +168,11 @@ def calibrate(
     count = len(opened(levels, threshold, gap)[0])
     enough = weeks * rate >= ENOUGH
     note = f"{count} episodes in {weeks:.1f} weeks of history at the threshold for {rate:g} a week"
+    if apart:
+        note += f"; {apart} stand far above the rest, are taken for true events and teach nothing"
     if not enough:
         note += f"; history is too short for that rate: it needs {ENOUGH / rate:.0f} weeks, the tail beyond it is extrapolated"
-    return Calibration(threshold, rate, float(least), float(most), weeks, count, enough, note, tails)
+    return Calibration(threshold, rate, float(least), float(most), weeks, count, enough, note, tails, far, apart)
 
 
 def opened(levels: NDArray[np.float64], threshold: float, gap: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -130,7 +130,9 @@ class Windows:
         """Everything, in values that JSON has."""
         settings = {name: getattr(self, name) for name in ("length", "lateness", "outage")} | {"series": list(self.series)}
         now = {"latest": self.latest, "dropped": self.dropped, "next": self._next, "silent": self._silent, "known": sorted(self._known)}
-        waiting = [[start, {n: {o: list(v) for o, v in sorted(by.items())} for n, by in sorted(of.items())}] for start, of in self._open.items()]
+        waiting = [
+            [start, {n: {o: list(v) for o, v in sorted(by.items())} for n, by in sorted(of.items())}] for start, of in self._open.items()
+        ]
         return {**settings, **now, "open": sorted(waiting)}
 
     @classmethod

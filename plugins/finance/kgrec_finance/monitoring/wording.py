@@ -37,6 +37,7 @@ def alert(
         "level": judged.level,
         "peak": change.peak,
         "threshold": threshold,
+        "far": judged.far,
         "detectors": list(change.detectors),
         "window": {name: value for name, value in window._asdict().items() if name != "parts"},
         "usual": judged.usual,
@@ -68,6 +69,22 @@ def shown(micros: int) -> str:
     '2015-09-25 00:00 UTC'
     """
     return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def fed(change: Mapping[str, Any], watched: int) -> str:
+    """A change of the feed.
+
+    >>> fed({"outlet": "wire", "what": "changed", "factor": 2.0}, 0), fed({"outlet": "", "what": "changed", "factor": 0.5}, 0)
+    ('outlet "wire" tells 2 times what it did; that is usual now', 'the feed tells 0.5 times what it did; that is usual now')
+    """
+    who = f'outlet "{change["outlet"]}"' if change["outlet"] else "the feed"
+    said = {
+        "new": f"is new; its mix is learned, its stories count in {spelled(watched)}",
+        "counts": "is known now; its stories count",
+        "silent": "is silent; that is usual now",
+        "changed": f"tells {change['factor']:.2g} times what it did; that is usual now",
+    }
+    return f"{who} {said[change['what']]}"
 
 
 def _closed(change: Change) -> str:
