@@ -8,8 +8,10 @@ days of the same weekday anew, so that learning (14 weeks) and watching (12 week
 happens (stable); three outlets come that tell 43 % more; the largest goes, which told 43 % of the feed; or it doubles. From two weeks
 after that, six names get a change for five days: volume x5, x10, or 80 % of the stories negative, each told by whoever tells the name.
 `learning`: stable, but eight such changes fall into the weeks of learning; what is missed of the later ones is compared.
-False: an episode that opens after the change of the feed, outside of those. Met: what `status` says of it. One JSON line last; asked:
-false episodes a week with 1 inside their interval, mean delay <= 1.2 x that of the stable feed, promises taken back where they are broken.
+False: an episode that opens after the change of the feed where nothing is made to happen; those that open far above what chance gives
+are counted beside, since the drawn days have true events of their own, which history sets apart in the same way. Delay: days until a
+change is told, 5 where it is not. Taken back: how many monitors withdraw their promise, by all that they saw since the learning.
+One JSON line last; asked: 1 inside the interval of the false episodes a week, mean delay <= 1.2 x that of the stable feed.
 """
 
 from __future__ import annotations
@@ -157,25 +159,29 @@ def one_seed(seed: int, known: tuple, outlets: bool, feeds: tuple[str, ...]) -> 
     begun = Path(folder.name) / "begun.sqlite"  # up to the change all feeds are the stable one
     watched(list(days_of("stable", days, weekdays, usual, negatives, [], seed))[:switch], 0, outlets, begun)
     for feed in feeds:
-        made = later + (early if feed == "learning" else [])
-        told, file, first = list(days_of(feed, days, weekdays, usual, negatives, made, seed)), Path(folder.name) / feed, 0
-        if feed != "learning":
-            told, first = told[switch:], switch
-            shutil.copy(begun, file)
-        alerts, status = watched(told, first, outlets, file)
-        opened = [((a["window"]["start"] - START) // DAY, a["series"]) for a in alerts if a["what"] == "open"]
-        alarms = [(day, series) for day, series in opened if day >= switch]
-        mine = {f"company:{c.name}": range(c.day, c.day + LONGEST + 2) for c in later}
-        false = [one for one in alarms if one[0] not in mine.get(one[1], ())]
-        waits = [
-            (c.kind, min([day + 1 - c.day for day, series in opened if series == f"company:{c.name}" and c.day <= day < c.day + LONGEST] or [LONGEST]))
-            for c in later
-        ]  # fmt: skip
-        least = min([a["window"]["count"] for a in alerts if a["what"] == "open"], default=0)
-        found[feed] = {"false": len(false), "before": sum(LEARN <= d < switch for d, _ in opened), "waits": waits, "stories": least}
-        found[feed]["met"] = [(span["low"], span["high"]) for span in status["met"]["spans"]] if status.get("met") else []
-        found[feed]["withdrawn"] = bool(status.get("met")) and status["met"]["promise"] == "withdrawn"
-        found[feed]["apart"] = (status.get("calibration") or {}).get("apart", 0)
+        early_ones = early if feed == "learning" else []
+        parts = {}
+        for name, made in (("calm", early_ones), ("eventful", later + early_ones)):
+            told, file, first = list(days_of(feed, days, weekdays, usual, negatives, made, seed)), Path(folder.name) / f"{feed} {name}", 0
+            if feed != "learning":
+                told, first = told[switch:], switch
+                shutil.copy(begun, file)
+            alerts, status = watched(told, first, outlets, file)
+            parts[name] = [a | {"day": (a["window"]["start"] - START) // DAY} for a in alerts if a["what"] == "open"], status
+        (calm, status), (eventful, _) = parts["calm"], parts["eventful"]
+        days_told = {(a["day"], a["series"]) for a in eventful}
+        waits = []
+        for change in later:
+            told_on = [day for day, series in days_told if series == f"company:{change.name}" and 0 <= day - change.day < LONGEST]
+            waits.append((change.kind, min(told_on, default=change.day + LONGEST - 1) + 1 - change.day, bool(told_on)))
+        span = status["met"]["spans"][0] if status["met"] else {"low": 0.0, "high": 0.0}
+        found[feed] = {
+            "false": sum(a["day"] >= switch and not a["far"] for a in calm), "before": sum(LEARN <= a["day"] < switch and not a["far"] for a in calm),
+            "far": sum(a["day"] >= switch and a["far"] for a in calm), "waits": waits,
+            "stories": min([a["window"]["count"] for a in calm + eventful], default=0),
+            "holds": span["low"] <= 1 <= span["high"], "withdrawn": bool(status["met"]) and status["met"]["promise"] == "withdrawn",
+            "apart": status["calibration"]["apart"] if status["calibration"] else 0,
+        }  # fmt: skip
     folder.cleanup()
     return found
 
@@ -192,22 +198,22 @@ def main() -> None:
     began, known, each = time.perf_counter(), background("2014-03-31" if asked.small else LAST), []
     for seed in range(asked.first, asked.first + seeds):
         each.append(one_seed(seed, known, not asked.without_outlets, feeds))
-        said = {feed: (of["false"], round(float(np.mean([w for _, w in of["waits"]])), 2)) for feed, of in each[-1].items()}
+        said = {feed: (of["false"], of["far"], round(float(np.mean([w for _, w, _ in of["waits"]])), 2)) for feed, of in each[-1].items()}
         print(seed, said, f"{time.perf_counter() - began:.0f} s", flush=True)
     result = {"benchmark": "finance_level", "seeds": seeds, "outlets": int(not asked.without_outlets), "feeds": {}}
     for feed in feeds:
         rates = np.array([of[feed]["false"] for of in each]) / (AFTER / 7)
         low, high = np.quantile(np.random.default_rng(0).choice(rates, (10_000, len(rates))).mean(1), [0.025, 0.975])
-        waits = [pair for of in each for pair in of[feed]["waits"]]
+        waits = [one for of in each for one in of[feed]["waits"]]
         result["feeds"][feed] = {
             "false_a_week": round(float(rates.mean()), 3), "low": round(float(low), 3), "high": round(float(high), 3),
+            "far_above_chance": round(float(np.mean([of[feed]["far"] for of in each])) / (AFTER / 7), 3),
             "before_the_change": round(float(np.mean([of[feed]["before"] for of in each])) / (BEFORE / 7), 3),
-            "mean_days": round(float(np.mean([w for _, w in waits])), 3),
-            "told": round(float(np.mean([w < LONGEST for _, w in waits])), 3),
-            **{kind: round(float(np.mean([w for k, w in waits if k == kind])), 3) for kind in KINDS},
+            "mean_days": round(float(np.mean([days for _, days, _ in waits])), 3),
+            "told": round(float(np.mean([told for *_, told in waits])), 3),
+            **{kind: round(float(np.mean([days for of, days, _ in waits if of == kind])), 3) for kind in KINDS},
             "fewest_stories": min(of[feed]["stories"] for of in each),
-            "withdrawn": sum(of[feed]["withdrawn"] for of in each),
-            "met_holds_1": sum(low <= 1 <= high for of in each for low, high in of[feed]["met"][:1]),
+            "status_holds_1": sum(of[feed]["holds"] for of in each), "withdrawn": sum(of[feed]["withdrawn"] for of in each),
             "taken_for_events": round(float(np.mean([of[feed]["apart"] for of in each])), 2),
         }  # fmt: skip
     stable = result["feeds"].get("stable")

@@ -6,6 +6,7 @@ Pure and deterministic: the same windows give the same changes, wherever the sta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log10
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,8 +17,10 @@ from kgrec_finance.monitoring.detectors import Detector
 from kgrec_finance.monitoring.episodes import Change, Episodes
 from kgrec_finance.monitoring.outlets import Outlets
 from kgrec_finance.monitoring.settings import Settings
-from kgrec_finance.monitoring.threshold import Calibration, calibrate
+from kgrec_finance.monitoring.threshold import WEEK, Calibration, calibrate
 from kgrec_finance.monitoring.windows import Window
+
+FARTHEST = 0.5  # of a level that the threshold moves from what history gave: three times as rare or as often
 
 
 class Judged(NamedTuple):
@@ -30,6 +33,7 @@ class Judged(NamedTuple):
     usual: dict[str, float]
     changes: list[Change]
     far: bool = False
+    threshold: float | None = None  # that its levels were held against
 
 
 class Ensemble:
@@ -42,16 +46,22 @@ class Ensemble:
         a_day = DAY / settings.window
         self.outlets = Outlets(memory=max(28 * a_day, 4.0), begin=settings.windows_before[0], length=settings.window)
         self.told: dict[str, list[int]] = {}  # series -> stories in each window of the last day
+        self.candidates = [0.0, 0.0]  # series with the stories for an alert: of late, and in history; 0 = not known
+        self._candidates = 0
         self.calibration: Calibration | None = None
         self.episodes: Episodes | None = None
 
     def update(self, windows: Sequence[Window]) -> list[Judged]:
         """All windows of one start, in the order of their series."""
         self.count += 1
-        return [self._judged(window) for window in self.outlets.counted(windows)]
+        self._candidates = 0
+        judged = [self._judged(window) for window in self.outlets.counted(windows)]
+        self._adjust()
+        return judged
 
-    def calibrate(self, series: Sequence[str], scores: NDArray[np.float64]) -> Calibration:
-        """scores: (windows, series, detectors) of the windows after the warm-up, nan where a series had none. Episodes open from now on."""
+    def calibrate(self, series: Sequence[str], scores: NDArray[np.float64], candidates: float = 0.0) -> Calibration:
+        """scores: (windows, series, detectors) of the windows after the warm-up, nan where a series had none. Episodes open from now on.
+        candidates: series with the stories for an alert, per window; 0 = not known."""
         table = {}
         for kind in sorted({kind_of(name) for name in series}):
             others = np.array([kind_of(name) != kind for name in series])
@@ -59,6 +69,7 @@ class Ensemble:
                 table[f"{kind} {name}"] = np.where(others, np.nan, scores[:, :, number])
         now = self.settings
         self.calibration = calibrate(table, length=now.window, cooldown=now.cooldown, rate=now.rate, events=True)
+        self.candidates = [candidates, candidates]
         self.open_for()
         return self.calibration
 
@@ -87,9 +98,20 @@ class Ensemble:
         past = [*self.told.pop(window.series, []), window.count][-self.settings.windows_of_a_day :]
         if any(past):
             self.told[window.series] = past
+        self._candidates += sum(past) >= self.settings.stories
         levels = self.levels(window, scores, sum(past))
         changes = self.episodes.update(window.series, window.end, levels) if self.episodes else []
-        return Judged(window, scores, max(levels.values(), default=None), usual, changes, bool(levels) and self._far(window, scores))
+        level, far = max(levels.values(), default=None), bool(levels) and self._far(window, scores)
+        return Judged(window, scores, level, usual, changes, far, self.episodes and self.episodes.threshold)
+
+    def _adjust(self) -> None:
+        """Where more series have the stories for an alert than had in history, each must be rarer, for as many false episodes in all."""
+        now, then = self.candidates
+        keep = 0.5 ** (self.settings.window / WEEK)
+        self.candidates[0] = now = keep * now + (1 - keep) * self._candidates
+        if self.episodes and self.calibration and min(now, then) > 0:
+            more = min(max(log10(now / then), -FARTHEST), FARTHEST)
+            self.episodes.threshold = round(self.calibration.threshold + more, 9)
 
     def _far(self, window: Window, scores: Sequence[float]) -> bool:
         kind, far = kind_of(window.series), self.calibration.far if self.calibration else {}
@@ -102,6 +124,7 @@ class Ensemble:
             "detectors": {kind: {name: d.state() for name, d in own.items()} for kind, own in self.detectors.items()},
             "episodes": self.episodes and self.episodes.state(),
             "outlets": self.outlets.state(),
+            "candidates": list(self.candidates),
             "told": {series: list(past) for series, past in sorted(self.told.items())},
         }
 
@@ -113,6 +136,7 @@ class Ensemble:
             new.count = int(state["count"])
             new.detectors = {kind: {name: Detector.of(d) for name, d in own.items()} for kind, own in state["detectors"].items()}
             new.episodes = Episodes.of(state["episodes"]) if state["episodes"] else None
+            new.candidates = [float(x) for x in state["candidates"]]
             new.outlets = Outlets.of(state["outlets"])
             new.told = {series: list(past) for series, past in state["told"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:

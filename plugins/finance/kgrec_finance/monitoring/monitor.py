@@ -194,7 +194,7 @@ class Monitor:
         for change in (change for change in outlets.changes if change["at"] == start + self.settings.window):
             log.warning("%s: %s", shown(change["at"]), fed(change, self.settings.warmup))
         for one in judged:
-            loud = one.level is not None and one.level >= self.ensemble.calibration.threshold
+            loud = one.level is not None and one.level >= one.threshold
             if self.ensemble.calibration is None or one.window.count or one.window.exposure != 1.0 or loud:
                 self.state.add_window(one.window, one.scores, one.level)
         for one in judged:
@@ -222,11 +222,11 @@ class Monitor:
             self.state.prove(change.id, self._evidence(window))
         touching = [] if change.what == "close" else list(self.state.articles(window.start, window.end, window.series))
         of = sorted(((t, a) for a in touching for t in a.touches if t.series == window.series), key=lambda pair: -pair[0].weight)
-        shown = [
+        articles = [
             {"id": a.id, "time": a.time, "text": a.text[:300], "link": a.link, "weight": t.weight, "via": t.via, "scores": list(t.moods)}
             for t, a in of[:SHOWN]
         ]
-        body = alert(change, judged, self.names, self.ensemble.calibration.threshold, shown)
+        body = alert(change, judged, self.names, judged.threshold, articles)
         self.state.alarm(body["key"], body)
 
     def _evidence(self, window: Window) -> dict[str, Any]:
@@ -265,10 +265,11 @@ class Monitor:
                 stories[place[window.start], column[window.series]] = window.count
         a_day = np.cumsum(stories, 0)
         a_day[self.settings.windows_of_a_day :] -= np.cumsum(stories, 0)[: -self.settings.windows_of_a_day]
-        few = a_day < self.settings.stories
+        few, candidates = a_day < self.settings.stories, 0.0
         if (~few).any(1).sum() >= 30:
             scores[few] = np.nan  # no alert could have come of these
-        self.state.keep("calibration", self.ensemble.calibrate(names, scores).state())
+            candidates = float((~few).sum(1).mean())
+        self.state.keep("calibration", self.ensemble.calibrate(names, scores, candidates).state())
         self.state.keep("watching", starts[-1] + self.settings.window)
 
     # --- restart ----------------------------------------------------------------------------------------------------------

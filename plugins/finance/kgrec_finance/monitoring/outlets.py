@@ -22,6 +22,7 @@ SHARE, LEAST = 0.05, 3.0  # of a day's volume, and stories in it, from which an 
 SHIFTS = (0.02, 0.4, 0.67, 1.5, 2.5, 6.0)
 LIMIT = 9.2  # evidence in nats at which a shift is as probable as none: one in 10,000 windows
 SILENT = 0.1  # an outlet that tells less than this of what it did is silent, and remembered
+FEW = 0.02  # stories in a window: less can neither grow nor fall silent
 TOLD = 1.25  # a change of a level by less than this factor is followed and not told
 
 
@@ -94,7 +95,7 @@ class Outlets:
             mine = {series: own["factor"] * season * seen / own["weight"] for series, seen in own["sums"].items()}
             total = sum(min(v, (q := mine.get(series, 0.0)) + 2 * sqrt(q) + 1) for series, v in volumes.items())
         of = of._replace(volume=total)
-        if own["counts"] and own["weight"] > 2:
+        if own["counts"] and own["weight"] > 2 and mean > FEW:
             self._weigh(own, total, mean, dispersion)
         changed = own["factor"] != 1.0
         if not changed:
