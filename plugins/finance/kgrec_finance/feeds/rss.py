@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import logging
 import re
+import zlib
 from calendar import timegm
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,9 +18,13 @@ from kgrec_core import KgrecError
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Reader, Refused, Seen
 from kgrec_finance.feeds.lines import pause
+from kgrec_finance.feeds.web import Unanswered, checked, get, shown
 
 log = logging.getLogger("kgrec")
 _TAG = re.compile(r"<[^<>]*>")
+_ENTITY = re.compile(rb"<!ENTITY\s*([^>]*)>?", re.IGNORECASE)
+_HARMLESS = re.compile(rb"""[\w.-]+\s+(?:"(?:&\#\w{1,8};|[^&%"]{0,40})"|'(?:&\#\w{1,8};|[^&%']{0,40})')\s*""")
+SECONDS, LARGEST = 30.0, 16 << 20  # of one look at a feed, and bytes of it
 KEPT = 500  # ids of the latest entries in an offset: more than a feed shows at once
 
 
@@ -46,18 +53,25 @@ def entries(
         given: list[str] = json.loads(offset)["ids"] if offset else []
     except (ValueError, TypeError, KeyError):
         raise KgrecError(f"offset {str(offset)[:60]!r} is none of a feed; give one that `follow` gave for this source") from None
-    etag = modified = None
-    delay = poll
+    name, delay = shown(source) if "://" in source else source, poll
+    asked: dict[str, str | None] = {}
     while True:
-        found = parse(source, etag=etag, modified=modified)
-        if found.get("bozo") and not found.entries:
-            log.warning("%s cannot be read (%s); it is asked again in %.0f s", source, found.get("bozo_exception"), delay)
+        listed, broken = [], None
+        try:
+            told, body = _fetched(source, asked)
+            asked = {"If-None-Match": told.get("etag"), "If-Modified-Since": told.get("last-modified")} if told else asked
+            found = parse(io.BytesIO(body), response_headers={"content-location": source, **told} if "://" in source else told)
+            listed, broken = found.entries, found.get("bozo_exception") if found.get("bozo") and not found.entries and body else None
+        except Unanswered as reason:
+            broken = reason
+        if broken is not None:
+            log.warning("%s cannot be read (%s); it is asked again in %.0f s", name, broken, delay)
             if not wait:
-                raise KgrecError(f"{source} cannot be read as a feed ({found.get('bozo_exception')}); check the address")
+                raise KgrecError(f"{name} cannot be read as a feed ({broken}); check the address")
             delay = min(2 * delay, 3600)
         else:
-            etag, modified, delay = found.get("etag"), found.get("modified"), poll
-        for entry in sorted(found.entries, key=lambda e: e.get("published_parsed") or e.get("updated_parsed") or ()):
+            delay = poll
+        for entry in sorted(listed, key=lambda e: e.get("published_parsed") or e.get("updated_parsed") or ()):
             id = entry.get("id") or entry.get("link") or entry.get("title") or ""
             if id in given:
                 continue
@@ -71,6 +85,39 @@ def entries(
                 yield event, json.dumps({"ids": given}, ensure_ascii=False)
         if not wait or not pause(delay, stop):
             return
+
+
+def _fetched(source: str, asked: Mapping[str, str | None]) -> tuple[dict[str, str], bytes]:
+    """(headers, body) of what stands there now; nothing where it is as it was. Raises Unanswered."""
+    told: dict[str, str] = {}
+    if "://" in source:
+        headers = {"User-Agent": "kgrec-finance", "Accept-Encoding": "gzip", **{name: value for name, value in asked.items() if value}}
+        answer = get(checked(source), headers, seconds=SECONDS, largest=LARGEST)
+        if answer.status == 304:
+            return {}, b""
+        if answer.status != 200:
+            raise Unanswered(f"answered {answer.status}")
+        told, body = dict(answer.headers), answer.body
+        if told.pop("content-encoding", "").lower() == "gzip":
+            body = _unpacked(body)
+    else:
+        try:
+            with Path(source).open("rb") as file:
+                body = file.read(LARGEST + 1)
+        except OSError as error:
+            raise Unanswered(str(error.strerror)) from None
+    if len(body) > LARGEST:
+        raise Unanswered(f"it has more than {LARGEST:,} bytes")
+    if any(not _HARMLESS.fullmatch(of) for of in _ENTITY.findall(body.replace(b"\0", b""))):
+        raise Unanswered("it declares entities that expand or that stand elsewhere; no feed needs them")
+    return told, body
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(31).decompress(body, LARGEST + 1)
+    except zlib.error as error:
+        raise Unanswered(f"its gzip is damaged ({error})") from None
 
 
 def _fields(entry: Any, id: str) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from kgrec_core import KgrecError
 from kgrec_core.domain import say, say_json
+from kgrec_finance.feeds.web import Unanswered, ask, checked, shown
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
 LONGEST = 300.0  # seconds between two tries
+LARGEST = 1 << 16  # bytes of an answer that are read
+TURN = 10.0  # seconds for which a slow sink may keep the feed waiting
 
 
 class Undelivered(Exception):
@@ -85,20 +86,18 @@ class Lines:
         return keys
 
 
-class _Stay(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """A signed alert goes to the address that was named and to no other."""
-
-
 class Webhook:
     """POST of the alert as JSON, signed where a secret is given: X-Kgrec-Signature: t=TIME,v1=HMAC-SHA256(secret, "TIME." + body) in hex.
 
-    Taken is what is answered with 2xx. The Idempotency-Key is the same in every try.
+    Taken is what is answered with 2xx within `timeout` seconds in all. The Idempotency-Key is the same in every try. name: what the
+    address is called in the state and in `status`; by default itself, without password and query.
     """
 
-    def __init__(self, url: str, secret: bytes | None = None, timeout: float = 10.0, clock: Callable[[], float] = time.time) -> None:
-        self.url, self.name, self.secret, self.timeout, self.clock = url, url.partition("?")[0], secret, timeout, clock
-        self._opener = build_opener(_Stay)
+    def __init__(
+        self, url: str, secret: bytes | None = None, timeout: float = 10.0, clock: Callable[[], float] = time.time, name: str | None = None
+    ) -> None:
+        self.url, self.name = checked(url, name), name or shown(url)
+        self.secret, self.timeout, self.clock = secret, timeout, clock
 
     def send(self, alert: Alert) -> None:
         body = json.dumps(alert.body, ensure_ascii=False).encode("utf-8", "replace")
@@ -106,23 +105,22 @@ class Webhook:
         if self.secret is not None:
             headers["X-Kgrec-Signature"] = signature(self.secret, body, int(self.clock()))
         try:
-            with self._opener.open(Request(self.url, body, headers), timeout=self.timeout) as answer:
-                answer.read()
-        except HTTPError as error:
-            raise Undelivered(f"answered {error.code} {error.reason}") from error
-        except (URLError, OSError) as error:
-            raise Undelivered(str(getattr(error, "reason", error))) from error
+            status = ask(self.url, body, headers, seconds=self.timeout, largest=LARGEST).status
+        except Unanswered as reason:
+            raise Undelivered(str(reason)) from None
+        if not 200 <= status < 300:
+            raise Undelivered(f"answered {status}" + (", which sends us elsewhere" if 300 <= status < 400 else ""))
 
 
 class Apprise:
     """Mail, chat and many others through the package apprise (extra `apprise`); the key stands at the end of the text."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str | None = None) -> None:
         try:
             from apprise import Apprise as Notifier
         except ImportError:
             raise KgrecError('sinks: apprise: needs the package apprise; pip install "./plugins/finance[apprise]"') from None
-        self._notifier, self.name = Notifier(), f"apprise:{url.partition(':')[0]}-{sha256(url.encode()).hexdigest()[:8]}"
+        self._notifier, self.name = Notifier(), name or f"apprise:{url.partition(':')[0]}-{sha256(url.encode()).hexdigest()[:8]}"
         if not self._notifier.add(url):
             raise KgrecError("sinks: apprise does not know this kind of address; see its list of services")
 
@@ -170,13 +168,19 @@ class Delivery:
         now = self._pending[sink.name]
         if now.error and now.next > self.clock() and now.next - self.clock() <= LONGEST:
             return now.next - self.clock()
+        end = self.clock() + TURN
         for alert in self.state.alerts(now.sent):
+            if self.clock() > end:
+                return 0.0
             try:
                 if self.wanted(alert.body):
                     sink.send(alert)
-            except Undelivered as reason:
-                wait = min(2.0**now.attempts, LONGEST)
-                now = now._replace(attempts=now.attempts + 1, next=self.clock() + wait, error=str(reason)[:500])
+            except KgrecError:
+                raise
+            except Exception as reason:  # whatever a sink's package raises: the alert waits, the monitor goes on
+                said = str(reason) if isinstance(reason, Undelivered) else f"{type(reason).__name__} in the sink"
+                wait = min(2.0 ** min(now.attempts, 20), LONGEST)
+                now = now._replace(attempts=now.attempts + 1, next=self.clock() + wait, error=said[:500])
                 self.state.sent(now)
                 self._pending[sink.name] = now
                 return wait
@@ -191,11 +195,12 @@ def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> S
     if given in ("stdout", "-"):
         return Stdout(as_json)
     if given.startswith("apprise:"):
-        return Apprise(from_environment(given.removeprefix("apprise:")))
-    address = from_environment(given)
+        address = given.removeprefix("apprise:")
+        return Apprise(from_environment(address), given if address.startswith("env:") else None)
+    address, hidden = from_environment(given), given if given.startswith("env:") else None
     if address.startswith(("http://", "https://")):
-        return Webhook(address, from_environment(secret).encode() if secret else None)
-    if Path(given).suffix not in (".jsonl", ".ndjson"):
+        return Webhook(address, from_environment(secret).encode() if secret else None, name=hidden)
+    if hidden or Path(given).suffix not in (".jsonl", ".ndjson"):
         raise KgrecError(f'sink "{given}" is none; write stdout, a FILE.jsonl, http(s)://... or apprise:ADDRESS')
     return Lines(Path(given))
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from kgrec_finance.feeds import rss
 from kgrec_finance.feeds.follow import follow
 
 from kgrec_core import KgrecError
@@ -44,3 +50,95 @@ def test_what_is_no_feed(tmp_path):
         list(follow(str(tmp_path / "feed.xml"), wait=False))
     with pytest.raises(KgrecError, match="is none of a feed"):
         list(follow(str(tmp_path / "feed.xml"), '{"at": 3}', wait=False))
+
+
+BOMB = b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><rss><channel><title>&b;</title></channel></rss>'
+OUTSIDE = b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/passwd">]><rss><channel/></rss>'
+
+
+@pytest.mark.parametrize("data", [BOMB, OUTSIDE, BOMB.decode().replace("1.0", "1.1").encode("utf-16")])
+def test_entities_that_expand_or_stand_elsewhere_are_refused(tmp_path, data):
+    (tmp_path / "feed.xml").write_bytes(data)
+    with pytest.raises(KgrecError, match="declares entities that expand"):
+        list(follow(str(tmp_path / "feed.xml"), wait=False))
+
+
+def test_a_harmless_entity_is_none_of_these(tmp_path):
+    text = feed(("a", "One", dated(1))).replace("<rss", '<!DOCTYPE rss [<!ENTITY nbsp "&#160;">]><rss')
+    (tmp_path / "feed.xml").write_text(text)
+    assert [e.id for e, _ in follow(str(tmp_path / "feed.xml"), wait=False)] == ["a"]
+
+
+def test_a_feed_larger_than_any_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rss, "LARGEST", 100)
+    (tmp_path / "feed.xml").write_text(feed(("a", "One", dated(1))))
+    with pytest.raises(KgrecError, match="more than 100 bytes"):
+        list(follow(str(tmp_path / "feed.xml"), wait=False))
+
+
+class Pages(BaseHTTPRequestHandler):
+    """By path: a feed, packed and known by its tag; a bomb of zeros; ways elsewhere; one that drips."""
+
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers.get("If-None-Match")))
+        port = self.server.server_address[1]
+        there = {"/moved": "/feed", "/away": f"http://localhost:{port}/feed", "/round": "/round", "/file": "file:///etc/passwd"}
+        if self.path in there:
+            self.send_response(302)
+            self.send_header("Location", there[self.path])
+            self.end_headers()
+        elif self.headers.get("If-None-Match") == "one":
+            self.send_response(304)
+            self.end_headers()
+        elif self.path == "/drips":
+            with contextlib.suppress(OSError):
+                for _ in range(40):
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n"[:1])
+                    time.sleep(0.02)
+        else:
+            body = gzip.compress(b"0" * 2_000_000 if self.path == "/zeros" else feed(("u:a", "One", dated(1))).encode())
+            self.send_response(200)
+            for name, value in (("Content-Encoding", "gzip"), ("Content-Type", "application/rss+xml"), ("ETag", "one")):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def pages():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def at(pages, path: str) -> str:
+    return f"http://127.0.0.1:{pages.server_address[1]}{path}"
+
+
+def test_an_address_is_asked_again_only_for_what_is_new(pages):
+    looks = iter([False, False, True])
+    found = list(follow(at(pages, "/moved"), form="rss", poll=0.01, stop=lambda: next(looks)))
+    assert [e.id for e, _ in found] == ["u:a"]
+    assert [tag for path, tag in pages.asked if path == "/feed"] == [None, "one"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/away", "sends us elsewhere, to http://localhost"),
+        ("/file", "sends us elsewhere"),
+        ("/round", "sends us around"),
+        ("/zeros", "more than 100,000 bytes"),
+        ("/drips", r"no answer within 0\.2 s"),
+    ],
+)
+def test_an_address_that_misbehaves(pages, monkeypatch, path, said):
+    monkeypatch.setattr(rss, "LARGEST", 100_000)
+    monkeypatch.setattr(rss, "SECONDS", 0.2)
+    with pytest.raises(KgrecError, match=said):
+        list(follow(at(pages, path), form="rss", wait=False))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
+import socket
 import threading
+import time
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -186,6 +189,78 @@ def test_apprise_is_told_in_words(state, monkeypatch):
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(KgrecError, match=r'pip install "./plugins/finance\[apprise\]"'):
         open_sink("apprise:mailto://x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ([b"\x00 no http"], "no http"),
+        ([], "without response"),
+        ([b"HTTP/1.1 200 OK\r\nX: y\r\n"], "breaks off within its headers"),
+        ([b"HTTP/1.1 200 OK\r\n", *[b"X"] * 40], "no answer within 0.2 s"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 40, "no answer within 0.2 s"),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000], "more than 65536 bytes"),
+        ([b"HTTP/1.1 301 Go\r\nLocation: http://127.0.0.1:9/\r\n\r\n"], "answered 301, which sends us elsewhere"),
+        ([b"HTTP/1.1 500 token=x\x1b[2J\r\n\r\n"], "answered 500"),
+    ],
+)
+def test_whatever_a_webhook_answers_the_alert_waits(state, answer, said):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answering():
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.recv(65536)
+                for part in answer:
+                    peer.sendall(part)
+                    time.sleep(0.02 if len(answer) > 1 else 0)
+
+        threading.Thread(target=answering, daemon=True).start()
+        hook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook?token=x", timeout=0.2)
+        delivery, began = Delivery(state, [hook]), time.monotonic()
+        alarm(state, 1)
+        assert delivery.push() == 1.0 and time.monotonic() - began < 1.0
+    error = state.sinks()[0].error
+    assert said in error and "token=x" not in error and "\x1b" not in error
+
+
+def test_secrets_are_in_no_name_no_state_and_no_error(state, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOOK", "http://me:word@127.0.0.1:9/secret/path?token=x")
+    monkeypatch.setenv("ODD", "ftp://me:word@example.org/")
+    sinks = [open_sink("env:HOOK"), open_sink("http://me:word@127.0.0.1:9/hook?token=x")]
+    delivery = Delivery(state, sinks)
+    alarm(state, 1)
+    delivery.push()
+    assert [one.name for one in state.sinks()] == ["env:HOOK", "http://127.0.0.1:9/hook"]
+    kept = "\n".join(state._db.iterdump())
+    assert not any(word in kept for word in ("word", "token", "secret/path"))
+    with pytest.raises(KgrecError, match='sink "env:ODD" is none'):
+        open_sink("env:ODD")
+    for wrong in ("http://:80/", "http://h:99999/", "http://a b/", "http://[::1/"):
+        with pytest.raises(KgrecError, match="is no address"):
+            open_sink(wrong)
+
+
+def test_a_sink_that_breaks_stops_nothing_and_a_slow_one_keeps_nobody_waiting(state):
+    class Broken(Memory):
+        name = "broken"
+
+        def send(self, alert):
+            raise ZeroDivisionError("token=x")
+
+    clock, slow = [0.0], Memory()
+
+    def send(alert):
+        clock[0] += 6.0
+        slow.got.append(alert.key)
+
+    slow.send = send
+    delivery = Delivery(state, [Broken(), slow], clock=lambda: clock[0])
+    alarm(state, *range(5))
+    assert delivery.push() == 0.0 and slow.got == ["e-0", "e-1"], "after a turn the feed is read on"
+    assert next(one.error for one in state.sinks() if one.name == "broken") == "ZeroDivisionError in the sink"
+    delivery.push(), delivery.push()
+    assert slow.got == [f"e-{n}" for n in range(5)]
 
 
 def test_wrong_sinks_are_refused(state):
