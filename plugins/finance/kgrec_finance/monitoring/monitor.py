@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,9 @@ class Monitor:
         if not batch:
             return
         with self.state.transaction():
-            for event, story, found in self._scored(self._told(source, self._new(source, batch))):
-                self._count(event, story, found)
+            for events in self._turns(self._new(source, batch)):
+                for event, story, found in self._scored(self._told(source, events)):
+                    self._count(event, story, found)
             self.state.move(source, batch[-1][1])
             self.state.keep("now", {"windows": self.windows.state(), "order": self.order.state(), "counts": dict(self.counts)})
 
@@ -122,6 +123,19 @@ class Monitor:
             for one in now:
                 new.setdefault(one.id, one)
         return list(new.values())
+
+    def _turns(self, events: Sequence[Event]) -> Iterator[list[Event]]:
+        """Events up to each that closes windows: these decide whose stories count from then on, however events come in batches."""
+        turn, latest, now = [], self.windows.latest, self.settings
+        for event in events:
+            turn.append(event)
+            later = event.time if latest is None else max(latest, event.time)
+            if latest is not None and (later - now.lateness) // now.window > (latest - now.lateness) // now.window:
+                yield turn
+                turn = []
+            latest = later
+        if turn:
+            yield turn
 
     def _told(self, source: str, events: Iterable[Event]) -> list[tuple[Event, Story, Scored | None]]:
         """Events that are in time, each with its story, and its scores where they are stored."""

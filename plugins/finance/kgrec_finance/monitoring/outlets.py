@@ -18,7 +18,7 @@ from kgrec_core import DAY, KgrecError
 from kgrec_finance.monitoring.baseline import Volume, negative_binomial
 from kgrec_finance.monitoring.windows import Window
 
-SHARE, LEAST = 0.05, 3.0  # of a day's volume, and stories in it, from which an outlet is one of its own
+SHARE, LEAST = 0.03, 3.0  # of a day's volume, and stories in it, from which an outlet is one of its own
 SHIFTS = (0.02, 0.4, 0.67, 1.5, 2.5, 6.0)
 LIMIT = 9.2  # evidence in nats at which a shift is as probable as none: one in 10,000 windows
 SILENT = 0.1  # an outlet that tells less than this of what it did is silent, and remembered
@@ -80,7 +80,7 @@ class Outlets:
             if outlet in self.known or not volume:
                 continue
             self.recent[outlet] = self.recent.get(outlet, 0.0) + volume
-            if self.recent[outlet] >= max(LEAST, SHARE * usual * day):
+            if self.recent[outlet] >= max(LEAST, SHARE * usual * min(day, self.count)):
                 del self.recent[outlet]
                 self.known[outlet] = _new(self.count, counts := self.count <= self.begin)
                 if not counts:
@@ -92,7 +92,7 @@ class Outlets:
         season = self.usual.shared["season"]
         total = sum(volumes.values())
         if own["weight"] > 2:  # what is usual of each series is known
-            mine = {series: own["factor"] * season * seen / own["weight"] for series, seen in own["sums"].items()}
+            mine = {series: max(own["factor"], 1.0) * season * seen / own["weight"] for series, seen in own["sums"].items()}
             total = sum(min(v, (q := mine.get(series, 0.0)) + 2 * sqrt(q) + 1) for series, v in volumes.items())
         of = of._replace(volume=total)
         if own["counts"] and own["weight"] > 2 and mean > FEW:
@@ -113,7 +113,7 @@ class Outlets:
         usual = negative_binomial(total, mean, dispersion)
         for number, shift in enumerate(SHIFTS):
             evidence, seen, expected, windows = own["shifts"][number]
-            evidence = min(evidence + negative_binomial(total, mean * shift, dispersion) - usual, 3 * LIMIT)
+            evidence = min(evidence + negative_binomial(total, mean * shift, dispersion) - usual, 1.5 * LIMIT)
             own["shifts"][number] = [evidence, seen + total, expected + mean, windows + 1] if evidence > 0 else [0.0, 0.0, 0.0, 0]
         evidence, seen, expected, own["windows"] = max(own["shifts"])
         own["weight of"] = weight = 1 / (1 + exp(LIMIT - evidence))
@@ -130,7 +130,7 @@ class Outlets:
         lasting = own["factor"] != 1.0 and own["weight of"] > 0.95 and own["windows"] >= self.settled
         silent = own["factor"] < SILENT
         if lasting and silent:
-            if own["windows"] == self.settled:
+            if own["windows"] == self.settled and (name or len(self.known) == 1):
                 self._tell(name, "silent", at)
             if own["windows"] > 2 * self.memory and name:
                 self._shift({series: -seen / own["weight"] for series, seen in own["sums"].items()})

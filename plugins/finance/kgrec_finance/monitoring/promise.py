@@ -9,6 +9,7 @@ from kgrec_finance.monitoring.stored import episodes
 from kgrec_finance.monitoring.threshold import WEEK
 
 SURE = 0.025  # of each side of the interval
+LEAST = 2.0  # weeks before a promise is taken back: one event may open several episodes at once
 
 
 def interval(count: int, weeks: float) -> tuple[float, float]:
@@ -35,7 +36,7 @@ def met(state: State, now: int, changes: list[dict[str, Any]]) -> dict[str, Any]
     opened = [(of[0]["at"], any(change["far"] for change in of)) for of in episodes(state) if of[0]["what"] == "open"]
     changed = max((change["at"] for change in changes), default=since)
     spans = [_counted(opened, since, now)] + ([_counted(opened, changed, now)] if since < changed < now else [])
-    broken = any(span["low"] > calibration["rate"] for span in spans)
+    broken = any(span["low"] > calibration["rate"] and span["weeks"] >= LEAST for span in spans)
     return {"asked": calibration["rate"], "promise": "withdrawn" if broken else "kept", "spans": spans}
 
 

@@ -92,7 +92,7 @@ class Pages(BaseHTTPRequestHandler):
             self.end_headers()
         elif self.path == "/drips":
             with contextlib.suppress(OSError):
-                for _ in range(40):
+                for _ in range(400):
                     self.wfile.write(b"HTTP/1.1 200 OK\r\n"[:1])
                     time.sleep(0.02)
         else:
@@ -139,6 +139,6 @@ def test_an_address_is_asked_again_only_for_what_is_new(pages):
 )
 def test_an_address_that_misbehaves(pages, monkeypatch, path, said):
     monkeypatch.setattr(rss, "LARGEST", 100_000)
-    monkeypatch.setattr(rss, "SECONDS", 0.2)
+    monkeypatch.setattr(rss, "SECONDS", 0.2 if path == "/drips" else 30.0)
     with pytest.raises(KgrecError, match=said):
         list(follow(at(pages, path), form="rss", wait=False))

@@ -296,3 +296,41 @@ def test_spans_and_settings():
     with pytest.raises(KgrecError, match="is no span of time"):
         span("soon")
     assert Settings.of(json.loads(json.dumps(QUICK.state()))) == QUICK
+
+
+# --- a feed that changes ------------------------------------------------------------------------------------------------
+def by(events, outlet):
+    return [(event._replace(outlet=outlet), offset) for event, offset in events]
+
+
+def test_an_outlet_that_comes_later_makes_no_alarm_and_no_copies(tmp_path, events, undisturbed):
+    """A wire that begins after the warm-up and tells everything of the others a second before them."""
+    wire = [
+        (event._replace(id=f"w{event.id}", time=event.time - 1, outlet="wire"), offset)
+        for event, offset in events
+        if event.time > BEGIN + 170 * HOUR
+    ]
+    both = sorted([*by(events, "old"), *wire], key=lambda pair: pair[0].time)
+    told = run(tmp_path / "s", both)
+    burst = [body for body in told if body["what"] == "open" and body["opened"] == BEGIN + 181 * HOUR and body["series"] == "company:AAA"]
+    assert len(burst) == 1 and burst[0]["window"]["count"] == pytest.approx(32, abs=4), "told by the old one, though the wire was first"
+    more, before = ({body["episode"] for body in of} for of in (told, undisturbed))
+    assert len(more) <= len(before) + 2
+    with State(tmp_path / "s", write=False) as state:
+        assert state.last_checkpoint()["outlets"]["known"]["wire"]["counts"] is False
+        closed = state.last_checkpoint()["outlets"]["count"]
+        wired = [article for article in state.articles(0, BEGIN + (closed - 1) * HOUR) if article.outlet == "wire"]
+        assert wired and not any(article.touches for article in wired), "nothing explains an alert that did not count"
+
+
+def test_batches_and_restarts_change_nothing_where_an_outlet_is_new(tmp_path, events):
+    wire = [(e._replace(id=f"w{e.id}", time=e.time - 1, outlet="wire"), o) for e, o in events if e.time > BEGIN + 100 * HOUR]
+    both = sorted([*by(events, "old"), *wire], key=lambda pair: pair[0].time)
+    assert run(tmp_path / "one", both) == run(tmp_path / "two", both, sizes=(97, 1, 350, 20))
+
+
+def test_an_alert_has_a_minimum_of_stories(tmp_path, events):
+    told = run(tmp_path / "s", events, settings=Settings.of(QUICK.state() | {"stories": 45}))
+    assert told == [] or min(body["window"]["count"] for body in told if body["what"] == "open") >= 20
+    with pytest.raises(KgrecError, match="stories = 0 make no alert"):
+        Settings(stories=0)
