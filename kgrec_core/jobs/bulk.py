@@ -129,7 +129,7 @@ def _answered(verb: Verb, request: type, snapshot: Any, block: Sequence[Row], gi
 
 def _write(file: Path, records: Iterator[dict[str, Any]]) -> None:
     part = file.with_suffix(".part")
-    with open(part, "w", encoding="utf-8") as lines:
+    with open(part, "w", encoding="utf-8", errors="replace") as lines:  # JSON can hold halves of characters, files cannot
         for record in records:
             lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
         lines.flush()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.data.condition import condition
 from kgrec_core.data.ids import identifier
+from kgrec_core.data.plain import plain
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Task
 from kgrec_core.interfaces import Filter
@@ -98,7 +99,7 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
     for place, id in zip(named, graph.gather(kind, rows, "id")["id"].to_list(), strict=True):
         ids[place] = id
     if described:
-        texts = [query.get("text") for query in described.values()]
+        texts = [plain(query.get("text") or "") or None for query in described.values()]
         source = {"id": [ids[place] for place in described], **({"text": texts} if any(texts) else {})}
         met = [(place, item) for place, q in enumerate(described.values()) for item in names(q.get("history") or (), "history")]
         items = graph.gather(target, known(graph, target, [item for _, item in met]), "id")["id"].to_list()

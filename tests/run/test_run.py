@@ -291,3 +291,8 @@ def test_one_text_or_one_product_is_no_list_of_them(run):
         run.similar("r1")
     with pytest.raises(KgrecError, match="is one text where a list belongs"):
         run.probabilities("red mug")
+
+
+def test_a_text_is_cleaned_as_texts_of_files_are(run):
+    right = ids(run.answer([{"text": "blue lamp"}], k=5))
+    assert ids(run.answer([{"text": " <b>blue</b>&nbsp; lamp\x00\ud83d"}], k=5)) == right
