@@ -7,6 +7,8 @@ Two names are told apart by these rules:
 - Blanks, dots and hyphens within a name do not count, "and" is "&": "Coca Cola", "Dr Reddy's", "Procter and Gamble".
 - A name of one word must have its capitals ("Apple", not "apple"; "ITC", not "Itc"), from five letters on the first of them only
   ("Maruti" for MARUTI); names of several words may be in any case.
+- A name of ordinary words alone must have its capitals, too ("Best Buy", not "best buy"), and is none in front of a word with which it
+  means another thing ("Target price", "Dow Jones").
 - A ticker counts in capitals, and in any case behind `$` or an exchange. Where it is doubtful (`tickers`), it counts only so marked or
   right behind a name of its company: "AT&T (T)".
 - A name that several companies share counts only where another name says which of them is meant.
@@ -24,7 +26,7 @@ import polars as pl
 
 from kgrec_core import KgrecError
 from kgrec_finance.articles.misspelt import Misspelt, units
-from kgrec_finance.articles.tickers import bare, marked, symbol
+from kgrec_finance.articles.tickers import ORDINARY, bare, marked, symbol
 
 _GAP = re.compile(r"[\s.·\-‐-―]{0,3}\Z")
 _HIDDEN = re.compile(r"\S+://\S+|www\.\S+|\S+@\S+\.\S+")
@@ -32,6 +34,7 @@ _LEGAL = re.compile(
     r"[\s,]+(?:inc|incorporated|corp|corporation|company|co|ltd|limited|plc|llc|l\.p|p\.l\.c|s\.a|n\.v|ag|se|nv|sa)\.?\s*$",
     re.IGNORECASE,
 )
+_ANOTHER = re.compile(r"\s+(?:prices?|dates?|ranges?|rates?|zones?|audiences?|jones)\b", re.IGNORECASE)  # "Target price", "Dow Jones"
 How = Literal["alias", "cashtag", "ticker", "fuzzy"]
 
 
@@ -132,7 +135,9 @@ class Linker:
                         continue
                     if any(not _GAP.match(text[parts[i][2] : parts[i + 1][1]]) for i in range(at, last - 1)):
                         continue
-                elif name.capitals and not all(c.isupper() for c, must in zip(text[start:end], name.capitals, strict=False) if must):
+                    if all(unit in ORDINARY for unit in name.units) and not all(text[s].isupper() for _, s, _ in parts[at:last]):
+                        continue  # "five best buy rated stocks"
+                elif (first in ORDINARY and _ANOTHER.match(text, end)) or not _written(text[start:end], name.capitals):
                     continue
                 yield start, parts[last - 1][2], name.companies, "alias"
                 break
@@ -164,6 +169,11 @@ def _named(written: dict[str, dict[str, None]], tickers: dict[str, str]) -> list
     return [_Name(*key, tuple(ids)) for key, ids in merged.items()]
 
 
+def _written(word: str, capitals: tuple[bool, ...] | None) -> bool:
+    """Whether a word has its capitals."""
+    return all(c.isupper() for c, must in zip(word, capitals or (), strict=False) if must)
+
+
 def _of_one(names: dict[str, list[_Name]]) -> Iterator[_Name]:
     return (name for listed in names.values() for name in listed if len(name.companies) == 1)
 
@@ -184,7 +194,7 @@ def _plain_name(name: str) -> str:
     ('Procter & Gamble', 'Apple', 'Gold')
     """
     plain = name.strip()
-    while (cut := _LEGAL.sub("", plain)) != plain and len(cut) > 2:
+    while (cut := _LEGAL.sub("", plain)) != plain and len(cut) > 1:
         plain = cut
     plain = plain.rstrip(" ,&")
     return plain.removeprefix("The ") or name

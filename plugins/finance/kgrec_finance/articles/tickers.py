@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _WORDS = (
-    "A ALL AM AN AND ANY ARE AS AT BE BIG BUY BY CAN CAR CASH CAT CEO CFO COO COST DAY DD DO EAT EPS EV FAST FOR FREE FUN GAS GDP GO GOOD "
-    "HAS HE HOLD HOME I IN IPO IS IT ITS KEY LIFE LOVE LOW MA ME MO MY NEW NEWS NEXT NICE NO NOW OF OIL OLD ON ONE OPEN OR OUT PAY PC PE "
+    "A AI ALL AM AN AND ANY ARE AS AT BE BIG BUY BY CAN CAR CASH CAT CEO CFO COO COST DAY DD DO EAT EPS ET EV FAST FOR FREE FUN GAS GDP GO GOOD "
+    "HAS HE HOLD HOME I ICE IN IPO IS IT ITS KEY LIFE LOVE LOW MA ME MO MS MY NEW NEWS NEXT NICE NO NOW OF OIL OLD ON ONE OPEN OR OUT PAY PC PE "
     "PLAY PM POST REAL RE RUN SAFE SEE SELL SO STAY SUN TEAM TECH THE TO TOP TRUE TV TWO UK UP US USA WELL WE WORK YOU"
 )
 COMMON = frozenset(_WORDS.split())
+_NAMES = (  # words that names of companies are made of and that texts say of other things
+    "a advance american and auto best big bath beyond body buy capital children city costs direct discover dollar dow energy first five "
+    "foot for gap general global good health home international life live locker lots low main market morning national new next of old "
+    "one open palace parts people place progressive public realty simply smart star storage street summit sun super target the time "
+    "travel tree united universal us vital waste water western whole works world"
+)
+ORDINARY = frozenset(_NAMES.split())
 _EXCHANGE = "NYSE|NASDAQ|Nasdaq|AMEX|LSE|BSE|NSE|HKEX|HKG|SSE|SZSE|SEHK|TSE|TSX|ASX|XETRA|ETR|EPA|TYO|SHA|SHE"
 _MARKED = re.compile(
     r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,9}(?:[-._/][A-Za-z]{1,2})?|\d{4,6}(?:\.[A-Za-z]{2})?)(?![\w$]|[-._/][A-Za-z]{1,2}\b)"

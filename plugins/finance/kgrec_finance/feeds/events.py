@@ -6,19 +6,16 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from kgrec_core import DAY, KgrecError
-from kgrec_core.domain import choices, identity, plain_name
+from kgrec_core.domain import choices, identity, microseconds, plain_name
 from kgrec_finance.articles.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
 FIELDS = ("id", "time", "title", "text", "company", "source")
-_FORMS = ("%a %b %d %H:%M:%S %z %Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日")
 _SPACE = re.compile(r"[\s\x00-\x1f]+")
 
 
@@ -134,31 +131,8 @@ class Reader:
         if value is None or isinstance(value, bool) or str(value).strip() == "":
             raise Refused("it has no time")
         written = str(value).strip()
-        units = {"s": 1e6, "ms": 1e3, "us": 1.0}
-        if self.form in units or (self.form is None and re.fullmatch(r"-?\d{9,17}(\.\d+)?", written)):
-            try:
-                number = float(written)
-            except ValueError:
-                raise Refused(f'time "{written[:40]}" is no unix time in {self.form}') from None
-            size = abs(number)
-            unit = units.get(self.form or "", 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0)
-            return int(written) if unit == 1 and written.lstrip("-").isdigit() else round(number * unit)
-        found = self._parsed(written)
-        if found.tzinfo is None:
-            if self.zone is None:
-                raise Refused(f'time "{written[:40]}" has no time zone; set time_zone to what it means, e.g. "UTC"')
-            found = found.replace(tzinfo=self.zone)
-        since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-    def _parsed(self, written: str) -> datetime:
-        forms = [self.form] if self.form else list(_FORMS)
-        tries: list[Callable[[], datetime]] = [] if self.form else [lambda: datetime.fromisoformat(written)]
-        tries += [lambda form=form: datetime.strptime(written, form) for form in forms]  # type: ignore[misc]
-        tries += [] if self.form else [lambda: parsedate_to_datetime(written)]
-        for attempt in tries:
-            try:
-                return attempt()
-            except (ValueError, TypeError, IndexError, OverflowError):
-                continue
-        raise Refused(f'time "{written[:40]}" is no time' + (f' of the form "{self.form}"' if self.form else ""))
+        try:
+            return microseconds(written, self.zone, self.form)
+        except ValueError as reason:
+            remedy = '; set time_zone to what it means, e.g. "UTC"' if str(reason) == "has no time zone" else ""
+            raise Refused(f'time "{written[:40]}" {reason}{remedy}') from None

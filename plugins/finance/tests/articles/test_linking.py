@@ -104,6 +104,44 @@ def test_what_a_text_names(text, expected):
     assert named(text) == expected
 
 
+WORDS = Linker(
+    table(
+        [
+            ("ET", "Energy Transfer LP", "ET", []),
+            ("AI", "C3.ai, Inc.", "AI", []),
+            ("DOW", "Dow Inc.", "DOW", []),
+            ("TGT", "Target Corporation", "TGT", []),
+            ("BBY", "Best Buy Co., Inc.", "BBY", []),
+            ("ICE", "Intercontinental Exchange", "ICE", []),
+            ("HP", "HP Inc.", None, []),
+            ("BP", "BP plc", None, []),
+            ("MMM", "3M Company", None, []),
+            ("EY", "EY Ltd", None, []),
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Decision due at 3 p.m. ET on Friday", []),
+        ("Chip makers gain on AI demand", []),
+        ("The Dow Jones index loses 200 points", []),
+        ("ICE raids a farm", []),
+        ("Ten best buy rated funds", []),
+        ("Broker lifts Target price to $70", []),
+        ("Energy Transfer (NYSE: ET) raises payout", ["ET"]),
+        ("$AI rises as C3.ai reports", ["AI"]),
+        ("Dow Inc. cuts jobs, Best Buy hires, Target shares fall", ["BBY", "DOW", "TGT"]),
+        ("HP falls as BP gains, 3M settles, EY audits", ["BP", "EY", "HP", "MMM"]),
+        ("turn the hp up by 20 bp", []),
+    ],
+)
+def test_names_that_are_words_and_short_names(text, expected):
+    assert sorted({span.company for span in WORDS.find(text)}) == expected
+
+
 def test_how_and_how_sure():
     spans = LINKER.find("Apple $AAPL AAPL Gujarat Flourochemicals")
     assert [span.how for span in spans] == ["alias", "cashtag", "ticker", "fuzzy"]
