@@ -37,8 +37,10 @@ def summary_of(dataset: Dataset, said: Summary | None = None) -> Summary:
     asked = {task.relation for task in dataset.tasks}
     for kind in graph.entities:
         found.entities[kind] = _kind(graph, kind, asked)
+    names = [relation.name for relation in graph.relations]
     for relation, table in graph.relations.items():
-        found.relations[relation.name] = _edges(table)
+        alone = names.count(relation.name) == 1
+        found.relations[relation.name if alone else f"{relation.source} {relation.name}"] = _edges(table)
         if relation in asked:
             _doubt_times(relation, table, found)
     for kind, of in found.entities.items():

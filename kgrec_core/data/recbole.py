@@ -23,6 +23,7 @@ from kgrec_core.data.numbering import Numbering
 from kgrec_core.data.numeric import numbers
 from kgrec_core.data.plain import plain_texts
 from kgrec_core.data.reading import read
+from kgrec_core.data.summary import Summary
 from kgrec_core.data.table import Table
 from kgrec_core.data.times import micros
 from kgrec_core.errors import KgrecError, choices
@@ -71,6 +72,7 @@ class Recbole:
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, field and remedy."""
         kinds, graph, numbering, seen = {}, {}, {}, set()
+        self.summary_ = Summary()
         for kind, key in (("user", self.user), ("item", self.item)):
             numbering[kind] = Numbering(f"{self.name}.{kind}")
             path = Path(self.folder) / f"{self.name}.{kind}"
@@ -179,5 +181,6 @@ class Recbole:
             if name is not None and name not in fields:
                 raise choices(f"field of {path.name}", name, fields, f"the {key} is read from it")
         table = read(path, {n: n for n in fields}, "data", where, form="csv", separator="\t", quote=None, names=list(fields))
+        self.summary_.read(table)
         ids = [identifiers(table.frame[name]).alias(name) for name, kind in fields.items() if kind == "token"]
         return fields, table._replace(frame=table.frame.with_columns(ids))
