@@ -24,8 +24,16 @@ def units(text: str) -> Iterator[tuple[str, int, int]]:
     """(folded, start, end) of words, numbers, signs that names have, and single characters of scripts without spaces."""
     for hit in _UNIT.finditer(text):
         unit = hit.group()
-        folded = unit.lower() if unit.isascii() else unicodedata.normalize("NFKC", unit).casefold()
+        folded = unit.lower() if unit.isascii() else _folded(unit)
         yield "&" if folded == "and" else "'" if folded == "’" else folded, hit.start(), hit.end()
+
+
+def _folded(unit: str) -> str:
+    """Latin letters without their accents: "Nestlé" is written "Nestle", too."""
+    plain = unicodedata.normalize("NFKC", unit).casefold()
+    if max(plain) > "\u024f":
+        return plain
+    return "".join(c for c in unicodedata.normalize("NFD", plain) if not unicodedata.combining(c))
 
 
 class Misspelt:

@@ -117,6 +117,7 @@ WORDS = Linker(
             ("BP", "BP plc", None, []),
             ("MMM", "3M Company", None, []),
             ("EY", "EY Ltd", None, []),
+            ("nestle", "Nestlé SA", None, []),
         ]
     )
 )
@@ -136,6 +137,7 @@ WORDS = Linker(
         ("Dow Inc. cuts jobs, Best Buy hires, Target shares fall", ["BBY", "DOW", "TGT"]),
         ("HP falls as BP gains, 3M settles, EY audits", ["BP", "EY", "HP", "MMM"]),
         ("turn the hp up by 20 bp", []),
+        ("Nestle, Nestlé and NESTLE\u0301", ["nestle"]),
     ],
 )
 def test_names_that_are_words_and_short_names(text, expected):
