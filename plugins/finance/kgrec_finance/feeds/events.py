@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from kgrec_core import DAY, KgrecError
-from kgrec_core.domain import choices, identity, microseconds, plain_name
+from kgrec_core.domain import choices, identity, microseconds, plain, plain_name
 from kgrec_finance.articles.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
@@ -105,7 +105,9 @@ class Reader:
         for name in FIELDS:
             theirs = self.columns.get(name) or next((free[key] for key in KNOWN["articles"][name].split() if key in free), None)
             found[name] = fields.get(theirs) if theirs is not None else None
-        parts = (_SPACE.sub(" ", str(found[name])[: self.longest + 1]).strip() for name in ("title", "text") if found[name] is not None)
+        parts = (
+            _SPACE.sub(" ", plain(str(found[name])[: self.longest + 1])).strip() for name in ("title", "text") if found[name] is not None
+        )
         text = ". ".join(dict.fromkeys(filter(None, parts)))[: self.longest]
         if not text:
             raise Refused("the text is empty")
