@@ -28,13 +28,13 @@ def fuzz(tmp_path_factory):
 
 
 def test_it_finds_what_it_must(fuzz):
-    code, told, out = fuzz("--doors", "itself", "--n", "12")
-    assert code == 1 and told["inputs"] == 12 == sum(told[how] for how in ("refused", "taken", "traceback", "crash", "outside"))
+    code, told, out = fuzz("--doors", "itself", "--n", "6", "--seed", "3")
+    assert code == 1 and told["inputs"] == 6 == sum(told[how] for how in ("refused", "taken", "traceback", "crash", "outside"))
     assert min(told[how] for how in ("refused", "taken", "traceback", "crash", "outside")) > 0, out
 
 
 def test_it_finds_nothing(fuzz):
-    code, told, out = fuzz()
+    code, told, out = fuzz("--n", "100")
     assert code == 0, out
-    assert told["inputs"] == 150 == told["refused"] + told["taken"] and min(told["refused"], told["taken"]) > 10
+    assert told["inputs"] == 100 == told["refused"] + told["taken"] and min(told["refused"], told["taken"]) > 10
     assert len(told["doors"]) >= 9, told["doors"]

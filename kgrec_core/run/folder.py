@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
+from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.stored import document, inside, parquet, walked
 
 FORMAT = 2
@@ -177,6 +177,21 @@ def load_graph(folder: Path) -> Graph:
         return Graph(entities, relations, frozenset(timeless))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise KgrecError(f"{folder / str(name)} is damaged ({error}); restore the run from a copy or fit again") from error
+
+
+def load_tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Task, ...]:
+    """The tasks that a manifest tells of. Raises KgrecError where this graph cannot have them."""
+    try:
+        said = [
+            (str(t["name"]), *(Relation(*map(str, r)) for r in (t["relation"], *t["history"])), bool(t["repeats"]))
+            for t in manifest["tasks"]
+        ]
+        tasks = tuple(Task(name, relation, tuple(history), repeats) for name, relation, *history, repeats in said)
+        if not tasks or {r for task in tasks for r in (task.relation, *task.history)} - set(graph.relations):
+            raise ValueError("they read relations that the run does not hold")
+        return tasks
+    except (LookupError, TypeError, ValueError) as error:
+        raise KgrecError(f"{folder}: the tasks in manifest.json are damaged ({error}); restore the run from a copy or fit again") from error
 
 
 def ipc(table: pl.DataFrame) -> bytes:

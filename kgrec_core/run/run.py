@@ -23,7 +23,7 @@ from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import rank_tables, variants
-from kgrec_core.graph import Graph, Relation, Task
+from kgrec_core.graph import Graph, Task
 from kgrec_core.graph.edges import widened
 from kgrec_core.interfaces import Vectors
 from kgrec_core.model import Model
@@ -74,7 +74,7 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
             f"{folder} uses code from a file: {', '.join(foreign)}; if you trust it, open with allow={foreign} (--allow {foreign[0]})"
         )
     graph = run_folder.load_graph(place / "knowledge")
-    tasks = _tasks(folder, manifest, graph)
+    tasks = run_folder.load_tasks(folder, manifest, graph)
     encoder = recipe.encoder(registry)
     encoder.load(place / "encoder")
     encoder.eval()
@@ -87,20 +87,6 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
         retrievals[task.name].load(place / "retrieval" / task.name, graph, task)
     calibrations = confidence.load_calibrations(place / "calibration")
     return Snapshot(folder, recipe, graph, Model(encoder, heads, tasks).refresh(graph, {}), retrievals, calibrations)
-
-
-def _tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Task, ...]:
-    try:
-        said = [
-            (str(t["name"]), *(Relation(*map(str, r)) for r in (t["relation"], *t["history"])), bool(t["repeats"]))
-            for t in manifest["tasks"]
-        ]
-        tasks = tuple(Task(name, relation, tuple(history), repeats) for name, relation, *history, repeats in said)
-        if not tasks or {r for task in tasks for r in (task.relation, *task.history)} - set(graph.relations):
-            raise ValueError("they read relations that the run does not hold")
-        return tasks
-    except (LookupError, TypeError, ValueError) as error:
-        raise KgrecError(f"{folder}: the tasks in manifest.json are damaged ({error}); restore the run from a copy or fit again") from error
 
 
 class Run:
