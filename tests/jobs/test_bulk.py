@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.jobs import bulk as bulk_job
 from kgrec_core.jobs.bulk import BLOCK, bulk
 from kgrec_core.recipe.components import Verb
 
@@ -190,3 +191,8 @@ def test_where_every_row_is_refused_it_is_an_error_and_the_file_says_why(folder)
     with pytest.raises(KgrecError, match="none of 2 rows could be answered \\(nobody is called 'x'\\)"):
         bulk(VERB, None, folder / "out.csv", write(folder / "rows.csv", "user\nx\nx\n"))
     assert (folder / "out.csv").read_text() == "user,error\nx,nobody is called 'x'\nx,nobody is called 'x'\n"
+
+
+def test_half_a_character_that_json_can_hold_stops_no_job(tmp_path):
+    bulk_job._write(tmp_path / "block.jsonl", iter([{"text": "half \ud83d", "result": None, "error": None}]))
+    assert (tmp_path / "block.jsonl").read_text("utf-8") == '{"text": "half ?", "result": null, "error": null}\n'
