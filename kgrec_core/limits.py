@@ -31,7 +31,7 @@ class Fit:
     publish: Literal["best", "chain"] = "best"
     select: int = 4_000
     adjust: int = 4_000
-    test: int = 20_000
+    test: int = 10_000
     strict: bool = False
 
 
