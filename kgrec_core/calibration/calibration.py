@@ -23,13 +23,15 @@ GRID = 200  # thresholds that can be tested
 FOLDS, RARE = 5, 10  # isotonic regression is not tried where fewer than RARE of the learning third are right, or wrong
 UNTIED = 0.01  # share of the logistic curve in the isotonic one: its steps would tie answers that the scores tell apart
 NEVER = 2.0  # a threshold that no probability reaches
+CAREFUL = 0.6  # of 1 - threshold, what was wrong among the answers on average where P was learned from other FAQs
 
 
 class Guarantee(NamedTuple):
     """A threshold and what was seen of it in the testing part.
 
-    threshold: answer where P >= threshold; above 1 = never. answered, wrong: of `tested` queries. bound: upper confidence bound of
-    the share of wrong ones among the answered; 1 where nothing is answered.
+    threshold: answer where P >= threshold; above 1 = never. answered, wrong: of `tested` queries, those included that nothing answers.
+    bound: upper confidence bound of the share of wrong ones among the answered; 1 where nothing is answered or was tested.
+    share: of the queries, those that nothing answers, for which this holds; None = none was seen, so it holds where there are none.
     """
 
     threshold: float
@@ -37,12 +39,18 @@ class Guarantee(NamedTuple):
     wrong: int
     tested: int
     bound: float
+    share: float | None = None
 
     def __str__(self) -> str:
         if self.threshold > 1:
             return f"never answers: no threshold keeps the budget on {self.tested:,} queries"
-        share = self.answered / self.tested
-        return f"answers {share:.0%} from P = {self.threshold:.3f} on, {self.wrong:,} of {self.answered:,} wrong, at most {self.bound:.1%}"
+        if not self.tested:
+            return f"answers from P = {self.threshold:.3f} on, by what was right elsewhere; nothing was tested here, so nothing is promised"
+        share, mix = self.answered / self.tested, "where every query has an answer here; how many have none is not known"
+        if self.share is not None:
+            mix = f"where {self.share:.0%} of the queries have no answer here"
+        seen = f"answers {share:.0%} from P = {self.threshold:.3f} on, {self.wrong:,} of {self.answered:,} wrong, at most {self.bound:.1%}"
+        return f"{seen}, {mix}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +59,10 @@ class Calibration:
 
     method: "logistic" (P = sigmoid of the weighted, standardised scores; Platt 1999), "isotonic" (a step-like function of that
         weighted sum, linear between `knots`, and a hundredth of the logistic curve) or "constant" (all or none of the learning third were right).
-    counts: (threshold, answered and expected wrong by P in the learning third, answered and wrong in the testing part), strictest
-        first. tested: queries of the testing part. log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
+    counts: (threshold, answered and expected wrong by P in the learning third, answered and wrong in the testing part, and of the
+        queries that nothing answers those that would get an answer), strictest first. tested, strangers: queries of the testing part that
+        something answers, and that nothing does. share: of strangers among the queries to come. pseudo: tests that P itself is worth,
+        where it was not learned here alone (`kgrec_core.calibration.prior`). log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
     """
 
     method: str
@@ -66,6 +76,9 @@ class Calibration:
     log_loss: dict[str, float]
     budget: float | None = None
     confidence: float = 0.95
+    strangers: int = 0
+    share: float | None = None
+    pseudo: float = 0.0
 
     def probability(self, scores: ArrayLike) -> Floats:
         """(n,) P(correct) of (n, f) or (n,) scores; 0 where a score is not finite (nothing was found).
@@ -88,32 +101,55 @@ class Calibration:
             log.warning("calibration %s; allow more errors or give it more validation queries", found)
         return found.threshold
 
-    def guarantee(self, budget: float | None = None, *, confidence: float | None = None) -> Guarantee:
+    def guarantee(self, budget: float | None = None, *, confidence: float | None = None, share: float | None = None) -> Guarantee:
         """The lowest threshold at which at most `budget` (a share, e.g. .03) of the answers are wrong, with this confidence.
 
         For queries like those it was fitted on, a threshold breaks the budget in at most 1 - confidence of all fits,
-        provided the budget was not picked by looking at the outcome.
+        provided the budget was not picked by looking at the outcome. share: of queries that nothing answers, where it is expected to be
+        another than `self.share`.
         The learning third says where to begin: at the threshold that should keep the budget most clearly. From there lower ones are
-        tested in turn by the one-sided Clopper-Pearson bound, until the first one fails. Raises KgrecError for a budget or
-        confidence that is no share.
+        tested in turn by the one-sided Clopper-Pearson bound, until the first one fails. A P that comes from elsewhere counts as
+        `pseudo` further tests, and is never believed beyond what was wrong elsewhere at such a P.
+        Raises KgrecError for a budget, confidence or share that is none, and for a share where no query was seen that nothing answers.
         """
         budget, confidence = self.budget if budget is None else budget, self.confidence if confidence is None else confidence
-        for name, share in (("budget", budget), ("confidence", confidence)):
-            if share is None or not 0 < share < 1:
-                raise KgrecError(f"calibration: {name} = {share} is no share between 0 and 1; e.g. a budget of .03, a confidence of .95")
-        found = Guarantee(NEVER, 0, 0, self.tested, 1.0)
-        for threshold, _, _, answered, wrong in self.counts[self._start(budget) :]:
-            bound = upper_bound(int(wrong), int(answered), confidence)
-            if bound > budget:
+        for name, part in (("budget", budget), ("confidence", confidence)):
+            if part is None or not 0 < part < 1:
+                raise KgrecError(f"calibration: {name} = {part} is no share between 0 and 1; e.g. a budget of .03, a confidence of .95")
+        mix = self.share if share is None else share
+        if share is not None and not 0 <= share < 1:
+            raise KgrecError(f"calibration: share = {share} of queries that nothing answers is no share; give one from 0 to below 1")
+        if share and not self.strangers:
+            raise KgrecError(
+                f"calibration: no query was seen that nothing answers, so nothing can be said of {share:.0%} of them; "
+                "keep some among the validation queries"
+            )
+        guess = 1 - budget / CAREFUL if self.pseudo else 0.0
+        if self.pseudo and not self.tested:
+            return Guarantee(max(guess, 0.0), 0, 0, 0, 1.0, mix)
+        counts, tested = self._mixed(mix or 0.0)
+        found = Guarantee(NEVER, 0, 0, tested, 1.0, mix)
+        for threshold, expected_of, expected, answered, wrong in counts if self.pseudo else counts[_start(counts, budget) :]:
+            likely = self.pseudo * expected / max(expected_of, 1e-9)
+            bound = upper_bound(wrong, answered, confidence, likely, self.pseudo - likely)
+            if bound > budget and not self.pseudo:
                 break
-            found = Guarantee(threshold, int(answered), int(wrong), self.tested, bound)
+            if bound <= budget and threshold >= guess:
+                found = Guarantee(threshold, round(answered), round(wrong), tested, bound, mix)
         return found
 
-    def _start(self, budget: float) -> int:
-        """Where the distance to the budget is the most standard errors: P speaks for the expected errors, it is less noisy than counts."""
-        _, answered, expected, _, _ = np.array(self.counts).T
-        answered = np.maximum(answered, 1)
-        return int(np.argmax((budget - expected / answered) * np.sqrt(answered)))
+    def _mixed(self, share: float) -> tuple[Floats, int]:
+        """(thresholds, 5) counts of a test with so large a share of strangers, and how many queries it has: all, or of those that
+        something answers fewer where there are not strangers enough."""
+        counts = np.array(self.counts, np.float64)
+        if counts.shape[1] == 5 or not self.strangers:
+            return counts[:, :5], self.tested
+        counts, rate, mine = counts[:, :5], counts[:, 5] / self.strangers, self.share or 0.0
+        each = share / (1 - share)  # strangers per query that something answers; those of `self.share` are in what P says
+        by_p, wanted = rate * (each - mine / (1 - mine)) * (1 - mine) * counts[-1, 1], each * self.tested
+        fewer = min(1.0, self.strangers / wanted) if wanted else 1.0
+        counts = counts * [1, 1, 1, fewer, fewer] + np.column_stack([0 * rate, by_p, by_p, *[rate * wanted * fewer] * 2])
+        return counts, round((self.tested + wanted) * fewer)
 
     @property
     def answers_from(self) -> float:
@@ -131,7 +167,7 @@ class Calibration:
             width = {len(found.mean), len(found.scale), len(found.weights)}
             counts = np.array(found.counts, np.float64)
             knots = [np.array(side, np.float64) for side in found.knots]
-            sound = len(width) == 1 and counts.ndim == 2 and counts.shape[1] == 5 and found.method in METHODS
+            sound = len(width) == 1 and counts.ndim == 2 and counts.shape[1] in (5, 6) and found.method in METHODS
             sound = sound and len(knots) == 2 and len(knots[0]) == len(knots[1]) > 0
             numbers = np.concatenate([found.mean, found.scale, found.weights, [found.bias], *knots, counts.ravel()]).astype(np.float64)
             sound = sound and bool(np.isfinite(numbers).all()) and min(found.scale) > 0
@@ -146,14 +182,22 @@ METHODS = ("constant", "logistic", "isotonic")
 
 
 def calibrate(
-    scores: ArrayLike, correct: ArrayLike, budget: float | None = None, *, confidence: float = 0.95, seed: int = 0
+    scores: ArrayLike,
+    correct: ArrayLike,
+    budget: float | None = None,
+    *,
+    scope: ArrayLike | None = None,
+    share: float | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Calibration:
     """Learn P(correct) and count what thresholds would let through.
 
     scores: (n, f) features of n answers, or (n,) of one (top score, margin to the second, agreement of channels); must be from
     models that have not learned from these queries (out-of-fold). correct: (n,) bool; an answer to a query that has none is
     wrong. Rows with a score that is not finite count as unanswered. budget: see `Calibration.guarantee`; a warning says where it
-    cannot be kept. seed: of the drawing.
+    cannot be kept. scope: (n,) bool, whether something answers the query at all; None = all of them. share: of queries that nothing
+    answers, among those to come; None = as here. seed: of the drawing.
 
     Of logistic and isotonic regression, that with the lower cross-validated log loss is taken.
     Raises KgrecError for fewer than 60 usable queries and for shapes that do not fit.
@@ -166,24 +210,38 @@ def calibrate(
         raise KgrecError(
             f"calibrate: {int(found.sum()):,} answered queries are too few to learn from, at least {SMALLEST} are needed; widen split.validation"
         )
+    known = np.ones(len(y), bool) if scope is None else np.asarray(scope, bool)
     third = np.random.default_rng(seed).permutation(len(y)) % 3 == 0
     learn, test = third & found, ~third & found
     fitted = _fit(x[learn], y[learn])
-    bare = Calibration(**fitted, counts=[[0.0] * 5], tested=int((~third).sum()), budget=budget, confidence=confidence)
-    p, q = bare.probability(x[learn]), bare.probability(x[test])
+    sizes = {"tested": int((~third & known).sum()), "strangers": int((~third & ~known).sum())}
+    mix = share if share is not None or known.all() else float(1 - known[~third].mean())
+    bare = Calibration(**fitted, counts=[[0.0] * 6], **sizes, share=mix, budget=budget, confidence=confidence)
+    p, q, strange = (bare.probability(x[part]) for part in (learn, test & known, test & ~known))
     thresholds = np.unique(np.quantile(p, np.linspace(0, 1, GRID), method="lower"))[::-1]
-    counts = [[t, *_passed(p, 1 - p, t), *_passed(q, ~y[test], t)] for t in thresholds.tolist()]
+    counts = [[t, *_passed(p, 1 - p, t), *_passed(q, ~y[test & known], t), float((strange >= t).sum())] for t in thresholds.tolist()]
     made = Calibration(**{**bare.to_json(), "counts": counts})
     if budget is not None:
         made.threshold()
     return made
 
 
-def upper_bound(wrong: int, answered: int, confidence: float) -> float:
-    """One-sided upper confidence bound of a share (Clopper & Pearson 1934); 1 where nothing was answered."""
+def upper_bound(wrong: float, answered: float, confidence: float, likely_wrong: float = 0, likely_right: float = 0) -> float:
+    """One-sided upper confidence bound of a share (Clopper & Pearson 1934); 1 where nothing was answered.
+
+    likely_wrong, likely_right: what is believed beforehand, as so many tests; then it is the upper bound of the posterior.
+    """
     from scipy.stats import beta
 
+    if likely_wrong + likely_right:
+        return float(beta.ppf(confidence, wrong + likely_wrong + 1e-9, answered - wrong + likely_right + 1e-9))
     return 1.0 if wrong >= answered else float(beta.ppf(confidence, wrong + 1, answered - wrong))
+
+
+def _start(counts: Floats, budget: float) -> int:
+    """Where the distance to the budget is the most standard errors: P speaks for the expected errors, it is less noisy than counts."""
+    answered = np.maximum(counts[:, 1], 1)
+    return int(np.argmax((budget - counts[:, 2] / answered) * np.sqrt(answered)))
 
 
 def _features(scores: ArrayLike) -> Floats:

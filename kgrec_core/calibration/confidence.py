@@ -49,7 +49,7 @@ def calibrated(hits: Hits, targets: Ragged, budget: float | None = None) -> Cali
     if np.isfinite(scores).all(1).sum() < SMALLEST:
         log.info("no calibration: %d answered adjust queries, at least %d are needed", np.isfinite(scores).all(1).sum(), SMALLEST)
         return None
-    return calibrate(scores, right(hits, targets), budget)
+    return calibrate(scores, right(hits, targets), budget, scope=targets.counts > 0)
 
 
 def right(hits: Hits, targets: Ragged) -> NDArray[np.bool_]:
@@ -94,6 +94,13 @@ def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Ta
         raise KgrecError(f"task {task.name}: the queries of its calibration are damaged ({error}); fit again") from None
     targets = Ragged.of(np.repeat(np.arange(len(rows)), table["targets"].list.len().to_numpy()), right, len(rows))
     before = None if table["before"].null_count() else table["before"].to_numpy()
+    return as_if_new(graph, task, tasks, rows, targets, before)
+
+
+def as_if_new(
+    graph: Graph, task: Task, tasks: Iterable[Task], rows: NDArray[np.int64], targets: Ragged, before: NDArray[np.int64] | None = None
+) -> Queries:
+    """Known sources as queries from which their targets are hidden, by time or one by one; then also all that other tasks say of them."""
     others = {r: graph.adjacent(r, rows) for r in histories(tasks, task.relation.source)}
     hide = {**others, task.relation: targets} if before is None else None
     return Queries(Nodes(graph, task.relation.source, rows, "query", before=before, hide=hide), targets)

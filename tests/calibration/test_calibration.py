@@ -85,7 +85,7 @@ def test_a_threshold_is_the_lowest_that_the_tests_reach():
     made = calibrate(x, correct)
     found = made.guarantee(0.05)
     last = [row[0] for row in made.counts].index(found.threshold)
-    bounds = [upper_bound(int(wrong), int(n), 0.95) for _, _, _, n, wrong in made.counts[last : last + 2]]
+    bounds = [upper_bound(int(wrong), int(n), 0.95) for _, _, _, n, wrong, _ in made.counts[last : last + 2]]
     assert bounds[0] == found.bound <= 0.05 < bounds[1]
     assert made.threshold(0.05) == found.threshold and f"{found.wrong:,} of {found.answered:,} wrong" in str(found)
     strict, loose = made.guarantee(0.03), made.guarantee(0.2)
@@ -181,6 +181,35 @@ def test_testing_stops_at_the_first_threshold_that_fails():
     fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]]}
     made = Calibration(**fields, counts=counts, tested=2_000, log_loss={})
     assert upper_bound(20, 2_000, 0.95) < 0.04 and made.guarantee(0.04).threshold == 0.8
+
+
+def strange(draw, n):
+    """As `answers`, of queries that nothing answers: less near, and nothing is right."""
+    x, _, _ = answers(draw, n)
+    return x - np.array([0.15, 0.08, 0]), np.zeros(n, bool)
+
+
+def test_a_budget_holds_for_the_share_of_strangers_that_it_is_stated_for():
+    """Learned with a tenth of them, asked with a half: by the share as it was the budget breaks, by the true one it holds."""
+
+    def mixed(draw, n, out):
+        inside, outside = answers(draw, n)[:2], strange(draw, int(n * out / (1 - out)))
+        return (*(np.concatenate(pair) for pair in zip(inside, outside, strict=True)), np.arange(n + len(outside[1])) < n)
+
+    x, correct, scope = mixed(np.random.default_rng(0), 3_000, 0.1)
+    made = calibrate(x, correct, scope=scope)
+    assert made.share == pytest.approx(0.1, abs=0.01) and made.counts[-1][5] <= made.strangers < (~scope).sum()
+    fresh, is_right, _ = mixed(np.random.default_rng(1), 40_000, 0.5)
+    wrong = {share: (~is_right[made.probability(fresh) >= made.guarantee(0.15, share=share).threshold]).mean() for share in (None, 0.5)}
+    assert wrong[None] > 0.2 and 0 < wrong[0.5] <= 0.15
+    assert made.guarantee(0.15) == made.guarantee(0.15, share=made.share), "the same share is the same promise"
+    assert "where 50% of the queries have no answer here" in str(made.guarantee(0.15, share=0.5))
+    alone = calibrate(x[scope], correct[scope])
+    assert "how many have none is not known" in str(alone.guarantee(0.1))
+    with pytest.raises(KgrecError, match="nothing can be said of 30% of them"):
+        alone.guarantee(0.1, share=0.3)
+    with pytest.raises(KgrecError, match="share = 1 of queries that nothing answers is no share"):
+        made.guarantee(0.1, share=1)
 
 
 def test_an_answer_is_right_by_its_first_row_alone():

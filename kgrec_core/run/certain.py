@@ -1,0 +1,73 @@
+"""What a run's own known questions say of its certainty, where validation has too few: see `kgrec_core.calibration.prior`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from kgrec_core.calibration import prior
+from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.calibration.confidence import DEPTH, as_if_new
+from kgrec_core.graph import Graph, Task
+from kgrec_core.interfaces import Filter, Retrieval
+from kgrec_core.model import Model
+from kgrec_core.retrieval.delta import Layered
+from kgrec_core.retrieval.lexical import Lexical
+from kgrec_core.retrieval.merge import Around
+from kgrec_core.retrieval.neighbours import Neighbours
+
+MOST = 1_000  # known questions that are asked again
+SHARE = 0.1  # of the queries to come that nothing here answers, where nobody says how many
+
+
+def certain(
+    graph: Graph,
+    model: Model,
+    retrieval: Retrieval,
+    task: Task,
+    tasks: Iterable[Task],
+    *,
+    learned: bool,
+    share: float = SHARE,
+    seed: int = 0,
+) -> Calibration | None:
+    """A calibration by known sources, each asked as if it were new; None where there are too few, or no channel that it can speak for.
+
+    learned: whether encoder or head learned from them; they then only say how near wrong answers come. share: of the queries to come
+    that nothing answers. Takes seconds: at most 1,000 of them are asked, by a seed.
+    """
+    kind, relation = task.relation.source, task.relation
+    found = roles(retrieval)
+    if not found or retrieval.learns or "text" not in graph.columns(kind) or graph.dated(relation):
+        return None
+    every = np.flatnonzero(graph.alive(kind))
+    alive = graph.alive(relation.target)
+    led = graph.adjacent(relation, every)
+    led = led.keep(alive[led.rows])
+    every, led = every[led.counts > 0], led.take(np.flatnonzero(led.counts > 0))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(every))[:MOST])
+    if not len(chosen):
+        return None
+    queries = as_if_new(graph, task, tasks, every[chosen], led.take(chosen))
+    targets = queries.targets
+    width = DEPTH + int(targets.counts.max())
+    hits = retrieval.search(queries.nodes, model.vectors(task, queries.nodes), min(width, int(alive.sum())), Filter(alive))
+    asked = np.bincount(led.rows, minlength=graph.size(relation.target))
+    siblings = np.minimum.reduceat(asked[targets.rows], targets.indptr[:-1]) > 1
+    again = siblings & ~(learned or model.encoder.reads_edges)
+    return prior.calibrated(hits, targets, found, again, share, seed)
+
+
+def roles(retrieval: Retrieval) -> dict[str, prior.Role]:
+    """Channel -> what it compares a query with; "" where the retrieval is one channel. Without those that compare otherwise."""
+    channels = retrieval.channels if isinstance(retrieval, Around) else {"": retrieval}
+    return {name: role for name, channel in channels.items() if (role := _role(channel)) is not None}
+
+
+def _role(channel: Retrieval) -> prior.Role | None:
+    if isinstance(channel, Neighbours):
+        return "question" if channel.by == "vectors" and channel.per == "max" else None
+    if isinstance(channel, Lexical):
+        return "words"
+    return "text" if isinstance(channel, Layered) else None
