@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = late(
         "again": "evaluate_again held_out unseen",
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
+        "run.certain": "roles",
         "run.snapshot": "Answer Judged Snapshot",
         "run.texts": "TOGETHER Near Past Probabilities",
         "run.asked": "known with_queries",

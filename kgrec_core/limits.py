@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Queries, View
 
 log = logging.getLogger("kgrec")
@@ -17,7 +18,7 @@ log = logging.getLogger("kgrec")
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What a fit may cost. The recipe's [fit].
+    """What a fit may cost, and what its promises are stated for. The recipe's [fit].
 
     minutes: of a whole fit, counted from when it is started (again); fine-tuning stops in time for what must follow it, comparisons that
         no longer fit are left out; 0 = as long as it takes.
@@ -25,6 +26,8 @@ class Fit:
         is found; how it compares is told all the same.
     select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn
         from, and that are tested, drawn by split.seed where there are more; 0 = all. Candidates are never sampled.
+    out_of_scope: of the queries to come, the share that nothing here answers, for which budgets of errors are stated where validation
+        does not show it.
     """
 
     minutes: float = 0.0
@@ -33,6 +36,11 @@ class Fit:
     adjust: int = 4_000
     test: int = 10_000
     strict: bool = False
+    out_of_scope: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.out_of_scope < 1:
+            raise KgrecError(f"fit.out_of_scope = {self.out_of_scope} is no share of the queries; give one from 0 to below 1, e.g. 0.1")
 
 
 def sampled(views: Mapping[str, View], limits: Fit, seed: int) -> dict[str, View]:

@@ -25,6 +25,7 @@ from kgrec_core.report.card import card
 from kgrec_core.results import results_of, select_value
 from kgrec_core.run import carry, reopened
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run.certain import by_known
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
@@ -105,6 +106,10 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         chain, certain = comparison.publish(verdict, chains, calibrations)
         with stages("building with all known edges"):
             chain.build(dataset.graph)
+        with stages("certainty by known queries"):
+            learned = bool(history) and verdict.system != "before"
+            graph, model, retrievals = dataset.graph, chain.model, chain.retrievals
+            known = by_known(graph, model, retrievals, certain, learned=learned, share=limits.out_of_scope, seed=how.seed)
         with stages("figures"):
             told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
             metrics = {"tasks": {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}}
@@ -115,6 +120,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
         for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
+        for name, calibration in known.items():
+            save_calibration(new / "calibration", name, calibration)
         reopened.check(new, recipe, registry, dataset, chain.model, chain.retrievals)
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)

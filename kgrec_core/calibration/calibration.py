@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kgrec_core.calibration.curves import METHODS, Floats, chance, fitted
 from kgrec_core.errors import KgrecError
 
 log = logging.getLogger("kgrec")
-Floats = NDArray[np.float64]
 SMALLEST = 60  # queries, both parts together
 GRID = 200  # thresholds that can be tested
-FOLDS, RARE = 5, 10  # isotonic regression is not tried where fewer than RARE of the learning third are right, or wrong
-UNTIED = 0.01  # share of the logistic curve in the isotonic one: its steps would tie answers that the scores tell apart
 NEVER = 2.0  # a threshold that no probability reaches
 CAREFUL = 0.6  # of 1 - threshold, what was wrong among the answers on average where P was learned from other FAQs
 
@@ -62,7 +60,8 @@ class Calibration:
     counts: (threshold, answered and expected wrong by P in the learning third, answered and wrong in the testing part, and of the
         queries that nothing answers those that would get an answer), strictest first. tested, strangers: queries of the testing part that
         something answers, and that nothing does. share: of strangers among the queries to come. pseudo: tests that P itself is worth,
-        where it was not learned here alone (`kgrec_core.calibration.prior`). log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
+        where it was not learned here alone (`kgrec_core.calibration.prior`). learned: whether the model learned from the queries that
+        this is of. log_loss: cross-validated, by method. budget, confidence: those of `answers_from`.
     """
 
     method: str
@@ -79,6 +78,7 @@ class Calibration:
     strangers: int = 0
     share: float | None = None
     pseudo: float = 0.0
+    learned: bool = False
 
     def probability(self, scores: ArrayLike) -> Floats:
         """(n,) P(correct) of (n, f) or (n,) scores; 0 where a score is not finite (nothing was found).
@@ -92,7 +92,7 @@ class Calibration:
             )
         found = np.isfinite(x).all(1)
         total = ((np.where(found[:, None], x, 0) - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
-        return np.where(found, _chance(self.method, self.knots, total), 0)
+        return np.where(found, chance(self.method, self.knots, total), 0)
 
     def threshold(self, budget: float | None = None, *, confidence: float | None = None) -> float:
         """The P from which on to answer; see `guarantee`. Above 1 = never, with a warning. Without a budget, its own."""
@@ -116,17 +116,16 @@ class Calibration:
         for name, part in (("budget", budget), ("confidence", confidence)):
             if part is None or not 0 < part < 1:
                 raise KgrecError(f"calibration: {name} = {part} is no share between 0 and 1; e.g. a budget of .03, a confidence of .95")
-        mix = self.share if share is None else share
+        mix, guess = self.share if share is None else share, 1 - budget / CAREFUL if self.pseudo else 0.0
         if share is not None and not 0 <= share < 1:
             raise KgrecError(f"calibration: share = {share} of queries that nothing answers is no share; give one from 0 to below 1")
+        if self.pseudo and not self.tested:
+            return Guarantee(max(guess, 0.0), 0, 0, 0, 1.0, mix)
         if share and not self.strangers:
             raise KgrecError(
                 f"calibration: no query was seen that nothing answers, so nothing can be said of {share:.0%} of them; "
                 "keep some among the validation queries"
             )
-        guess = 1 - budget / CAREFUL if self.pseudo else 0.0
-        if self.pseudo and not self.tested:
-            return Guarantee(max(guess, 0.0), 0, 0, 0, 1.0, mix)
         counts, tested = self._mixed(mix or 0.0)
         found = Guarantee(NEVER, 0, 0, tested, 1.0, mix)
         for threshold, expected_of, expected, answered, wrong in counts if self.pseudo else counts[_start(counts, budget) :]:
@@ -178,9 +177,6 @@ class Calibration:
         return found
 
 
-METHODS = ("constant", "logistic", "isotonic")
-
-
 def calibrate(
     scores: ArrayLike,
     correct: ArrayLike,
@@ -213,10 +209,10 @@ def calibrate(
     known = np.ones(len(y), bool) if scope is None else np.asarray(scope, bool)
     third = np.random.default_rng(seed).permutation(len(y)) % 3 == 0
     learn, test = third & found, ~third & found
-    fitted = _fit(x[learn], y[learn])
+    fields = fitted(x[learn], y[learn])
     sizes = {"tested": int((~third & known).sum()), "strangers": int((~third & ~known).sum())}
     mix = share if share is not None or known.all() else float(1 - known[~third].mean())
-    bare = Calibration(**fitted, counts=[[0.0] * 6], **sizes, share=mix, budget=budget, confidence=confidence)
+    bare = Calibration(**fields, counts=[[0.0] * 6], **sizes, share=mix, budget=budget, confidence=confidence)
     p, q, strange = (bare.probability(x[part]) for part in (learn, test & known, test & ~known))
     thresholds = np.unique(np.quantile(p, np.linspace(0, 1, GRID), method="lower"))[::-1]
     counts = [[t, *_passed(p, 1 - p, t), *_passed(q, ~y[test & known], t), float((strange >= t).sum())] for t in thresholds.tolist()]
@@ -255,61 +251,6 @@ def _features(scores: ArrayLike) -> Floats:
 def _passed(p: Floats, wrong: NDArray, threshold: float) -> tuple[float, float]:
     passed = p >= threshold
     return float(passed.sum()), float(wrong[passed].sum())
-
-
-def _fit(x: Floats, y: NDArray[np.bool_]) -> dict[str, Any]:
-    """The fields of a Calibration that say what P is."""
-    mean, scale = x.mean(0), x.std(0)
-    scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1)
-    z, knots = (x - mean) / scale, [[0.0], [(y.sum() + 1) / (len(y) + 2)]]  # the rule of succession, where all are alike
-    fields = {"mean": mean.tolist(), "scale": scale.tolist()}
-    if y.all() or not y.any():
-        return {**fields, "method": "constant", "weights": [0.0] * x.shape[1], "bias": 0.0, "knots": knots, "log_loss": {}}
-    method, losses = "logistic", {}
-    if min(y.sum(), (~y).sum()) >= RARE:
-        losses = _log_losses(z, y)
-        method = min(losses, key=losses.__getitem__)
-    weights, bias = _logistic(z, y)
-    if method == "isotonic":
-        knots = _isotonic(z @ weights + bias, y)
-    return {**fields, "method": method, "weights": weights.tolist(), "bias": bias, "knots": knots, "log_loss": losses}
-
-
-def _log_losses(z: Floats, y: NDArray[np.bool_]) -> dict[str, float]:
-    from sklearn.metrics import log_loss
-    from sklearn.model_selection import StratifiedKFold
-
-    p = {"logistic": np.empty(len(y)), "isotonic": np.empty(len(y))}
-    for learn, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(z, y):
-        weights, bias = _logistic(z[learn], y[learn])
-        knots = _isotonic(z[learn] @ weights + bias, y[learn])
-        for method, into in p.items():
-            into[test] = _chance(method, knots, z[test] @ weights + bias)
-    return {method: float(log_loss(y, of)) for method, of in p.items()}
-
-
-def _logistic(z: Floats, y: NDArray[np.bool_]) -> tuple[Floats, float]:
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression().fit(z, y)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _isotonic(total: Floats, y: NDArray[np.bool_]) -> list[list[float]]:
-    """Places and heights of the non-decreasing function; never quite 0 or 1, which n examples cannot tell."""
-    from sklearn.isotonic import IsotonicRegression
-
-    least = 1 / (len(y) + 2)
-    model = IsotonicRegression(y_min=least, y_max=1 - least).fit(total, y)
-    return [model.X_thresholds_.tolist(), model.y_thresholds_.tolist()]
-
-
-def _chance(method: str, knots: list[list[float]], total: Floats) -> Floats:
-    from scipy.special import expit
-
-    if method == "isotonic":
-        return (1 - UNTIED) * np.interp(total, *knots) + UNTIED * expit(total)
-    return expit(total) if method == "logistic" else np.interp(total, *knots)
 
 
 # --- how good the probabilities are -------------------------------------------------------------------------------------

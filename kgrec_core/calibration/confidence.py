@@ -61,10 +61,12 @@ def right(hits: Hits, targets: Ragged) -> NDArray[np.bool_]:
     return wanted & (first >= 0)
 
 
-def save_calibration(folder: Path, name: str, calibration: Calibration, queries: Queries) -> None:
-    """NAME.json, and in NAME.parquet the queries it was learned from, so that it can be learned again after edits."""
+def save_calibration(folder: Path, name: str, calibration: Calibration, queries: Queries | None = None) -> None:
+    """NAME.json, and in NAME.parquet the queries it was learned from, so that it can be learned again after edits; None = known ones."""
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(calibration.to_json()))
+    if queries is None:
+        return
     nodes, targets = queries
     lists = [targets.rows[a:b].tolist() for a, b in zip(targets.indptr, targets.indptr[1:], strict=False)]
     before = [None] * len(nodes) if nodes.before is None else nodes.before.tolist()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kgrec_core.calibration import prior
 from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.calibration.confidence import DEPTH, as_if_new
+from kgrec_core.calibration.confidence import DEPTH, as_if_new, asked_again, calibrated
+from kgrec_core.errors import KgrecError
+from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Graph, Task
 from kgrec_core.interfaces import Filter, Retrieval
 from kgrec_core.model import Model
@@ -17,11 +21,14 @@ from kgrec_core.retrieval.lexical import Lexical
 from kgrec_core.retrieval.merge import Around
 from kgrec_core.retrieval.neighbours import Neighbours
 
+if TYPE_CHECKING:
+    from kgrec_core.run.snapshot import Snapshot
+
 MOST = 1_000  # known questions that are asked again
 SHARE = 0.1  # of the queries to come that nothing here answers, where nobody says how many
 
 
-def certain(
+def known_certainty(
     graph: Graph,
     model: Model,
     retrieval: Retrieval,
@@ -56,7 +63,42 @@ def certain(
     asked = np.bincount(led.rows, minlength=graph.size(relation.target))
     siblings = np.minimum.reduceat(asked[targets.rows], targets.indptr[:-1]) > 1
     again = siblings & ~(learned or model.encoder.reads_edges)
-    return prior.calibrated(hits, targets, found, again, share, seed)
+    made = prior.calibrated(hits, targets, found, again, share, seed)
+    return None if made is None else replace(made, learned=learned)
+
+
+def by_known(
+    graph: Graph, model: Model, retrievals: Mapping[str, Retrieval], but: Container[str], *, learned: bool, share: float, seed: int = 0
+) -> dict[str, Calibration]:
+    """`known_certainty` of all tasks `but` those that validation could calibrate."""
+    tasks = [task for task in model.tasks if task.name in retrievals and task.name not in but]
+    how = {"learned": learned, "share": share, "seed": seed}
+    found = {task.name: known_certainty(graph, model, retrievals[task.name], task, model.tasks, **how) for task in tasks}
+    return {name: calibration for name, calibration in found.items() if calibration is not None}
+
+
+def recalibrated(snapshot: Snapshot, task: Task, adjust: bytes | None, share: float | None) -> Calibration:
+    """What the snapshot's calibration of a task is by what is found now. adjust: the queries that it was learned from, None = known ones.
+
+    share: of queries that nothing here answers, from now on; None = as before. Raises KgrecError where there is none, or nothing says so.
+    """
+    before = snapshot.calibrations.get(task.name)
+    if before is None:
+        raise KgrecError(
+            f"task {task.name} of {snapshot.folder} has no calibration: too few validation queries; widen split.validation and fit again"
+        )
+    model, retrieval = snapshot.model, snapshot.retrievals[task.name]
+    if before.pseudo:
+        mix = before.share if share is None else share
+        found = known_certainty(snapshot.graph, model, retrieval, task, snapshot.tasks, learned=before.learned, share=mix or 0.0)
+    else:
+        queries = asked_again(adjust, snapshot.graph, task, snapshot.tasks)
+        found = calibrated(rank_tables.chain_hits(model, retrieval, task, variants.whole(queries, task)), queries.targets)
+        found = found if found is None or share is None else replace(found, share=share)
+    if found is None:
+        raise KgrecError(f"task {task.name}: too few of its queries find an answer now; fit again")
+    found.guarantee(0.5, share=share)  # refuses a share where none of them was seen
+    return found
 
 
 def roles(retrieval: Retrieval) -> dict[str, prior.Role]:

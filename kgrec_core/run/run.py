@@ -22,7 +22,6 @@ from kgrec_core import devices
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Graph, Task
 from kgrec_core.graph.edges import widened
 from kgrec_core.interfaces import Vectors
@@ -32,6 +31,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.asked import Query, known
 from kgrec_core.run.carry import compact_apart
+from kgrec_core.run.certain import recalibrated
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.origin import check_owners
@@ -212,23 +212,17 @@ class Run:
             if not h.get("calibrations")
         ]
 
-    def recalibrate(self, task: str | None = None) -> Calibration:
-        """Learn P(correct) again from the adjust queries, by what the run finds now: after edits. Durable, and seen by every process.
+    def recalibrate(self, task: str | None = None, share: float | None = None) -> Calibration:
+        """Learn P(correct) again by what the run finds now, after edits: from the adjust queries, or where these were too few from known
+        ones. Durable, and seen by every process.
 
-        Nothing is trained. Raises KgrecError where the run has no calibration to renew.
+        share: of the queries to come that nothing here answers, for which its budgets are stated from now on; None = as before.
+        Nothing is trained. Raises KgrecError where the run has no calibration to renew, or none that knows such queries.
         """
         of = self.task(task)
 
         def learned(snapshot: Snapshot, now: int) -> Entry:
-            if of.name not in snapshot.calibrations:
-                raise KgrecError(
-                    f"task {of.name} of {self.folder} has no calibration: too few validation queries; widen split.validation and fit again"
-                )
-            queries = confidence.asked_again(self._read[f"calibration/{of.name}.parquet"], snapshot.graph, of, self.tasks)
-            hits = rank_tables.chain_hits(snapshot.model, snapshot.retrievals[of.name], of, variants.whole(queries, of))
-            found = confidence.calibrated(hits, queries.targets)
-            if found is None:
-                raise KgrecError(f"task {of.name}: too few of its {len(queries.nodes):,} adjust queries find an answer now; fit again")
+            found = recalibrated(snapshot, of, self._read.get(f"calibration/{of.name}.parquet"), share)
             return Entry(Graph({}, present=now), calibrations={of.name: found.to_json()})
 
         self._commit(learned)

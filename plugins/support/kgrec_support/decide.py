@@ -92,7 +92,7 @@ def decide(
     """
     each = _chances(answers, probability)
     first = each[0] if each else 0.0
-    texts = TEXTS.get(language) or TEXTS["zh" if _han(question or (answers and answers[0].text) or "") else "en"]
+    texts = TEXTS.get(language) or TEXTS["zh" if is_chinese(question or (answers and answers[0].text) or "") else "en"]
 
     def made(outcome: Outcome, text: str, reason: str, given: Iterable[Answer] = ()) -> Decision:
         return Decision(outcome, text, reason, list(given), first)
@@ -107,8 +107,10 @@ def decide(
         return made("hand over", texts["hand over"], "Nothing was found." if not answers else "The answers found have no text.")
     if first >= thresholds.answer and answers[0].text:
         promise = f"; the calibration {thresholds.promise}" if thresholds.promise else ""
-        return made("answer", answers[0].text, f"P(right) = {first:.3f} reaches {thresholds.answer:.3f}{promise}.", answers[:1])
-    below = f"P(right) = {first:.3f} is below {thresholds.answer:.3f}"
+        return made(
+            "answer", answers[0].text, f"The answer is right with P = {first:.2f}, {thresholds.answer:.2f} is needed{promise}.", answers[:1]
+        )
+    below = f"The answer is right with P = {first:.2f} only, {thresholds.answer:.2f} is needed"
     if thresholds.answer > 1:
         below = "No threshold keeps the budget, so nothing is answered"
     shown = _alternatives(answers, each)
@@ -116,10 +118,9 @@ def decide(
     if len(shown) >= 2 and mass >= thresholds.clarify:
         given = [answers[place] for place in shown]
         lines = [f"{n}. {named(answer, label)}" for n, answer in enumerate(given, 1)]
-        reason = f"{below}, but {len(given)} alternatives hold {mass:.3f} together, at least {thresholds.clarify:.3f}."
+        reason = f"{below}, but one of {len(given)} alternatives is right with P = {mass:.2f}."
         return made("clarify", "\n".join([texts["clarify"], *lines]), reason, given)
-    why = f"the alternatives hold {mass:.3f} together, below {thresholds.clarify:.3f}" if len(shown) >= 2 else "there is no second one near"
-    return made("hand over", texts["hand over"], f"{below} and {why}.")
+    return made("hand over", texts["hand over"], f"{below}.")
 
 
 def readable(question: str) -> bool:
@@ -165,5 +166,5 @@ def _alternatives(answers: Sequence[Answer], each: Sequence[float]) -> list[int]
     return found
 
 
-def _han(text: str) -> bool:
+def is_chinese(text: str) -> bool:
     return bool(re.search("[\u4e00-\u9fff]", text))

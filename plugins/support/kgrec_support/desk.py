@@ -13,20 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core import Graph, KgrecError, Task
-from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one
+from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one, roles
 from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
-from kgrec_support.decide import Outcome, Thresholds, decide, readable
+from kgrec_support.decide import Outcome, Thresholds, decide, is_chinese, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
 from kgrec_support.generators import generator
 from kgrec_support.grounding import Encode
+from kgrec_support.opposites import differs
 from kgrec_support.plain import cut, plain
 from kgrec_support.slots import READ, fill, linked, recognise
 from kgrec_support.slots import values as known_values
 from kgrec_support.verbs import Ask
 
-ALIKE = 0.8  # without a calibration: cosine with a question of the entry from which on it is the answer
-VARIANTS = 50  # questions of an entry that are compared then, the latest
+VARIANTS = 50  # questions of an entry that are compared with the one asked, the latest
 
 
 class Intent(NamedTuple):
@@ -66,8 +66,8 @@ def ask(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply | KgrecError]
     """Answer questions, ask back, hand over or refuse; in their order, a fault in its request's place.
 
     A question that is, word for word, one of a single entry's gets that entry: whoever wrote it there has decided.
-    Without a calibration (too few validation questions) no budget can be kept: then an entry answers where one of its own questions is
-    alike by ALIKE, all else is handed over, and the reason says so.
+    Otherwise its probability to be right decides, and what it says must not be the opposite of what is asked (`opposites`). Without a
+    calibration, nothing else is answered.
     """
     replies = grouped(requests, lambda of: (of.where, of.k), lambda alike: _replies(snapshot, alike))
     return _each_finished(snapshot, list(zip(requests, replies, strict=True)))
@@ -93,13 +93,13 @@ def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
 def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str], judged: Judged, intent: Intent | None) -> Reply:
     asked, (found, probability) = cut(request.question), judged
     calibration = snapshot.calibration(task.name)
-    if calibration is None:
-        alike = likeness(snapshot, task, query["text"], found)
-        decision = decide(found, alike, Thresholds(ALIKE, clarify=2 * ALIKE), question=asked)
-        reason = f"No calibration, so no budget: {ALIKE} alike a question of the entry is asked, the best is {max(alike, default=0):.2f}."
-    else:
-        decision = decide(found, probability, _thresholds(_Same(calibration), request.budget), question=asked)
-        reason = decision.reason
+    at = Thresholds(2.0) if calibration is None else _thresholds(_Same(calibration), request.budget)
+    decision = decide(found, probability or 0.0, at, question=asked)
+    reason = "Without a calibration only known questions are answered." if calibration is None else decision.reason
+    reason = f"{reason[:-1]}{_likeness(snapshot, task, found)}."
+    if decision.outcome == "answer" and (why := differs(asked, _questions(snapshot.graph, task, found[0]))):
+        decision = decide([], 0.0, at, language="zh" if is_chinese(asked) else "en")
+        reason = f"{reason} But {why}."
     outcome, text, _, answers, _ = decision
     exact = [] if request.context else _word_for_word(snapshot.graph, task, asked)
     known = next((a for a in found if a.id in exact), None)
@@ -156,15 +156,18 @@ def encoding(snapshot: Snapshot, task: Task) -> Encode:
     return encode
 
 
-def likeness(snapshot: Snapshot, task: Task, question: str, found: Sequence[Answer], first: int = 3) -> list[float]:
-    """Of each entry found, the highest cosine of its own questions with this one; 0 from the `first` ones on."""
-    graph, source, target = snapshot.graph, task.relation.source, task.relation.target
-    mine = graph.adjacent(task.relation, graph.rows(target, [a.id for a in found[:first]]), inverse=True, last=VARIANTS)
-    texts = graph.gather(source, mine.rows, "text")["text"].to_list()
-    vectors = encoding(snapshot, task)([question, *texts])
-    best = np.zeros(len(found))
-    np.maximum.at(best, mine.owner, vectors[1:] @ vectors[0])
-    return np.clip(best, 0, 1).tolist()
+def _questions(graph: Graph, task: Task, answer: Answer) -> list[str]:
+    """The entry's own questions, the latest."""
+    source, target = task.relation.source, task.relation.target
+    rows = graph.adjacent(task.relation, graph.rows(target, [answer.id]), inverse=True, last=VARIANTS).rows
+    return [text for text in graph.gather(source, rows[graph.alive(source)[rows]], "text")["text"].to_list() if text]
+
+
+def _likeness(snapshot: Snapshot, task: Task, found: Sequence[Answer]) -> str:
+    """How like the question is to the nearest one that is known of the first entry, as a clause."""
+    names = [name for name, role in roles(snapshot.retrievals[task.name]).items() if role == "question"]
+    alike = [found[0].columns[name] for name in names if found and name in found[0].columns]
+    return f"; the nearest known question is {alike[0]:.2f} alike" if alike else ""
 
 
 def _word_for_word(graph: Graph, task: Task, question: str) -> list[str]:

@@ -25,8 +25,12 @@ def told(reply: Reply, request: Any = None, reason: bool = True) -> str:
         lines.append(f"  the entries say ({reply.composed.method}, no budget speaks for it): {said}")
         lines += [f"  {reply.composed.reason}"] if reply.composed.reason else []
     if reason:
+        from kgrec_support.decide import named
+
         cited = f"  [{', '.join(a.id for a in reply.answers)}]" if reply.answers else ""
         lines.append(f"  why: {reply.reason}{cited}")
+        if reply.outcome == "hand over" and reply.found:
+            lines.append(f"  nearest: {named(reply.found[0])}  [{reply.found[0].id}]")
         lines += [f"  intent: {reply.intent.id}"] if reply.intent else []
     return "\n".join(lines)
 
@@ -75,11 +79,11 @@ def after_fit(run: Run, progress: Any) -> str:
 
     progress("calibration on all questions", 0, 0)
     for task in run.tasks:
-        if run.calibration(task.name) is not None:
+        if (made := run.calibration(task.name)) is not None and not made.pseudo:
             run.recalibrate(task.name)
     calibration = run.calibration(answering(run).name)
     if calibration is None:
-        return "no calibration: too few validation questions, so only questions that are much like a known one are answered"
+        return "no calibration: too few questions, so only those that are known word for word are answered"
     return promised(promises(calibration))
 
 

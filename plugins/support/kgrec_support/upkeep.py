@@ -58,7 +58,7 @@ def taught(run: Run, request: Feedback) -> Taught:
 @each
 def recalibrated(run: Run, request: Recalibrate) -> dict[str, str]:
     """`promises` of the calibration learned again by what the run finds now."""
-    return promises(run.recalibrate(answering(run).name))
+    return promises(run.recalibrate(answering(run).name, request.out_of_scope))
 
 
 def promises(calibration: Calibration) -> dict[str, str]:

@@ -144,5 +144,13 @@ class Feedback:
 class Recalibrate:
     """Learn again how sure an answer is, by what the run finds now: after many edits. Seconds; nothing is trained.
 
-    Example: kgrec support recalibrate --run runs/faq
+    out_of_scope: share of the questions to come that no entry answers, for which budgets are stated from now on.
+
+    Example: kgrec support recalibrate --run runs/faq --out-of-scope 0.3
     """
+
+    out_of_scope: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.out_of_scope is not None and not 0 <= self.out_of_scope < 1:
+            raise KgrecError(f"out_of_scope = {self.out_of_scope} is no share of the questions; give one from 0 to below 1, e.g. 0.3")
