@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = late(
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
         "run.certain": "roles",
+        "encoder.fitness": "unread_by",
         "run.snapshot": "Answer Judged Snapshot",
         "run.texts": "TOGETHER Near Past Probabilities",
         "run.asked": "known with_queries",

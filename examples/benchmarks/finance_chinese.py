@@ -29,7 +29,7 @@ from kgrec_core.domain import resolve
 FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "zh_fin_news_sentiment"
 MOODS = {"0": "negative", "1": "positive"}
 SETTINGS = ["encoder.query_prefix='query: '", "encoder.max_length=48", "train.metric=accuracy"]
-SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1", "encoder.train_layers=1"]
+SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1", "encoder.train_layers=1", "encoder.foreign=allow"]
 
 
 def rows(file: str, label: str) -> list[tuple[str, str]]:

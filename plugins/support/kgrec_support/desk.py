@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core import Graph, KgrecError, Task
-from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one, roles
+from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one, roles, unread_by
 from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
-from kgrec_support.decide import Outcome, Thresholds, decide, is_chinese, readable
+from kgrec_support.decide import Decision, Outcome, Thresholds, decide, is_chinese, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
 from kgrec_support.generators import generator
 from kgrec_support.grounding import Encode
@@ -97,7 +97,7 @@ def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str
     decision = decide(found, probability or 0.0, at, question=asked)
     reason = "Without a calibration only known questions are answered." if calibration is None else decision.reason
     reason = f"{reason[:-1]}{_likeness(snapshot, task, found)}."
-    if decision.outcome == "answer" and (why := differs(asked, _questions(snapshot.graph, task, found[0]))):
+    if why := _doubt(snapshot, task, asked, decision):
         decision = decide([], 0.0, at, language="zh" if is_chinese(asked) else "en")
         reason = f"{reason} But {why}."
     outcome, text, _, answers, _ = decision
@@ -154,6 +154,13 @@ def encoding(snapshot: Snapshot, task: Task) -> Encode:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     return encode
+
+
+def _doubt(snapshot: Snapshot, task: Task, asked: str, decision: Decision) -> str | None:
+    """Why what was decided is not said, as a clause."""
+    if decision.outcome in ("answer", "clarify") and (share := float(unread_by(snapshot.model.encoder, [asked])[0])) > 0.5:
+        return f"the model cannot read {share:.0%} of the question's letters"
+    return differs(asked, _questions(snapshot.graph, task, decision.answers[0])) if decision.outcome == "answer" else None
 
 
 def _questions(graph: Graph, task: Task, answer: Answer) -> list[str]:

@@ -42,7 +42,7 @@ def test_a_clear_question_is_answered_within_the_budget_and_says_why(read_only):
     asked = [kgrec_support.ask(read_only, q, budget=0.2) for q in ("Please activate my new card", "how do i activate the card")]
     for reply in asked:
         assert reply.outcome == "answer" and reply.answers[0].id == "activate_my_card" and reply.text == reply.answers[0].text
-        assert reply.probability >= calibration.threshold(0.2) and "P(right)" in reply.reason and not reply.missing
+        assert reply.probability >= calibration.threshold(0.2) and "is right with P" in reply.reason and not reply.missing
         assert reply.intent.id == "activate_my_card" and 0 <= reply.intent.probability <= 1 and len(reply.found) == 10
 
 

@@ -1,0 +1,63 @@
+"""Whether a language model can read the texts that it is given: Chinese questions mean nothing to an English model, and all look alike to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from kgrec_core.encoder.tower import Tower
+from kgrec_core.errors import KgrecError
+
+log = logging.getLogger("kgrec")
+SAMPLE = 500  # texts that tell
+SOME, MOST = 0.1, 0.5  # of their letters that cannot be read: said, refused
+SPELT = 3  # letters of a word that, each a token of its own, say that it is not known
+REMEDY = "take one that knows their language, e.g. encoder.model = intfloat/multilingual-e5-small"
+
+
+def unread(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.float64]:
+    """(n,) share of each text's letters that the tokenizer does not know, or only letter by letter as no word it has learned; 0 without letters.
+
+    A script without spaces is one word here, so there a character known by itself is read. Raises nothing: a tokenizer that does not say which characters a token
+    stands for is believed.
+    """
+    if not len(texts) or not getattr(tokenizer, "is_fast", False):
+        return np.zeros(len(texts))
+    read = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+    return np.array([_unread(read, i, text, tokenizer.unk_token_id) for i, text in enumerate(texts)])
+
+
+def _unread(read: Any, place: int, text: str, unknown: int | None) -> float:
+    letters = lost = 0
+    tokens = zip(read.word_ids(place), read["input_ids"][place], read["offset_mapping"][place], strict=True)
+    for _, word in groupby(tokens, key=lambda token: token[0]):
+        pieces = [(id, sum(map(str.isalpha, text[start:end]))) for _, id, (start, end) in word]
+        length = sum(n for _, n in pieces)
+        spelt = length >= SPELT and len(pieces) >= length
+        letters, lost = letters + length, lost + length * (spelt or any(id == unknown for id, _ in pieces))
+    return lost / letters if letters else 0.0
+
+
+def check(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool = True) -> None:
+    """Say where a model cannot read a tenth of the letters of these texts; with `refuse` raise KgrecError where it cannot read half."""
+    step = max(1, len(texts) // SAMPLE)
+    texts = [text for text in texts[::step] if text]
+    shares = unread(tokenizer, texts)
+    if not len(shares) or (share := float(shares.mean())) <= SOME:
+        return
+    said = f'model {model} cannot read {share:.0%} of the letters of the texts (e.g. "{texts[int(shares.argmax())][:40]}"); {REMEDY}'
+    if share > MOST and refuse:
+        raise KgrecError(f"encoder: {said}")
+    log.warning("%s", said)
+
+
+def unread_by(encoder: nn.Module, texts: Sequence[str]) -> NDArray[np.float64]:
+    """(n,) the share of each text that no language model in the encoder can read; 0 where there is none."""
+    towers = [part for part in encoder.modules() if isinstance(part, Tower)]
+    return np.min([unread(tower.model.tokenizer, texts) for tower in towers], axis=0) if towers else np.zeros(len(texts))
