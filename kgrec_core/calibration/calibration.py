@@ -21,6 +21,8 @@ log = logging.getLogger("kgrec")
 SMALLEST = 60  # queries, both parts together
 GRID = 200  # thresholds that can be tested
 NEVER = 2.0  # a threshold that no probability reaches
+TELLS = 0.2  # by how much more often a query that something answers must reach a threshold, to tell how many have no answer
+BEYOND = (0.9999, 0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95)  # thresholds beyond all that were tested
 CAREFUL = 0.6  # of 1 - threshold, what was wrong among the answers on average where P was learned from other FAQs
 
 
@@ -44,6 +46,8 @@ class Guarantee(NamedTuple):
             return f"never answers: no threshold keeps the budget on {self.tested:,} queries"
         if not self.tested:
             return f"answers from P = {self.threshold:.3f} on, by what was right elsewhere; nothing was tested here, so nothing is promised"
+        if not self.answered:
+            return f"answers from P = {self.threshold:.3f} on, by what was right elsewhere; none of {self.tested:,} tested was so sure"
         share, mix = self.answered / self.tested, "where every query has an answer here; how many have none is not known"
         if self.share is not None:
             mix = f"where {self.share:.0%} of the queries have no answer here"
@@ -128,6 +132,8 @@ class Calibration:
             )
         counts, tested = self._mixed(mix or 0.0)
         found = Guarantee(NEVER, 0, 0, tested, 1.0, mix)
+        if self.pseudo:  # beyond what was tested P alone speaks
+            counts = np.array([[t, 1, 1 - t, 0, 0] for t in BEYOND if t > counts[0, 0]] + counts.tolist())
         for threshold, expected_of, expected, answered, wrong in counts if self.pseudo else counts[_start(counts, budget) :]:
             likely = self.pseudo * expected / max(expected_of, 1e-9)
             bound = upper_bound(wrong, answered, confidence, likely, self.pseudo - likely)
@@ -149,6 +155,20 @@ class Calibration:
         fewer = min(1.0, self.strangers / wanted) if wanted else 1.0
         counts = counts * [1, 1, 1, fewer, fewer] + np.column_stack([0 * rate, by_p, by_p, *[rate * wanted * fewer] * 2])
         return counts, round((self.tested + wanted) * fewer)
+
+    def strangers_among(self, reached: int, asked: int, threshold: float, confidence: float = 0.95) -> tuple[float, float] | None:
+        """Between which shares of the queries asked nothing answers, by how many of them reached this threshold; None = it cannot tell.
+
+        What was tested says how many of either kind reach it; fewer do where more of the queries have no answer.
+        """
+        at = [row for row in self.counts if row[0] <= threshold + 1e-12]
+        if not asked or not self.strangers or not self.tested or not at:
+            return None
+        inside, outside = at[0][3] / self.tested, at[0][5] / self.strangers
+        if inside - outside < TELLS:
+            return None
+        low, high = 1 - upper_bound(asked - reached, asked, confidence), upper_bound(reached, asked, confidence)
+        return tuple(float(np.clip((inside - rate) / (inside - outside), 0, 1)) for rate in (high, low))
 
     @property
     def answers_from(self) -> float:

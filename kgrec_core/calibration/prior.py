@@ -3,7 +3,7 @@
 Every known question asks the run without its own entry: how near a wrong entry comes here, by this model, is the scale on which answers
 are measured, so a cosine of .8 means what it means among these questions. On that scale one logistic curve holds for FAQs and models that it
 has not seen (examples/benchmarks/prior.py). Where known questions have siblings, they ask again without themselves: the curve is then
-bent towards what is right here (a Gaussian prior around it), and thresholds are tested on questions whose entry the curve has not seen.
+bent towards what is right here (a Gaussian prior around it), and with 60 of them thresholds are tested on questions whose entry the curve has not seen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.calibration.calibration import GRID, Calibration
+from kgrec_core.calibration.calibration import GRID, SMALLEST, Calibration
 from kgrec_core.calibration.confidence import features, right
 from kgrec_core.graph import Ragged
 from kgrec_core.interfaces import Hits
@@ -31,7 +31,7 @@ CURVES: Mapping[tuple[Role, ...], tuple[tuple[float, ...], float]] = {
     ("text", "words"): ((0.150, 0.501, 0.098, 0.561), 0.319),
     ("question", "text", "words"): ((0.345, 0.668, -0.008, 0.550, 0.055, 0.528), -0.230),
 }
-LEAST, SIBLINGS = 8, 20  # known questions that make a scale; questions with siblings that bend and test
+LEAST, SIBLINGS = 8, 20  # known questions that make a scale; questions with siblings that bend the curve
 FOLDS, TRUST, PSEUDO = 5, 2.0, 40.0  # of entries; of the Gaussian prior, in questions; questions that the curve counts as in a test
 
 
@@ -63,8 +63,10 @@ def calibrated(
     again = again & np.isfinite(found).all(1)
     if again.sum() >= SIBLINGS:
         asked, others = (((of - mean) / scale)[:, columns] for of in (found[again], strange))
-        entry, tested = targets.rows[targets.indptr[:-1][again]], int(again.sum())
-        counts, learned = _tested(asked, correct[again], others, entry, share, learned, seed)
+        learned = _bent(asked, correct[again], others, share, np.array([*curve, bias]))
+        if again.sum() >= SMALLEST:
+            entry, tested = targets.rows[targets.indptr[:-1][again]], int(again.sum())
+            counts = _tested(asked, correct[again], others, entry, share, np.array([*curve, bias]), seed)
     weights[columns] = learned[:-1]
     numbers = {"mean": mean.tolist(), "scale": scale.tolist(), "weights": weights.tolist(), "bias": float(learned[-1])}
     told = {"counts": counts, "tested": tested, "strangers": len(strange) if tested else 0, "share": share, "pseudo": PSEUDO}
@@ -84,10 +86,8 @@ def without(hits: Hits, targets: Ragged) -> Hits:
     return Hits(moved(hits.rows, -1), moved(hits.scores, -np.inf), {name: moved(of, np.nan) for name, of in hits.columns.items()})
 
 
-def _tested(
-    x: NDArray, y: NDArray, strange: NDArray, entry: NDArray, share: float, curve: NDArray, seed: int
-) -> tuple[list[list[float]], NDArray[np.float64]]:
-    """(counts of a Calibration by curves that have not seen a question's entry, the curve bent by all)."""
+def _tested(x: NDArray, y: NDArray, strange: NDArray, entry: NDArray, share: float, curve: NDArray, seed: int) -> list[list[float]]:
+    """The counts of a Calibration by curves that have not seen a question's entry."""
     from scipy.special import expit
 
     rng = np.random.default_rng(seed)
@@ -104,7 +104,7 @@ def _tested(
         mixed = share / (1 - share) * len(x) / len(strange) * out
         by_p, seen = (passed.sum() + mixed, (1 - p[passed]).sum() + mixed), (passed.sum(), (~y[passed]).sum())
         rows.append([t, *map(float, (*by_p, *seen)), out])
-    return rows, _bent(x, y, strange, share, curve)
+    return rows
 
 
 def _bent(x: NDArray, y: NDArray, strange: NDArray, share: float, curve: NDArray) -> NDArray[np.float64]:

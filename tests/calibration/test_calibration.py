@@ -212,6 +212,17 @@ def test_a_budget_holds_for_the_share_of_strangers_that_it_is_stated_for():
         made.guarantee(0.1, share=1)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_the_share_of_strangers_is_seen_by_how_many_are_answered(share):
+    fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]], "log_loss": {}}
+    made = Calibration(**fields, counts=[[0.9, 50, 1, 100, 0, 0], [0.7, 150, 20, 160, 14, 20]], tested=200, strangers=100, share=0.1)
+    reached = int(1_000 * ((1 - share) * 0.8 + share * 0.2))
+    low, high = made.strangers_among(reached, 1_000, 0.7)
+    assert low < share < high < low + 0.15
+    assert made.strangers_among(0, 0, 0.7) is None and made.strangers_among(5, 10, 0.6) is None
+    assert calibrate(*answers(np.random.default_rng(0), 400)[:2]).strangers_among(5, 10, 0.5) is None, "none was seen"
+
+
 def test_an_answer_is_right_by_its_first_row_alone():
     hits = Hits(np.array([[3, 1], [1, 3], [-1, -1], [2, 0]]), np.zeros((4, 2), np.float32))
     targets = Ragged(np.array([0, 2, 3, 4, 4]), np.array([3, 5, 3, 0]), np.full(4, -1))

@@ -79,6 +79,22 @@ def test_the_budget_of_a_small_faq_holds_in_nearly_all_of_them():
     assert np.mean(kept) >= 0.95 and np.mean(answered) >= 0.4, (np.mean(kept), np.mean(answered))
 
 
+def test_a_few_questions_bend_the_curve_but_test_nothing():
+    """Three siblings each of 15 entries: no promise, yet questions that this FAQ answers well are surer than other FAQs' curve says."""
+    made, found, right = faq(3, entries=15, each=3)
+    alone, *_ = faq(3, entries=15, each=3, learned=True)
+    assert made.tested == alone.tested == 0 and made.weights != alone.weights
+    ours, theirs = (np.abs(of.probability(features(found)) - right).mean() for of in (made, alone))
+    assert ours < theirs
+
+
+def test_where_no_tested_threshold_will_do_only_what_is_surer_is_answered():
+    made, *_ = faq(0, entries=30)
+    none = Calibration(**{**made.to_json(), "counts": [[0.9, 60.0, 6.0, 60.0, 20.0, 5.0]]})
+    promise = none.guarantee(0.1)
+    assert 0.95 < promise.threshold < 1 and promise.answered == 0 and "none of 133 tested was so sure" in str(promise)
+
+
 def test_more_strangers_ask_for_a_higher_threshold_and_json_keeps_all():
     made, *_ = faq(2, entries=60, each=8)
     again = Calibration.from_json(made.to_json())

@@ -26,7 +26,7 @@ def note(run: Path, question: str, reply: Reply) -> None:
     given = reply.answers[0].id if reply.outcome == "answer" or reply.missing else None
     if reply.outcome == "refuse":
         return
-    line = json.dumps({"question": mask([cut(question)])[0], "answer_id": given})
+    line = json.dumps({"question": mask([cut(question)])[0], "answer_id": given, "probability": reply.probability})
     try:
         handle = os.open(beside(run, "asked"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -45,7 +45,7 @@ def asked(run: Path) -> list[Asked]:
     for raw in file.read_bytes().splitlines() if file.exists() else ():
         try:
             line = json.loads(raw)
-            found.append(Asked(str(line["question"]), line["answer_id"]))
+            found.append(Asked(str(line["question"]), line["answer_id"], line.get("probability")))
         except (ValueError, KeyError, TypeError):
             continue
     return found

@@ -29,10 +29,11 @@ class Faq(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """One line of the log of questions. answer_id: the entry that was given, None = none was."""
+    """One line of the log of questions. answer_id: the entry that was given, None = none was. probability: that the first was right."""
 
     question: str
     answer_id: str | None = None
+    probability: float | None = None
 
 
 class Contradiction(NamedTuple):
@@ -68,10 +69,12 @@ class Review:
     never_hit: list[str]
     unanswered: list[Gap]
     confusions: list[Confusion]
+    promise: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Values of JSON; named tuples become objects."""
-        return {k: [v._asdict() if hasattr(v, "_asdict") else v for v in values] for k, values in self.__dict__.items()}
+        lists = {name: of for name, of in self.__dict__.items() if name != "promise"}
+        return {k: [v._asdict() if hasattr(v, "_asdict") else v for v in of] for k, of in lists.items()} | {"promise": self.promise}
 
     def __str__(self) -> str:
         parts = {
@@ -87,6 +90,7 @@ class Review:
         for title, found in parts.items():
             lines += [f"{title}: {len(found):,}", *(f"  {' '.join(line.split())}" for line in found[:SHOWN])]
             lines += [f"  ... and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
+        lines += [self.promise] if self.promise else []
         return "\n".join(lines)
 
 

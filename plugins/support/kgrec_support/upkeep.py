@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +18,12 @@ from kgrec_support.asked import asked, beside
 from kgrec_support.desk import answering, encoding
 from kgrec_support.entries import Entry, entries
 from kgrec_support.faq import as_cell
-from kgrec_support.quality import Faq, Review, review
+from kgrec_support.quality import Asked, Faq, Review, review
 from kgrec_support.verbs import Feedback, List, Recalibrate
 from kgrec_support.verbs import Review as Wanted
 
 BUDGETS = (0.03, 0.05, 0.1)  # that a calibration is asked for
+FEWEST = 50  # questions asked that say how many have no answer
 
 
 class Taught(NamedTuple):
@@ -34,8 +37,23 @@ class Taught(NamedTuple):
 def reviewed(run: Run, request: Wanted, progress: Any = None) -> Review:
     """What an editor should look at; see `review`. Raises KgrecError for a run without entries."""
     snapshot = run.snapshot
-    found = [Faq(e.id, e.text or "", tuple(e.questions)) for e in entries(snapshot)]
-    return review(found, asked(run.folder), encoding(snapshot, answering(snapshot)))
+    found, log = [Faq(e.id, e.text or "", tuple(e.questions)) for e in entries(snapshot)], asked(run.folder)
+    task = answering(snapshot)
+    return replace(review(found, log, encoding(snapshot, task)), promise=watched(snapshot.calibration(task.name), log))
+
+
+def watched(calibration: Calibration | None, log: Sequence[Asked], budget: float = 0.05) -> str | None:
+    """Whether as many questions have no answer as the budgets are stated for, by how sure the answers were; None = it cannot be told."""
+    sure = [line.probability for line in log if line.probability is not None]
+    threshold = calibration.guarantee(budget).threshold if calibration else 2.0
+    between = calibration.strangers_among(sum(p >= threshold for p in sure), len(sure), threshold) if threshold <= 1 else None
+    if between is None or len(sure) < FEWEST or calibration.share is None:
+        return None
+    low, high = between
+    seen = f"Of {len(sure):,} questions asked {low:.0%} to {high:.0%} seem to have no answer here; budgets are stated for {calibration.share:.0%}"
+    if low <= calibration.share <= high:
+        return f"{seen}."
+    return f"{seen}. They do not hold for these questions: recalibrate --out-of-scope {(low + high) / 2:.2f}"
 
 
 @each

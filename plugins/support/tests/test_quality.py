@@ -8,8 +8,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from kgrec_support.quality import SHOWN, Asked, Faq, Review, review, title
+from kgrec_support.upkeep import watched
 
 from kgrec_core import KgrecError
+from kgrec_core.domain import Calibration
 
 FAQ = [
     Faq("arrive", "Your card arrives within 5 working days of the order.", ("When will my card arrive?", "Where is my new card?")),
@@ -103,3 +105,15 @@ def test_questions_with_other_numbers_are_two_questions():
 def test_a_title_is_short_and_one_line():
     assert title("Why?\n  Really??") == "Why? Really" and title("??") == "??"
     assert len(title("word " * 50)) <= 60 and title("word " * 50).endswith("word…") and len(title("卡" * 99)) == 60
+
+
+def test_a_promise_for_another_mix_is_taken_back():
+    counts = [[0.95, 90, 2, 90, 1, 2], [0.9, 150, 5, 160, 4, 20]]
+    fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]], "log_loss": {}}
+    made = Calibration(**fields, counts=counts, tested=200, strangers=200, share=0.1, pseudo=40.0)
+    usual = [Asked("q", "a", 0.99)] * 82 + [Asked("q", None, 0.2)] * 38
+    held = watched(made, usual, 0.1)
+    assert held.startswith("Of 120 questions asked ") and held.endswith("budgets are stated for 10%.")
+    strange = watched(made, [*usual, *[Asked("q", None, 0.1)] * 80], 0.1)
+    assert "They do not hold for these questions: recalibrate --out-of-scope 0.5" in strange
+    assert watched(made, usual[:20]) is None and watched(None, usual) is None
