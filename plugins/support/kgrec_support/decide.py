@@ -53,7 +53,8 @@ class Thresholds(NamedTuple):
     def of(cls, calibration: Calibration, budget: float | None = None, *, clarify: float = 0.5, scope: float = 0.05) -> Thresholds:
         """From a run's calibration. budget: share of the answers that may be wrong, e.g. .03; None = the calibration's own."""
         found = calibration.guarantee(budget)
-        return cls(found.threshold, clarify, scope, str(found))
+        told = f"the calibration {found}" if found.tested else "nothing was tested here, so nothing is promised"
+        return cls(found.threshold, clarify, scope, told)
 
 
 class Decision(NamedTuple):
@@ -106,7 +107,7 @@ def decide(
     if not any(a.text for a in answers):
         return made("hand over", texts["hand over"], "Nothing was found." if not answers else "The answers found have no text.")
     if first >= thresholds.answer and answers[0].text:
-        promise = f"; the calibration {thresholds.promise}" if thresholds.promise else ""
+        promise = f"; {thresholds.promise}" if thresholds.promise else ""
         return made(
             "answer", answers[0].text, f"The answer is right with P = {first:.2f}, {thresholds.answer:.2f} is needed{promise}.", answers[:1]
         )

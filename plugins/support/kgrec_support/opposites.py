@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from kgrec_support.grounding import stem
+from kgrec_support.grounding import content, stem
 
 # Both sides of a pair, each with words that mean the same.
 _PAIRS = (
@@ -100,7 +100,8 @@ def differs(question: str, known: Sequence[str]) -> str | None:
     numbers = frozenset().union(*(other.numbers for other in others))
     if numbers and asked.numbers - numbers:
         return f"it names {', '.join(sorted(asked.numbers - numbers))}, the entry's questions {', '.join(sorted(numbers))}"
-    if all(other.negated != asked.negated for other in others):
+    about = [other for other, text in zip(others, known, strict=True) if not set(content(text)).isdisjoint(content(question))] or others
+    if all(other.negated != asked.negated for other in about):
         return "it is negated and the entry's questions are not" if asked.negated else "the entry's questions are negated and it is not"
     spoken = frozenset().union(*(other.words for other in others))
     for mine, theirs in _sides():

@@ -22,6 +22,7 @@ OPEN_ZH, REFUND_ZH, FEE_ZH = ["如何打开通知", "开启提醒"], ["可以退
         ("how do I deactivate alerts", NOTIFY, '"deactivate"'),
         ("When do I NOT get my refund?", REFUND, "it is negated and the entry's questions are not"),
         ("I didn’t get a refund", REFUND, "it is negated"),
+        ("How do I NOT return it?", ["How do I return it?", "I do not want the article any more"], "it is negated"),
         ("Can I log in?", ["Why can't I log in?", "login does not work"], "the entry's questions are negated and it is not"),
         ("Do you buy gift vouchers?", GIFT, 'it says "buy", the entry\'s questions "sell"'),
         ("unsubscribe from the newsletter", ["How do I subscribe to the newsletter?"], '"unsubscribe"'),
