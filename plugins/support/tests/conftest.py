@@ -100,6 +100,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train.steps=2",
         "train.contrastive=0",
         "train.validations=1",
+        "fit.publish=chain",
     ]
     done = process("fit", "--run", "run", *settings, cwd=folder)
     assert done.code == 0, done.err
