@@ -21,7 +21,7 @@ from kgrec_core.interfaces import Hits
 
 Role = Literal["question", "text", "words"]
 ROLES: tuple[Role, ...] = ("question", "text", "words")
-# (roles of the channels) -> (weights of how near it is and how far ahead, role by role; bias): examples/benchmarks/prior.py makes them.
+# (roles of the channels) -> (weights of how near it is and how far ahead, role by role; bias), learned as examples/benchmarks/prior.py does.
 CURVES: Mapping[tuple[Role, ...], tuple[tuple[float, ...], float]] = {
     ("question",): ((0.308, 0.806), -0.282),
     ("text",): ((0.146, 0.578), 0.598),
