@@ -45,7 +45,9 @@ def known_certainty(
     that nothing answers. Takes seconds: at most 1,000 of them are asked, by a seed.
     """
     kind, relation = task.relation.source, task.relation
-    found = roles(retrieval)
+    found, head = roles(retrieval), model.heads.get(task.name)
+    if head is not None and not head.encodes_candidates:
+        return None  # its classes are no texts, its scores no cosines
     if not found or retrieval.learns or "text" not in graph.columns(kind) or graph.dated(relation):
         return None
     every = np.flatnonzero(graph.alive(kind))
