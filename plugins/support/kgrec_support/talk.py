@@ -32,10 +32,9 @@ class Talk:
             reply = reply._replace(reason=f"Chosen by the customer: entry {entry.id}.") if not reply.missing else reply
         else:
             plain = replace(self.how, question=line, values=self.values, compose=False, llm=None, endpoint=None, log=False)
-            reply = one(ask(snapshot, [replace(plain, context=tuple(self.turns))]))
-            if self.turns and reply.outcome in ("hand over", "clarify") and not reply.missing:  # perhaps another subject
-                alone = one(ask(snapshot, [plain]))
-                reply = alone if alone.outcome == "answer" or alone.missing else reply
+            reply = one(ask(snapshot, [plain]))
+            if self.turns and reply.outcome != "answer" and not reply.missing:  # perhaps what was said before makes it clear
+                reply = one(ask(snapshot, [replace(plain, context=tuple(self.turns))]))
         self.turns = [*self.turns, line, reply.text][-TURNS:]
         self.last = finished(snapshot, replace(self.how, question=line), reply)
         return self.last
