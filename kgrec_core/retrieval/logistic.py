@@ -120,7 +120,7 @@ class Logistic(Blockwise):
         sound = sound and all(_within(rows, size) for rows, size in sizes) and np.array_equal(np.unique(self.labels_), self.classes_)
         if not sound or (np.diff(self.sources_) < 0).any() or len(set(self.terms_)) < len(self.terms_):
             raise ValueError("examples, classes and weights do not belong together")
-        self.origin_, self.without_ = self.graph_, Memo()
+        self.taught_, self.without_ = self.graph_, Memo()
         self.read_ = _Terms(FEATURES[int(how[0])], self.terms_, self.rarity_) if self.by == "words" else None
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
@@ -156,7 +156,7 @@ class Logistic(Blockwise):
             if self.by == "vectors":
                 x = self.vectors_.astype(np.float32)
             else:
-                x = self.read_(_texts(self.origin_, self.task_.relation.source, self.sources_))
+                x = self.read_(_texts(self.taught_, self.task_.relation.source, self.sources_))
             rest = self.fold_ != fold
             return learned(x[rest], self.labels_[rest], self.how_[1]).sharpened(self.how_[2])
 

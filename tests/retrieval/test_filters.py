@@ -76,3 +76,12 @@ def test_only_what_is_open_and_the_best_of_it(use, k, open_, gone):
         if use not in ("merge", "lambdarank"):  # a rank is one among those that are left
             best = np.sort(np.where(free[query], scores[query], -np.inf))[::-1][:least]
             np.testing.assert_allclose(hits.scores[query][: len(best)], best, atol=1e-5)
+
+
+@pytest.mark.parametrize("use", ["logistic", *(use for use, given in SETTINGS.items() if given is not None and use != "logistic")])
+def test_one_query_through_a_re_ranker(use):
+    """What a guard keeps on a part has names that no part learns."""
+    part = {"use": use, "by": "vectors"} if use == "logistic" else {"use": use, **SETTINGS[use]}
+    made = resolve({"retrieval": {"buys": {"use": "merge", "a": part}}}).retrieval(REGISTRY, "buys")
+    made.build(GRAPH, TASK, candidates(GRAPH, TASK), encode)
+    assert made.search(QUERIES.take(np.arange(1)), VECTORS[:1], 3).rows.shape == (1, 3)
