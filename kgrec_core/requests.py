@@ -90,7 +90,7 @@ def about(request: type) -> tuple[str, str]:
 def made(request: type, values: Mapping[str, Any], word: str = "", typed: bool = False) -> Any:
     """A request of values as they come: text of a command line or a table, JSON, Python's own.
 
-    typed: on a command line, whose names messages then use.
+    typed: on a command line, whose names messages then use. None is the default where it is no value of the field.
 
     Raises KgrecError for an unknown name, a lacking or a mistyped value, and whatever the request itself refuses.
     """
@@ -102,7 +102,8 @@ def made(request: type, values: Mapping[str, Any], word: str = "", typed: bool =
     for field in known.values():
         if field.default is REQUIRED and values.get(field.name) is None:
             raise KgrecError(f"{word} needs {called[field.name].name}: {field.doc or spell(field.wanted)}")
-    return request(**{name: None if value is None else convert(called[name], value) for name, value in values.items()})
+    lacking = {name for name, value in values.items() if value is None and known[name].default not in (None, REQUIRED)}
+    return request(**{n: None if v is None else convert(called[n], v) for n, v in values.items() if n not in lacking})
 
 
 def convert(field: Field, value: Any) -> Any:

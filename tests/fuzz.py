@@ -64,13 +64,17 @@ def watch(given: argparse.Namespace, world: dict) -> Counter[str]:
         command = [sys.executable, __file__, "--worker", json.dumps(world), "--start", str(at), "--n", str(given.n)]
         command += ["--seed", str(given.seed), "--doors", given.doors]
         with tempfile.TemporaryFile("w+b") as log:
-            worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-            reading, limit = -1, STARTING
+            worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            reading, limit, rest = -1, STARTING, b""
             while True:
-                ready, _, _ = select.select([worker.stdout], [], [], limit)
-                line = worker.stdout.readline() if ready else ""
-                if not line:
-                    break
+                if b"\n" not in rest:
+                    ready, _, _ = select.select([worker.stdout], [], [], limit)
+                    came = os.read(worker.stdout.fileno(), 1 << 16) if ready else b""
+                    if not came:
+                        break
+                    rest += came
+                    continue
+                line, _, rest = rest.partition(b"\n")
                 told, limit = json.loads(line), SECONDS
                 if "at" in told:
                     reading = told["at"]

@@ -134,6 +134,8 @@ class _Computer:
         raise Fault(f"{_shown(node)[:60]!r} is not allowed in a condition; allowed are columns, {ALLOWED}")
 
     def _column(self, name: str) -> tuple[str, Any]:
+        if name not in self.table.columns:  # a word such as IN where a column belongs
+            raise Fault(f"{name!r} stands where a column belongs; a column of this name is written in double quotes")
         self.columns[name] = None
         values = self.table[name]
         if values.dtype in (pl.String, pl.Categorical, pl.Enum):

@@ -58,7 +58,7 @@ def packaged(target: str) -> Path:
     package, _, file = target.partition(":")
     try:
         path = Path(str(resources.files(package) / file))
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise KgrecError(f"recipe '{target}': the package cannot be imported ({error})") from error
     return path
 

@@ -55,6 +55,11 @@ def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
     """As it was written. Raises ValueError where it was not; ids are not looked at again."""
     if missing := {"entities", "relations", "timeless", "sizes", "undoes"} - head.keys():
         raise ValueError(f"its head has no {min(missing)}")
+    listed = [head[name] for name in ("entities", "relations", "timeless", "sizes")]
+    if not all(isinstance(each, list) for each in listed) or not all(isinstance(name, str) for name in head["entities"]):
+        raise ValueError("its head does not list what it holds")
+    if len(head["entities"]) != len(head["sizes"]) or len(head["relations"]) != len(head["timeless"]):
+        raise ValueError("its head lists more than it holds")
     if len(bodies) != len(head["entities"]) + len(head["relations"]) + len(head.get("old") or ()):
         raise ValueError(f"an edit has {len(bodies)} tables")
     frames = map(stream, bodies)

@@ -149,6 +149,7 @@ BAD = {
     "x < n < 3": "which cannot be compared",
     "1 = 1": "it names no column",
     "x >": "it is no condition",
+    "IN = 1": "stands where a column belongs",
     "x > 1 n": "it is no condition",
     "": "it is no condition",
     "x = '": "it is no condition",

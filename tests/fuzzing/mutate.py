@@ -178,7 +178,7 @@ def arrays(draw: Random, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif kind == 4 and array.ndim:
         out[name] = array.reshape(draw.choice(((-1,), (1, -1), (-1, 1), (array.size, 1))))
     elif kind == 5:
-        out[f"{name}{draw.choice(MARKS)}"[:9]] = array
+        out[f"{name}{draw.choice(MARKS)}"[:9].encode("utf-8", "replace").decode()] = array
     elif array.size:
         flat = array.reshape(-1)
         for _ in range(draw.choice((1, 1, 5))):
