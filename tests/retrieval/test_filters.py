@@ -29,6 +29,9 @@ SETTINGS = {  # a channel alone, or re-rankers around two
     "exact": {"device": "cpu"},
     "merge": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
     "lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
+    "mixture": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
+    "switch": {"default": "a", "strangers": "b", "a": {"use": "exact", "device": "cpu"}, "b": {"use": "popular"}},
+    "logistic": {"by": "vectors"},
     "cross-encoder": None,  # its answers hang on a language model; its channels filter
 }
 EXACT = ("faiss", "exact", "merge", "lambdarank")  # exactly min(k, what is open) is found
@@ -73,15 +76,14 @@ def test_only_what_is_open_and_the_best_of_it(use, k, open_, gone):
         assert len(np.unique(found)) == len(found) and free[query, found].all()
         least = min(k, free[query].sum() if use in EXACT else (free[query] & np.isfinite(scores[query])).sum())
         assert len(found) == least
-        if use not in ("merge", "lambdarank"):  # a rank is one among those that are left
+        if use not in ("merge", "lambdarank", "mixture"):  # a rank is one among those that are left
             best = np.sort(np.where(free[query], scores[query], -np.inf))[::-1][:least]
             np.testing.assert_allclose(hits.scores[query][: len(best)], best, atol=1e-5)
 
 
-@pytest.mark.parametrize("use", ["logistic", *(use for use, given in SETTINGS.items() if given is not None and use != "logistic")])
+@pytest.mark.parametrize("use", [use for use, given in SETTINGS.items() if given is not None])
 def test_one_query_through_a_re_ranker(use):
     """What a guard keeps on a part has names that no part learns."""
-    part = {"use": use, "by": "vectors"} if use == "logistic" else {"use": use, **SETTINGS[use]}
-    made = resolve({"retrieval": {"buys": {"use": "merge", "a": part}}}).retrieval(REGISTRY, "buys")
+    made = resolve({"retrieval": {"buys": {"use": "merge", "a": {"use": use, **SETTINGS[use]}}}}).retrieval(REGISTRY, "buys")
     made.build(GRAPH, TASK, candidates(GRAPH, TASK), encode)
     assert made.search(QUERIES.take(np.arange(1)), VECTORS[:1], 3).rows.shape == (1, 3)
