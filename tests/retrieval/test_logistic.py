@@ -223,7 +223,6 @@ def damage(folder, what):
         ("how_", lambda s: s + 9),
         ("rarity_", lambda s: s[1:]),
     ],
-    ids=str,
 )
 def test_a_damaged_folder_is_refused(what, tmp_path):
     graph = world(*texts(12))
