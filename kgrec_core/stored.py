@@ -56,6 +56,8 @@ def document(file: Path | bytes, of: type = dict) -> Any:
 
 
 def _whole(file: Path) -> bytes:
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise ValueError(f"{file.name} is a link or a special file")
     if file.stat().st_size > LARGEST:
         raise ValueError(f"{file.name} has {file.stat().st_size:,} bytes")
     return file.read_bytes()

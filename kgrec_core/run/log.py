@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -253,6 +254,8 @@ def _place(file: Path) -> tuple[int, int] | None:
         found = os.stat(file)
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+        raise KgrecError(f"{file} is no file, so it holds no edits; move it away")
     return found.st_dev, found.st_ino
 
 

@@ -188,6 +188,10 @@ def arrays(draw: Random, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
+def _utf8(draw: Random) -> str:
+    return word(draw).encode("utf-8", "replace").decode()
+
+
 def table(draw: Random, whole: pl.DataFrame) -> pl.DataFrame:
     """A table with other values, nulls, other types or without a column."""
     name, kind = draw.choice(whole.columns), draw.randrange(7)
@@ -199,12 +203,12 @@ def table(draw: Random, whole: pl.DataFrame) -> pl.DataFrame:
     if kind == 2:
         return pl.concat([whole, whole])
     if kind == 3:
-        return whole.rename({name: word(draw)[:20]}) if word(draw) not in whole.columns else whole
+        return whole.rename({name: _utf8(draw)[:20]}) if _utf8(draw) not in whole.columns else whole
     if kind == 4 or not len(whole):
         return whole.head(draw.randrange(len(whole) + 1))
     values = column.to_list()
     values[draw.randrange(len(values))] = (
-        None if kind == 5 else (word(draw) if column.dtype == pl.String else draw.choice((0, 15, 16, 99, 2**31)))
+        None if kind == 5 else (_utf8(draw) if column.dtype == pl.String else draw.choice((0, 15, 16, 99, 2**31)))
     )
     return whole.with_columns(pl.Series(name, values, dtype=column.dtype, strict=False))
 

@@ -21,6 +21,7 @@ from kgrec_core.retrieval.index import filled, library
 from kgrec_core.retrieval.sparse import flat, unflat
 from kgrec_core.retrieval.trees import booster
 from kgrec_core.run.folder import load_graph, save_graph, sealed, verified
+from kgrec_core.run.log import Live
 from kgrec_core.testing import checkerboard
 
 
@@ -72,6 +73,20 @@ def test_a_manifest_is_a_manifest(folder, manifest):
     (folder / "manifest.json").write_text(manifest)
     with pytest.raises(KgrecError, match=r"manifest\.json is missing or damaged"):
         verified(folder)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("graph.json"), Path.mkdir])
+def test_a_manifest_that_is_no_file_is_not_waited_for(folder, make):
+    (folder / "manifest.json").unlink()
+    make(folder / "manifest.json")
+    with pytest.raises(KgrecError, match=r"manifest\.json is missing or damaged"):
+        verified(folder)
+
+
+def test_a_log_of_edits_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "run.live.sqlite")
+    with pytest.raises(KgrecError, match="is no file, so it holds no edits"):
+        Live(tmp_path / "run", "x").start()
 
 
 def rewrite(name: str, change) -> callable:
