@@ -52,6 +52,8 @@ def _checked(tokens: Iterable[Any], schema: Mapping[str, pl.DataType], of: str) 
         word, kind = token.text.upper(), token.token_type
         if token.comments:
             raise Fault("it holds a comment; leave that out")
+        if kind == TokenType.NUMBER and not re.fullmatch(r"[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?", token.text):
+            raise Fault(f"{token.text[:40]!r} is no number")
         depth += (token.text == "(") - (token.text == ")")
         signs = signs + 1 if token.text in ("-", "+") else 0
         nots = 0 if word in ("AND", "OR", "(", ")", ",") else nots + (word == "NOT")

@@ -58,6 +58,9 @@ def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
     listed = [head[name] for name in ("entities", "relations", "timeless", "sizes")]
     if not all(isinstance(each, list) for each in listed) or not all(isinstance(name, str) for name in head["entities"]):
         raise ValueError("its head does not list what it holds")
+    numbers = (head.get("time") or 0, head["undoes"] or 0)
+    if not all(type(number) is int and 0 <= number < 2**62 for number in numbers) or not isinstance(head.get("calibrations") or {}, dict):
+        raise ValueError("its head holds a time, a number or calibrations that are none")
     if len(head["entities"]) != len(head["sizes"]) or len(head["relations"]) != len(head["timeless"]):
         raise ValueError("its head lists more than it holds")
     if len(bodies) != len(head["entities"]) + len(head["relations"]) + len(head.get("old") or ()):

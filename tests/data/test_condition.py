@@ -150,6 +150,7 @@ BAD = {
     "1 = 1": "it names no column",
     "x >": "it is no condition",
     "IN = 1": "stands where a column belongs",
+    "x > 30e": "'30e' is no number",
     "x > 1 n": "it is no condition",
     "": "it is no condition",
     "x = '": "it is no condition",
