@@ -110,9 +110,9 @@ def test_people_are_told():
     ("words", "told"),
     [
         (["x"], "nobody is called 'x'"),
-        ([], "ask needs who: a name."),
+        ([], "ask needs WHO: a name."),
         (["a", "-k", "many"], 'k = "many": it takes int'),
-        (["a", "--way", "left"], "no way is called 'left'; known: down, up"),
+        (["a", "--way", "left"], "no --way is called 'left'; known: down, up"),
         (["a", "--names", "b"], 'names = "b": write NAME=VALUE'),
         (["--in", "rows.csv"], "many at once need --out FILE and either --in FILE or --all"),
         (["--out", "out.csv"], "many at once need --out FILE and either --in FILE or --all"),
