@@ -214,6 +214,9 @@ def test_whatever_a_webhook_answers_the_alert_waits(state, answer, said):
                 for part in answer:
                     peer.sendall(part)
                     time.sleep(0.02 if len(answer) > 1 else 0)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):  # what is left unread would reset the connection before the answer is read
+                    pass
 
         threading.Thread(target=answering, daemon=True).start()
         hook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook?token=x", timeout=0.2 if len(answer) > 9 else 10.0)
