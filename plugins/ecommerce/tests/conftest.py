@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import chdir
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,7 +143,7 @@ def shop(tmp_path_factory) -> Shop:
     folder = tmp_path_factory.mktemp("shop")
     orders, products = slice_of_orders()
     hostile = orders["sku"].value_counts(sort=True)["sku"].head(30)
-    marked = pl.concat_str("name", pl.lit(f" {HOSTILE}"))
+    marked = pl.concat_str("name", pl.lit(f" {escape(HOSTILE)}"))
     products = products.with_columns(name=pl.when(pl.col("sku").is_in(hostile.implode())).then(marked).otherwise("name"))
     orders.write_csv(folder / "orders.csv")
     products.write_csv(folder / "products.csv")

@@ -69,7 +69,7 @@ def test_own_articles_from_file_to_classification(kgrec, tmp_path):
     done = kgrec("fit", "--run", "own", *files, *QUICK, "train.epochs=1", cwd=tmp_path)
     assert done.code == 0, done.err
     for task in ("sentiment", "topic", "entity_sentiment"):
-        assert f"{task} " in done.out
+        assert f"Published for {task}: " in done.out
     own = tmp_path / "own"
     found = json.loads(invoked("classify", "Acme buys 螺栓公司", "--run", own, "--json"))
     assert found["companies"].keys() == {"ACME", "BOLT"} and found["companies"]["BOLT"]["name"] == "Bolt Inc."
@@ -135,7 +135,7 @@ def test_mistakes_are_one_line(fitted, tmp_path, monkeypatch, words, said):
 def test_demo(demonstrated):
     done, folder = demonstrated
     for word in (
-        "gain: after-floor",
+        "Published for sentiment: ",
         "> Infosys falls as TCS gains",
         "[TCS]: ",
         "run folder: runs/demo; alerts: 0",

@@ -102,7 +102,7 @@ def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str
         reason = f"{reason} But {why}."
     outcome, text, _, answers, _ = decision
     exact = [] if request.context else _word_for_word(snapshot.graph, task, asked)
-    known = next((a for a in found if a.id in exact), None)
+    known = next((a for a in [*found, *([] if request.where else _entries(snapshot, task, exact))] if a.id in exact), None)
     if known is not None and known.text:
         outcome, answers, reason = "answer", [known], f"Word for word a question of entry {known.id}."
     reply = Reply(outcome, text, reason, answers, probability, [], {}, intent, found)
@@ -186,6 +186,13 @@ def _word_for_word(graph: Graph, task: Task, question: str) -> list[str]:
     ends = np.unique(graph.adjacent(task.relation, row).rows)
     ends = ends[graph.alive(target)[ends]]
     return graph.gather(target, ends, "id")["id"].to_list() if len(ends) == 1 else []
+
+
+def _entries(snapshot: Snapshot, task: Task, ids: Sequence[str]) -> list[Answer]:
+    """Entries as answers, whatever the run's retrieval finds."""
+    kind, graph = task.relation.target, snapshot.graph
+    tables = graph.gather(kind, graph.rows(kind, ids)).to_dicts() if ids else []
+    return [Answer(t["id"], t.get("text"), 1.0, {k: v for k, v in t.items() if k not in ("id", "text")}, {}) for t in tables]
 
 
 def _with_context(question: str, context: Iterable[str]) -> str:

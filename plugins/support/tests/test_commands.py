@@ -172,6 +172,13 @@ def test_demo(tmp_path, kgrec):
     settings = ["data.intents=8", "data.per_class=3", "encoder.train_layers=1", "train.steps=1", "train.contrastive=0"]
     done = kgrec("demo", *settings, cwd=tmp_path)
     assert done.code == 0, done.err
-    for word in ("gain: after-floor", "> My new card still has not arrived", "why: ", "run folder: runs/demo", "next: kgrec support ask"):
+    for word in (
+        "Published for answer: ",
+        "Published for intent: ",
+        "> My new card still has not arrived",
+        "why: ",
+        "run folder: runs/demo",
+        "next: kgrec support ask",
+    ):
         assert word in done.out
     assert (tmp_path / "runs" / "demo" / "metrics.json").exists()

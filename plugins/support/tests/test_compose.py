@@ -137,9 +137,9 @@ def test_nothing_about_the_question_is_handed_over():
 
 
 def test_an_open_slot_is_never_shown():
-    entries = [Entry("a", "Your order comes on day {day}. Call us about an order.")]
+    entries = [Entry("a", "Your order {order_id} comes on Monday. Call us about an order.")]
     assert extract("order day", entries).text == "Call us about an order."
-    found = compose("order day", entries, lambda _: "Your order comes on day {day}.")
+    found = compose("order day", entries, lambda _: "Your order {order_id} comes on Monday.")
     assert found.text == "Call us about an order." and "open slot" in found.reason
 
 
