@@ -70,9 +70,8 @@ class Comparison(NamedTuple):
         model, calibrations = heard.model, dict(known[verdict.system])
         published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
         new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
-        plain = Chain(
-            model, {name: part for name, part in new.retrievals.items() if not isinstance(part, Switch)}
-        )  # it holds a fitted chain
+        # A switch holds a chain that is fitted already.
+        plain = Chain(model, {name: part for name, part in new.retrievals.items() if not isinstance(part, Switch)})
         with self.stages("retrieval (published)"):
             for name in plain.retrievals:
                 calibrations.pop(name, None)

@@ -71,7 +71,6 @@ def figures(metrics: dict[str, Any]) -> str:
 
 
 def _cell(value: dict[str, float] | None, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    sign = "+" if signed else ""
-    return f"{value['mean']:{sign}.4f} [{value['low']:{sign}.4f}, {value['high']:{sign}.4f}]"
+    from kgrec_core.report.verdict import figure
+
+    return "-" if value is None else figure(value, signed)

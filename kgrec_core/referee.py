@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kgrec_core.contenders import Table, complete, explained
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals
-from kgrec_core.graph import Task, View, candidates
+from kgrec_core.graph import Graph, Task, View, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.limits import Fit, sampled
 from kgrec_core.model import Model
@@ -81,22 +81,16 @@ class Referee:
                 if any(c.name == other and c.system is None for c in heard):
                     continue
                 try:
-                    part = self.build(name, simple, model, graph)
+                    part = self.made(name, simple)
                     if part.learns:  # it would have to be fitted, which makes it no simple thing
                         continue
+                    _build(part, name, model, graph)
                     values = result.asked(model, part, view)
                 except KgrecError as error:
                     log.warning("%s: %s is not compared: %s", name, other, error)
                     continue
                 heard.append(Contender(other, system if part.reads == "vectors" else None, simple, part, values))
             heard.append(Contender(WHOLE[system], system, table, retrieval, result.asked(model, retrieval, view)))
-
-    def build(self, task: str, table: Table, model: Model, graph: Any) -> Retrieval:
-        """A contender's retrieval, built on a graph."""
-        of = next(t for t in model.tasks if t.name == task)
-        part = self.made(task, table)
-        part.build(graph, of, candidates(graph, of), model.encode(of))
-        return part
 
     def made(self, task: str, table: Table) -> Retrieval:
         return self.recipe.with_retrieval(task, table).retrieval(self.registry, task)
@@ -109,10 +103,9 @@ class Referee:
             result, columns = self.results[name], {}
             own = result.asked(model, published[name], view)
             for c in choice.others:
-                if rebuild:
-                    of = next(t for t in model.tasks if t.name == name)
-                    c.retrieval.build(graph, of, candidates(graph, of), model.encode(of))
-                values = result.asked(model, c.retrieval, view)
+                if rebuild and c.retrieval is not published[name]:
+                    _build(c.retrieval, name, model, graph)
+                values = own if c.retrieval is published[name] else result.asked(model, c.retrieval, view)
                 columns |= {f"test|{c.name}": values, f"gain|{c.name}": own - values}
             for key, figure in intervals(columns, self.seed).items():
                 what, _, other = key.partition("|")
@@ -179,6 +172,11 @@ class Referee:
             if mean > 2 * error:
                 found[which] = other
         return found
+
+
+def _build(part: Retrieval, name: str, model: Model, graph: Graph) -> None:
+    task = next(task for task in model.tasks if task.name == name)
+    part.build(graph, task, candidates(graph, task), model.encode(task))
 
 
 def _mean(values: NDArray[np.float64]) -> tuple[float, float]:

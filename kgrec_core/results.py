@@ -88,9 +88,9 @@ class Ranking:
 
     def simple(self, graph: Graph, recipe: contenders.Table) -> dict[str, contenders.Table]:
         """What could be published in place of the recipe's retrieval, as tables: what goes with the history, and what is asked always."""
-        floor = {name: Floor.table(of["settings"], of["weights"]) for name, of in self.floors["whole"].settings.items()}
-        if "text" in graph.columns(self.task.relation.source):
-            floor = {}  # what `references` asks finds a question that was added, too, and at once; the floor's words do not
+        # What `references` asks finds a question that was added, too, and at once; the floor's words do not.
+        floors = {} if "text" in graph.columns(self.task.relation.source) else self.floors["whole"].settings
+        floor = {name: Floor.table(of["settings"], of["weights"]) for name, of in floors.items()}
         alone = contenders.beside(recipe, contenders.references(graph, self.task, ranks=True))
         return {f"floor: {n}": t for n, t in floor.items()} | {name: contenders.alone(name, table) for name, table in alone.items()}
 
