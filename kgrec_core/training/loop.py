@@ -53,9 +53,12 @@ def finetune(learner: Learner, validate: Callable[[], dict[str, float]], step: i
 
 
 class Learner:
-    """Encoder and objectives as one module, with optimizer and rate schedule. total: updates in all, 0 = there is nothing to learn; lowered meanwhile,
-    the fit ends there, with a validation.
+    """Encoder and objectives as one module, with optimizer and rate schedule.
+
+    total: updates in all, 0 = there is nothing to learn; lowered meanwhile, the fit ends there, with a validation. rate: of the last update.
     """
+
+    rate: float = 0.0
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...], view: View, options: Train) -> None:
         self.encoder, self.graph, self.options = encoder, view.graph, options
@@ -90,6 +93,7 @@ class Learner:
         if self.options.clip:
             self.accelerator.clip_grad_norm_(self.vectors.parameters(), self.options.clip)
         self.optimizer.step()
+        self.rate = self.schedule.get_last_lr()[0]
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss
@@ -98,10 +102,6 @@ class Learner:
         """Ready to be asked, on the training graph; what the next updates read without gradients is of these weights."""
         self.vectors.eval()
         self.encoder.refresh(self.graph)
-
-    @property
-    def rate(self) -> float:
-        return self.schedule.get_last_lr()[0]
 
     def epoch(self, done: int) -> float:
         """Passes of the last phase after `done` updates."""
