@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = late(
         "recipe.components": "Component Domain Verb",
         "recipe.hookspecs": "hookimpl",
         "graph": "DAY Dataset Graph Nodes Queries Ragged Relation Task View candidates histories",
+        "knowledge.source": "Source",
         "interfaces": "Batch Data Encoder Filter Head Hits Retrieval",
         "training.objective": "Objective Step",
         "split": "Split",

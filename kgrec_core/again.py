@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import View, candidates
 from kgrec_core.limits import Fit, sampled
+from kgrec_core.loading import loaded
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import results_of
 from kgrec_core.run import folder as run_folder
@@ -40,11 +41,11 @@ def held_out(run: Run) -> Held:
     Raises KgrecError where its data cannot be loaded, or are no longer those that it was fitted on.
     """
     registry, how = Registry.discover(), run.recipe.section("split", Split)
-    dataset = run.recipe.data(registry).load()
+    again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
+    dataset = loaded(run.recipe, registry, sources=again.sources).dataset
     if run_folder.fingerprint(dataset.graph) != run.manifest["data"]:
         raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
     views = sampled(split(dataset, how), run.recipe.section("fit", Fit), how.seed)
-    again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
     graph = views["test" if how.rebuild else "train"].graph
     again.model.refresh(graph)
     for task in run.tasks:

@@ -26,6 +26,7 @@ class Fit:
         is found; how it compares is told all the same.
     select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn
         from, and that are tested, drawn by split.seed where there are more; 0 = all. Candidates are never sampled.
+    allow_leak: let a relation of [knowledge] pass that is a task's target in disguise.
     out_of_scope: of the queries to come, the share that nothing here answers, for which budgets of errors are stated where validation
         does not show it.
     """
@@ -36,6 +37,7 @@ class Fit:
     adjust: int = 4_000
     test: int = 10_000
     strict: bool = False
+    allow_leak: bool = False
     out_of_scope: float = 0.1
 
     def __post_init__(self) -> None:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from kgrec_core.data.facts import summary_of
 from kgrec_core.data.summary import Summary
 from kgrec_core.errors import Faults, KgrecError
 from kgrec_core.graph import Dataset
+from kgrec_core.knowledge.build import Progress, build
+from kgrec_core.knowledge.source import Source
+from kgrec_core.limits import Fit
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 
 
-def loaded(recipe: Recipe, registry: Registry, strict: bool = False, bare: bool = False) -> tuple[Dataset, Summary]:
-    """strict: a doubt is an error. bare: without a guard around the part, which needs torch. Raises KgrecError for every mistake in the files, where there is no task, and where one has no parts."""
+class Loaded(NamedTuple):
+    """dataset: with what the sources of [knowledge] know. sources: as they have learned. found: what each of them gave."""
+
+    dataset: Dataset
+    summary: Summary
+    sources: Mapping[str, Source]
+    found: Mapping[str, Any]
+
+
+def loaded(
+    recipe: Recipe,
+    registry: Registry,
+    strict: bool = False,
+    bare: bool = False,
+    sources: Mapping[str, Source] | None = None,
+    progress: Progress | None = None,
+) -> Loaded:
+    """Load what the recipe's data part gives, and build its knowledge: the one way to a data set.
+
+    strict: a doubt is an error. bare: without guards around the parts, which need torch. sources: those of a run, which have learned;
+        None = they learn now. Raises KgrecError for every mistake in the files, where there is no task, and where one has no parts.
+    """
     part, faults = recipe.data(registry, bare), Faults()
     dataset = part.load()
     if not dataset.tasks:
@@ -22,9 +48,12 @@ def loaded(recipe: Recipe, registry: Registry, strict: bool = False, bare: bool 
         for kind in ("head", "retrieval"):
             with faults:
                 recipe.of_task(kind, task.name)
+    faults.refuse()
+    learned = recipe.knowledge(registry, bare) if sources is None else sources
+    dataset, found = build(dataset, learned, sources is None, recipe.section("fit", Fit).allow_leak, progress)
     summary = summary_of(dataset, getattr(part, "summary_", None))
     for doubt in summary.doubts if strict else ():
         with faults:
             raise KgrecError(f"{doubt} (a doubt, and --strict)")
     faults.refuse()
-    return dataset, summary
+    return Loaded(dataset, summary, learned, found)

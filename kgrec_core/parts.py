@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = late(
         "data.mapping": "Edges End Entity Goal",
         "data.links": "Link",
         "data.privacy": "mask",
+        "knowledge.source": "Source",
+        "knowledge.attributes": "Attributes",
         "encoder.text": "Text",
         "encoder.tfidf": "Tfidf",
         "encoder.history": "History",

@@ -15,6 +15,7 @@ from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.interfaces import Retrieval
+from kgrec_core.knowledge.source import Source
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
@@ -53,7 +54,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         return assist(recipe, folder, registry)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
-            dataset, summary = loaded(recipe, registry, limits.strict)
+            dataset, summary, sources, _ = loaded(recipe, registry, limits.strict, progress=progress)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             views = sampled(split(dataset, how), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
@@ -117,7 +118,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         progress("publishing", 0, 0)
         for name, choice in verdict.choices.items():
             recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
-        new = write(work / "run", recipe, dataset, chain, metrics | {"stages": stages.costs}, history)
+        new = write(work / "run", recipe, dataset, sources, chain, metrics | {"stages": stages.costs}, history)
         for name, calibration in certain.items():
             save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
         for name, calibration in known.items():
@@ -132,7 +133,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
     """What another than the main process does of a fit: every fine-tuning with it; at the end it opens what the main one published."""
     how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
-    dataset = recipe.data(registry).load()
+    dataset = loaded(recipe, registry).dataset
     every = sampled(split(dataset, how), limits, how.seed)
     while job := devices.shared(lambda: None):
         views = every if job.knowing else without_knowledge(every, dataset)
@@ -239,7 +240,15 @@ def without_language_model(recipe: Recipe, registry: Registry, dataset: Dataset,
     return Chain(model.prepare(graph), left) if tasks else None
 
 
-def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: dict[str, Any], history: list[dict[str, Any]]) -> Path:
+def write(
+    new: Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    sources: Mapping[str, Source],
+    chain: Chain,
+    metrics: dict[str, Any],
+    history: list[dict[str, Any]],
+) -> Path:
     """All files of a run, in a working folder."""
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
@@ -256,6 +265,7 @@ def write(new: Path, recipe: Recipe, dataset: Dataset, chain: Chain, metrics: di
         chain.model.heads[task.name].save(new / "head" / task.name)
         chain.retrievals[task.name].save(new / "retrieval" / task.name)
     run_folder.save_graph(dataset.graph, new / "knowledge")
+    run_folder.save_sources(sources, new / "knowledge")
     (new / "metrics.json").write_text(json.dumps(metrics, indent=1))
     (new / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     (new / "README.md").write_text(card(recipe.tables, metrics, dataset))

@@ -41,7 +41,8 @@ def test_the_built_in_parts_are_among_the_names():
     from kgrec_core import parts
     from kgrec_core.recipe import builtin
 
-    records = [*builtin.kgrec_data(), *builtin.kgrec_encoder(), *builtin.kgrec_head(), *builtin.kgrec_retrieval(), *builtin.OBJECTIVES]
+    records = [*builtin.kgrec_data(), *builtin.kgrec_encoder(), *builtin.kgrec_head(), *builtin.kgrec_retrieval()]
+    records += [*builtin.SOURCES, *builtin.OBJECTIVES]
     assert {record.factory.partition(":")[2] for record in records} <= set(parts.__all__)
 
 

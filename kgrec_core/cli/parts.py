@@ -9,8 +9,8 @@ import click
 
 from kgrec_core.errors import choices
 from kgrec_core.printing import columns, say, say_json
-from kgrec_core.recipe.components import KINDS, Component
-from kgrec_core.recipe.registry import Registry, load
+from kgrec_core.recipe.components import Component
+from kgrec_core.recipe.registry import ALL, Registry, load
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
@@ -36,11 +36,11 @@ def plugins(as_json: bool) -> None:
 @click.argument("kind", required=False)
 @as_json
 def list_parts(kind: str | None, as_json: bool) -> None:
-    """List the parts and domains a recipe can use; KIND is data, encoder, head, retrieval, objective or domain."""
+    """List the parts and domains a recipe can use; KIND is data, knowledge, encoder, head, retrieval, objective or domain."""
     registry = Registry.discover()
     rows = [
         {"kind": k, "name": registry.shortest(k, full), "plugin": full.partition("/")[0], "summary": record.summary}
-        for k in ([kind] if kind else (*KINDS, "objective", "domain"))
+        for k in ([kind] if kind else ALL)
         for full, record in registry.components(k).items()
     ]
     say_json(rows) if as_json else say(columns([tuple(row.values()) for row in rows]))
@@ -54,10 +54,10 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Show the recipe keys of part NAME with types, defaults and meaning; `show domain NAME` prints the domain's recipe."""
     if kind == "domain":
         _show_domain(name, as_json)
-    elif kind in (*KINDS, "objective"):
+    elif kind in ALL:
         _show_part(kind, name, as_json)
     else:
-        raise choices("kind", kind, (*KINDS, "objective", "domain"))
+        raise choices("kind", kind, ALL)
 
 
 def _show_domain(name: str, as_json: bool) -> None:
@@ -92,7 +92,7 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
             {"kind": kind, "name": component.name, "factory": target, "summary": component.summary, "doc": doc, **says, "parameters": keys}
         )
         return
-    say(f'[{kind}] use = "{component.name}"\n{doc}\n')
+    say(f'[{"knowledge.NAME" if kind == "knowledge" else kind}] use = "{component.name}"\n{doc}\n')
     if says:
         say("".join(f"{name}: {value}\n" for name, value in says.items()))
     say(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))

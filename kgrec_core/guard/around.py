@@ -20,11 +20,12 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.guard import checks
 from kgrec_core.interfaces import Asked, Encode, Encoder, Filter, Head, Hits, Retrieval, Vectors
+from kgrec_core.knowledge.source import Source
 from kgrec_core.recipe.builtin import DOMAINS
 from kgrec_core.recipe.discovery import strict, why
 from kgrec_core.training.objective import Objective
 
-BASES = {"encoder": Encoder, "head": Head, "retrieval": Retrieval, "objective": Objective}
+BASES = {"encoder": Encoder, "head": Head, "retrieval": Retrieval, "objective": Objective, "knowledge": Source}
 _asking = threading.local()  # `part`: which one this thread asks; what that asks of itself needs no second look
 
 
@@ -127,11 +128,16 @@ def _learned(part: Retrieval, found: Any, queries: Queries, vectors: Any) -> str
     return checks.hits(found, len(queries.nodes), width, _size(part, queries.nodes))
 
 
+def _told(part: Source, found: Any, *args: Any, **named: Any) -> str:
+    return "" if isinstance(found, Graph) else f"it must give a Graph, the delta; it gives a {type(found).__name__}"
+
+
 METHODS: dict[str, dict[str, Callable[..., str] | None]] = {
     "data": {"load": _loaded, "labelled": None},
     "encoder": {"prepare": _dim, "forward": _encoded, "refresh": None, "save": None, "load": _dim},
     "head": {"prepare": None, "start": None, "project": _projected, "loss": _lost, "save": None, "load": None},
     "objective": {"prepare": None, "step": None, "loss": _lost, "finish": None},
+    "knowledge": {"learn": None, "read": _told, "save": None, "load": None},
     "retrieval": {"save": None},
 }
 

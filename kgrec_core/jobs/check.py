@@ -45,7 +45,7 @@ def every(error: KgrecError) -> list[str]:
 
 
 def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
-    dataset, summary = loaded(recipe, registry, strict, bare=True)
+    dataset, summary, *_ = loaded(recipe, registry, strict, bare=True)
     how = recipe.section("split", Split)
     split(dataset, how)
     return summary

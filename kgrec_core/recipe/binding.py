@@ -255,7 +255,7 @@ def _check_kind(kind: str, factory: Any, place: str, use: Leaf) -> None:
     if kind == "data":  # whose base would import torch
         right, how = hasattr(factory, "load"), "it needs a method load"
     else:
-        base = getattr(kgrec_core, kind.capitalize())
+        base = getattr(kgrec_core, "Source" if kind == "knowledge" else kind.capitalize())
         right, how = issubclass(factory, base), f"derive it from kgrec_core.{base.__name__}"
     if not right:
         raise KgrecError(f"{place}.use = {use.value!r} ({use.source}): {factory.__name__} is no {kind}; {how}")

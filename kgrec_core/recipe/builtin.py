@@ -8,6 +8,13 @@ from kgrec_core.recipe.hookspecs import hookimpl
 DOMAINS = {
     name: f"kgrec-{name}" for name in ("ecommerce", "support", "finance")
 }  # word -> the distribution that owns it, whoever else has it
+SOURCES = (  # of [knowledge]; others come from a file
+    Component(
+        "attributes",
+        "kgrec_core.knowledge.attributes:Attributes",
+        "type, colour, material, size, count, theme and audience read from texts",
+    ),
+)
 OBJECTIVES = (  # of [train.objectives]; others come from a file
     Component("supervised", "kgrec_core.training.supervised:Supervised", "every task's own edges, by the loss of its head"),
     Component("contrastive", "kgrec_core.training.contrastive:Contrastive", "queries of one class drawn together, before a classification"),

@@ -60,7 +60,14 @@ class Plugin:
 
 def plugins() -> Iterator[Plugin]:
     """The core, every entry point, and what KGREC_PLUGINS or KGREC_BLOCK name in vain."""
-    yield Plugin(CORE, "kgrec-core", kgrec_core.__version__, "active", "", {**_records(builtin, CORE), "objective": builtin.OBJECTIVES})
+    yield Plugin(
+        CORE,
+        "kgrec-core",
+        kgrec_core.__version__,
+        "active",
+        "",
+        {**_records(builtin, CORE), "knowledge": builtin.SOURCES, "objective": builtin.OBJECTIVES},
+    )
     allowed = _names("KGREC_PLUGINS") if "KGREC_PLUGINS" in os.environ else None
     blocked = _names("KGREC_BLOCK")
     seen = {CORE: "kgrec-core"}

@@ -23,10 +23,11 @@ from kgrec_core.recipe.registry import Registry, find_file, load
 
 if TYPE_CHECKING:
     from kgrec_core.interfaces import Data, Encoder, Head, Retrieval
+    from kgrec_core.knowledge.source import Source
 
 T = TypeVar("T")
 Layer = str | Path | Mapping[str, Any] | Sequence[str]
-SECTIONS = ("data", "split", "encoder", "head", "retrieval", "train", "fit")
+SECTIONS = ("data", "knowledge", "split", "encoder", "head", "retrieval", "train", "fit")
 BY_TASK = ("head", "retrieval")
 
 
@@ -114,6 +115,10 @@ class Recipe:
             if name in sections:
                 with faults:
                     binder.call(sections[name], self.tree[name], (name,))
+            elif name == "knowledge":
+                for source in self.tree[name]:
+                    with faults:
+                        binder.part(name, self.tree[name][source], (name, source))
             elif name in BY_TASK:
                 for task in self.tree[name]:
                     with faults:
@@ -128,6 +133,11 @@ class Recipe:
         """bare: without the guard around parts."""
         call = self._bind(registry, "data")
         return make(call._replace(part=None) if bare else call)
+
+    def knowledge(self, registry: Registry, bare: bool = False) -> dict[str, Source]:
+        """The sources of knowledge by name, in the order in which the recipe has them."""
+        calls = {name: self._bind(registry, "knowledge", name) for name in self.tree.get("knowledge", {})}
+        return {name: make(call._replace(part=None) if bare else call) for name, call in calls.items()}
 
     def encoder(self, registry: Registry) -> Encoder:
         return make(self._bind(registry, "encoder"))

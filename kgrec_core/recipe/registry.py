@@ -15,7 +15,7 @@ from kgrec_core.recipe.builtin import DOMAINS
 from kgrec_core.recipe.components import KINDS, Component, Domain, Record
 from kgrec_core.recipe.discovery import CORE, Plugin, imports, plugins, strict, why
 
-ALL = (*KINDS, "objective", "domain")
+ALL = (*KINDS, "knowledge", "objective", "domain")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ HOMES = {
 def light(component: Component[Any], kind: str) -> Callable[..., Any]:
     """The part itself where it is imported already or comes from no module, else a stand-in; as `load` where the source cannot be read."""
     target = component.factory
-    if kind == "data" or not isinstance(target, str):
+    if kind in ("data", "knowledge") or not isinstance(target, str):
         return load(component, kind)
     return stand_in(target) or load(component, kind)
 

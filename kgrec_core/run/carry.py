@@ -70,6 +70,7 @@ def compact(run: Run) -> int:
                 part.mkdir()
             snapshot.model.encoder.save(new / "encoder")
             run_folder.save_graph(snapshot.graph, new / "knowledge")
+            run_folder.save_sources(snapshot.sources, new / "knowledge")
             for name, retrieval in snapshot.retrievals.items():
                 retrieval.save(new / "retrieval" / name)
             for name, calibration in snapshot.calibrations.items():

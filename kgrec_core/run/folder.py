@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +20,7 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation, Task
+from kgrec_core.knowledge.source import Source
 from kgrec_core.stored import document, inside, parquet, walked
 
 FORMAT = 2
@@ -177,6 +178,13 @@ def load_graph(folder: Path) -> Graph:
         return Graph(entities, relations, frozenset(timeless))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise KgrecError(f"{folder / str(name)} is damaged ({error}); restore the run from a copy or fit again") from error
+
+
+def save_sources(sources: Mapping[str, Source], knowledge: Path) -> None:
+    """What the sources of knowledge have learned, a folder each, beside the graph."""
+    for name, source in sources.items():
+        (knowledge / "sources" / name).mkdir(parents=True)
+        source.save(knowledge / "sources" / name)
 
 
 def load_tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Task, ...]:

@@ -75,6 +75,9 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
         )
     graph = run_folder.load_graph(place / "knowledge")
     tasks = run_folder.load_tasks(folder, manifest, graph)
+    sources = recipe.knowledge(registry)
+    for name, source in sources.items():
+        source.load(place / "knowledge" / "sources" / name)
     encoder = recipe.encoder(registry)
     encoder.load(place / "encoder")
     encoder.eval()
@@ -86,7 +89,7 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
         retrievals[task.name] = recipe.retrieval(registry, task.name)
         retrievals[task.name].load(place / "retrieval" / task.name, graph, task)
     calibrations = confidence.load_calibrations(place / "calibration")
-    return Snapshot(folder, recipe, graph, Model(encoder, heads, tasks).refresh(graph, {}), retrievals, calibrations)
+    return Snapshot(folder, recipe, graph, Model(encoder, heads, tasks).refresh(graph, {}), retrievals, calibrations, sources)
 
 
 class Run:
@@ -170,10 +173,11 @@ class Run:
     def add(self, delta: Graph, undoes: int | None = None) -> None:
         """Add or change entities and edges: durable when it returns, visible to every process, nothing is trained again.
 
+        What the recipe's sources of knowledge say of its entities is added to it.
         undoes: the number of the edit that this one takes back. Raises KgrecError, and nothing is written, where the delta fits neither
         the graph nor the model, and where it cannot be saved.
         """
-        self._commit(lambda snapshot, now: _entry(snapshot.graph, replace(delta, present=now), undoes))
+        self._commit(lambda snapshot, now: _entry(snapshot.graph, replace(snapshot.known(delta), present=now), undoes))
 
     def remove(self, kind: str, ids: Sequence[str]) -> None:
         """Entities are never found again from now on; their rows and edges stay, and adding them again brings them back."""

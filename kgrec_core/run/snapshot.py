@@ -7,7 +7,7 @@ snapshot.answer(["12346", {"text": "red kitchen clock"}], k=5, where="price < 10
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
 from kgrec_core.interfaces import Retrieval, Vectors
+from kgrec_core.knowledge.build import grown
+from kgrec_core.knowledge.source import Source
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.retrieval.delta import Layered
@@ -56,6 +58,7 @@ class Snapshot:
     model: Model
     retrievals: Mapping[str, Retrieval]
     calibrations: Mapping[str, Calibration]
+    sources: Mapping[str, Source] = field(default_factory=dict)
     edit: int = 0
 
     @property
@@ -158,6 +161,10 @@ class Snapshot:
                     encode(new)  # refuses what came after the fit, whatever the channels do
                 retrievals[task.name] = retrievals[task.name].extended(graph, new, encode)
         return replace(self, graph=graph, retrievals=retrievals, calibrations=calibrations, edit=edit)
+
+    def known(self, delta: Graph) -> Graph:
+        """The delta with what the sources of knowledge say of its entities."""
+        return grown(self.graph, delta, self.sources, self.tasks)
 
     def forget(self, entry: Entry) -> None:
         """After `after` with an edit that came to nothing: what the encoder keeps by row is as of this snapshot again."""
