@@ -210,7 +210,7 @@ def wrong(**tables):
     ("layer", "told"),
     [
         ({"encodr": {"use": "text"}}, "no section of a recipe is called 'encodr'; did you mean 'encoder'? known: data, encoder, fit, head"),
-        ({"epochs": 1}, "epochs = 1 (Python) stands outside of a section; sections: data, split"),
+        ({"epochs": 1}, "epochs = 1 (Python) stands outside of a section; sections: data, knowledge, split"),
         (["epochs=1"], "'epochs=1' is no setting; write section.key=value, for example train.epochs=1"),
         (
             wrong(modle="x"),
