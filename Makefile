@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 export GOMP_SPINCOUNT ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-# Modules are compiled when they are first imported: most of what is installed never is.
+# Modules are compiled when they are first imported: most of what is installed never is. Then they stay compiled, whatever the shell says:
+# hundreds of processes would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 
 .PHONY: demo test install
