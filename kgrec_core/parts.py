@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.content": "Content",
         "retrieval.cooccurrence": "Cooccurrence",
         "retrieval.ease": "Ease",
+        "retrieval.als": "Als",
         "retrieval.neighbours": "Neighbours",
         "retrieval.logistic": "Logistic",
         "retrieval.repeat": "Repeat",

@@ -56,6 +56,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("lexical", f"{folder}.lexical:Lexical", "words in common (BM25)"),
         Component("cooccurrence", f"{folder}.cooccurrence:Cooccurrence", "what goes together with the query's history"),
         Component("ease", f"{folder}.ease:Ease", "a linear item-to-item model in closed form (EASE)"),
+        Component("als", f"{folder}.als:Als", "a vector per target, queries solved from their histories, in closed form (ALS)"),
         Component("neighbours", f"{folder}.neighbours:Neighbours", "what was right for the most similar queries"),
         Component("logistic", f"{folder}.logistic:Logistic", "a linear classifier of the query's words or vectors (logistic regression)"),
         Component("content", f"{folder}.content:Content", "what has words or timeless relations in common with the query's history"),

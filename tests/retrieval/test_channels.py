@@ -15,6 +15,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task, candidates
 from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import profile
+from kgrec_core.retrieval.als import Als
 from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.ease import Ease
@@ -28,6 +29,8 @@ FINDS = {
     "cooccurrence, by time": lambda: Cooccurrence(half_life=5.0),
     "ease": lambda: Ease(l2=1.0),
     "ease, by time": lambda: Ease(l2=1.0, half_life=5.0),
+    "als": lambda: Als(width=8),
+    "als, by time": lambda: Als(width=8, half_life=5.0),
     "content, relations": lambda: Content(by="relations"),
     "neighbours, history": lambda: Neighbours(by="history", neighbours=10),
     "neighbours, vectors": lambda: Neighbours(by="vectors", neighbours=10),
@@ -263,6 +266,31 @@ def test_ease_is_the_closed_form_and_keeps_the_largest(board):
     np.fill_diagonal(weights, 0)
     np.testing.assert_allclose(built(lambda: Ease(l2=3.0), board).weights_.toarray(), weights, atol=1e-5)
     assert (np.diff(built(lambda: Ease(l2=3.0, keep=4), board).weights_.indptr) == 4).all()
+
+
+def test_als_is_the_least_of_its_loss_and_a_newcomer_is_solved_like_anybody(board):
+    channel = built(lambda: Als(width=6, confidence=4.0, l2=0.1, rounds=3), board)
+    x, items = np.zeros((40, 20)), channel.factors_.astype(float)
+    table = board.graph.relations[BUYS]
+    x[table["source"], table["target"]] = 1
+    scores = channel.scores(board.nodes, None)
+    for user in range(5):
+        confidence = np.diag(1 + 4 * x[user])
+        ridge = 0.1 * 4 * (x[user].sum() + 20 / 4) * np.eye(6)
+        vector = np.linalg.solve(items.T @ confidence @ items + ridge, items.T @ confidence @ x[user])
+        np.testing.assert_allclose(scores[user], items @ vector, atol=1e-5)
+    new = Graph({"user": pl.DataFrame({"id": ["new"]}), "item": board.graph.entities["item"].select("id")}, {BUYS: edges_of(board, 3)})
+    joined = board.graph.join(new)
+    asked = Nodes(joined, "user", np.array([3, 40]), "query", before=np.full(2, board.now))
+    told = channel.extended(joined, candidates(joined, board.task), None).scores(asked, None)
+    np.testing.assert_allclose(told[0], told[1], atol=1e-5)
+    with pytest.raises(KgrecError, match="above 0"):
+        built(lambda: Als(l2=0.0), board)
+
+
+def edges_of(board, user):
+    """A user's edges as the only ones of a graph with one user."""
+    return board.graph.relations[BUYS].filter(pl.col("source") == user).with_columns(source=pl.lit(0, pl.UInt32))
 
 
 def test_ease_beyond_its_limit(board, caplog):

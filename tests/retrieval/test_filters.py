@@ -23,6 +23,7 @@ SETTINGS = {  # a channel alone, or re-rankers around two
     "repeat": {},
     "popular": {"days": 0.0},
     "ease": {"l2": 1.0},
+    "als": {"width": 4},
     "cooccurrence": {},
     "neighbours": {"neighbours": 5},
     "faiss": {"device": "cpu"},
