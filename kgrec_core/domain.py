@@ -33,6 +33,8 @@ __getattr__, __dir__, __all__ = late(
         "run.certain": "roles",
         "encoder.fitness": "unread_by",
         "run.snapshot": "Answer Judged Snapshot",
+        "explain.explanation": "Explanation",
+        "explain.shown": "told_why with_reasons",
         "run.texts": "TOGETHER Near Past Probabilities",
         "run.asked": "known with_queries",
         "run.folder": "MANIFEST checksum",

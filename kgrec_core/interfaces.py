@@ -171,7 +171,9 @@ class Retrieval:
         when the encoder has changed.
     logits: whether scores are logarithms of probabilities, up to a constant of the query: their softmax says how probable each candidate
         is. Of other scores that is their share of the sum.
-    scales: a sentence on what it costs at a million candidates. says: a few words on why it finds a candidate, "" for nothing. learns: whether `fit` learns something. newcomers: whether `extended`
+    scales: a sentence on what it costs at a million candidates. says: a few words on why it finds a candidate, "" for nothing.
+    evidence: what of the world speaks when it does: "behaviour", "text", "graph",
+    "examples" (known queries), "habit" or "popularity"; "" = it is not told. learns: whether `fit` learns something. newcomers: whether `extended`
         finds candidates that came after `build`; others find them when they are built again.
 
     placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
@@ -184,6 +186,7 @@ class Retrieval:
     logits: ClassVar[bool] = False
     scales: str = ""
     says: str = ""
+    evidence: str = ""
     learns: bool = False
     newcomers: bool = False
     language_model: ClassVar[bool] = False
@@ -257,6 +260,13 @@ class Retrieval:
             scores[owner, np.searchsorted(rows, hits.rows[owner, column])] = hits.scores[owner, column]
             out[at] = scores[block.owner, place]
         return out
+
+    def explain(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
+        """What `search` finds, and what every score is the sum of: name -> (n, k), e.g. a channel's part. Here the score is one piece."""
+        hits = self.search(queries, vectors, k, allowed, exclude)
+        return hits, {"score": hits.scores.astype(np.float64)}
 
     def without_language_model(self, vectors: bool) -> Retrieval | None:
         """What is left of it, unbuilt as it is, without any language model: itself or nothing. vectors: whether there still are any."""

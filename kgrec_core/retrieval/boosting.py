@@ -46,6 +46,11 @@ class Trees(NamedTuple):
             scores[left] = self._predict(x[left], threads)
         return scores
 
+    def contributions(self, x: NDArray[np.float32], threads: int) -> NDArray[np.float64]:
+        """(rows, columns + 1) what every column adds to the score, and last the mean that they are added to: they sum to it exactly."""
+        each = zip(self.models, self.scales, strict=True)
+        return sum(model.predict(x, num_threads=threads, pred_contrib=True) / scale for model, scale in each)
+
     def _predict(self, x: NDArray[np.float32], threads: int, share: float = 1.0) -> NDArray[np.float64]:
         counts = [max(1, round(share * model.current_iteration())) for model in self.models]
         each = zip(self.models, self.scales, counts, strict=True)

@@ -37,6 +37,11 @@ class Content(Blockwise):
     scales = "a sparse product with the features of all candidates for every query: for a million put an index before it"
     state = ("features_", "rarity_", "words_")
 
+    @property
+    def evidence(self) -> str:
+        """the graph, or the words"""
+        return "graph" if self.by == "relations" else "text"
+
     def holds(self, graph: Graph, task: Task) -> tuple[object, ...]:
         said = _timeless(graph, task.relation.target) if self.by == "relations" else ()
         return (*super().holds(graph, task), *(graph.relations[relation] for relation in said))

@@ -45,6 +45,7 @@ class Cooccurrence(Blockwise):
     relations: Sequence[str] = ()
 
     says = "goes with what was chosen"
+    evidence = "behaviour"
     scales = "holds at most `keep` others a candidate; ranking a million is one pass over a row of scores"
     state = ("similar_", "sizes_")
 

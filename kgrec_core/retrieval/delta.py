@@ -65,6 +65,7 @@ class Layered(Retrieval):
     """Base of `exact` and `faiss`: they index the base, search it and give its vectors back; the delta is kept here."""
 
     says = "alike in meaning"
+    evidence = "text"
     newcomers = True
     logits = True
     rows_: NDArray[np.int64]

@@ -41,6 +41,7 @@ class Ease(Blockwise):
     limit: int = 5_000
 
     says = "goes with what was chosen"
+    evidence = "behaviour"
     scales = "inverts the `limit` most chosen candidates together, about 1 ms to build for each further one; ranking a million is one pass over a row of scores"
     state = ("weights_",)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pairs import Stage
-from kgrec_core.retrieval.pool import Columns, places, top
+from kgrec_core.retrieval.pool import Columns, explained, places, top
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, unsold
 from kgrec_core.retrieval.trees import booster
@@ -26,6 +26,18 @@ from kgrec_core.stored import document
 
 log = logging.getLogger("kgrec")
 BLOCK = 256  # queries whose pairs and columns are in memory at once
+
+
+class Placed(NamedTuple):
+    """A block of queries and the score of every pair of its pool. said: what the channels say; columns: that, and the features where
+    trees were asked; merged: (n,) whom `merge`'s rule answers."""
+
+    nodes: Nodes
+    pool: Ragged
+    scores: NDArray[np.float32]
+    said: Columns
+    columns: Columns
+    merged: NDArray[np.bool_]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -166,7 +178,44 @@ class Lambdarank(Around):
         trees: Trees,
         given: Mapping[str, Hits] | None = None,
     ) -> Hits:
-        parts = []
+        placed = self._placed(queries, vectors, k, allowed, exclude, trees, given)
+        return _stacked([top(of.pool, of.scores, k, _scores(of.said)) for of in placed], k)
+
+    def explain(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
+        """See Retrieval: exactly what every column of the trees adds (TreeSHAP, Lundberg et al. 2020), beside "baseline", their mean; where
+        `merge`'s rule answers, what every channel adds."""
+        found, every, names = [], [], [*self.trees_.names, "baseline"]
+        for of in self._placed(queries, vectors, k, allowed, exclude, self.trees_):
+            added: dict[str, NDArray[np.float64]] = {}
+            learned = (places(of.pool, of.scores) < k) & ~of.merged[of.pool.owner]
+            if learned.any():
+                columns = {name: values[learned] for name, values in of.columns.items()}
+                shares = self.trees_.contributions(stack(columns, self.trees_.names, int(learned.sum())), self.threads)
+                for name, values in zip(names, shares.T, strict=True):
+                    added[name] = np.zeros(len(learned))
+                    added[name][learned] = values
+            for name, part in self._said(of.nodes, of.pool, of.said, of.merged, self.trees_) if of.merged.any() else ():
+                added[name] = np.where(of.merged[of.pool.owner], part, 0.0)
+            hits, parts = explained(of.pool, of.scores, k, _scores(of.said), added)
+            found.append(hits)
+            every.append(parts)
+        every_name = dict.fromkeys(name for parts in every for name in parts)
+        blank = [np.zeros(hits.rows.shape) for hits in found]
+        return _stacked(found, k), {n: np.concatenate([p.get(n, b) for p, b in zip(every, blank, strict=True)]) for n in every_name}
+
+    def _placed(
+        self,
+        queries: Nodes,
+        vectors: Vectors | None,
+        k: int,
+        allowed: Filter | None,
+        exclude: Ragged | None,
+        trees: Trees,
+        given: Mapping[str, Hits] | None = None,
+    ) -> Iterator[Placed]:
+        """The pool and its scores, a block of queries after the other."""
         for block in _blocks(len(queries)):
             nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
             known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
@@ -174,25 +223,28 @@ class Lambdarank(Around):
             if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
                 keep = ~pool.among(gone)
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
-            strange = self._strange(nodes) & (bool(trees.models) and not self.strangers_)
-            ranked = _merged(said, self.channels, len(pool.rows))
-            if strange.any():
-                silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"]
-                ranked = np.where(strange[pool.owner], _merged(said, self.channels, len(pool.rows), silent), ranked)
-                if silent and (blank := strange & self._blank(nodes)).any():
-                    ranked = np.where(blank[pool.owner], _merged(said, silent, len(pool.rows)), ranked)
+            merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
+            ranked, columns = np.zeros(len(pool.rows), np.float32), said
+            if merged.any():
+                for _, part in self._said(nodes, pool, said, merged, trees):
+                    ranked += part
             if trees.models:
-                learned = trees(said | self._stage.features(nodes, pool), pool, max(self.pool, k), self.threads)
-                ranked = np.where(strange[pool.owner], ranked, learned)
-            scores = {name: said[f"{name}: score"] for name in self._stage.channels}
-            parts.append(top(pool, ranked.astype(np.float32), k, scores))
-        if not parts:
-            return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
-        return Hits(
-            np.concatenate([p.rows for p in parts]),
-            np.concatenate([p.scores for p in parts]),
-            {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns},
-        )
+                columns = said | self._stage.features(nodes, pool)
+                ranked = np.where(merged[pool.owner], ranked, trees(columns, pool, max(self.pool, k), self.threads))
+            yield Placed(nodes, pool, ranked.astype(np.float32), said, columns, merged)
+
+    def _said(
+        self, nodes: Nodes, pool: Ragged, said: Columns, merged: NDArray[np.bool_], trees: Trees
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Every channel and what it adds where `merge`'s rule answers: of a stranger, what looks at no query only orders what others
+        leave equal; it stands alone where nothing at all is known."""
+        silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"] if trees.models else []
+        blank = merged & self._blank(nodes) if silent else np.zeros(len(nodes), bool)
+        for name in self.channels:
+            part = _by_rank(said, name)
+            if silent:
+                part = np.where(blank[pool.owner], part if name in silent else 0, np.float32(1e-3 if name in silent else 1) * part)
+            yield name, part.astype(np.float32)
 
     def _learn_from(
         self,
@@ -292,13 +344,22 @@ class Lambdarank(Around):
         return None if self.task_.repeats else queries.read(self.task_.relation)
 
 
-def _merged(said: Columns, names: Iterable[str], height: int, silent: Sequence[str] = ()) -> NDArray[np.float32]:
-    """(height,) sum of 1 / (60 + rank) over the channels, as `merge` has it; the silent ones only order what the others leave equal."""
-    total = np.zeros(height, np.float32)
-    for name in names:
-        found = np.nan_to_num(said[f"{name}: score"]) != 0
-        total += np.float32(1e-3 if name in silent else 1) * np.where(found, 1 / (61 + said[f"{name}: rank"]), 0)
-    return total
+def _by_rank(said: Columns, name: str) -> NDArray[np.float32]:
+    """1 / (60 + rank) of every pair that a channel says something of, as `merge` has it."""
+    found = np.nan_to_num(said[f"{name}: score"]) != 0
+    return np.where(found, 1 / (61 + said[f"{name}: rank"]), 0).astype(np.float32)
+
+
+def _scores(said: Columns) -> Columns:
+    """Every channel's own."""
+    return {name.removesuffix(": score"): values for name, values in said.items() if name.endswith(": score")}
+
+
+def _stacked(parts: Sequence[Hits], k: int) -> Hits:
+    if not parts:
+        return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+    rows, scores = (np.concatenate([hits[place] for hits in parts]) for place in (0, 1))
+    return Hits(rows, scores, {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns})
 
 
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:

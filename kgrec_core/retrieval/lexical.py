@@ -42,6 +42,7 @@ class Lexical(Blockwise):
     asked: bool = False
 
     says = "has words in common"
+    evidence = "text"
     newcomers = True
     scales = "adds up the lists of the query's few words; ranking a million candidates is one pass over a row of scores"
     state = ("rows_", "added_", "mean_", "cut_")

@@ -49,6 +49,7 @@ class Logistic(Blockwise):
     strength: float = 0.0
 
     logits = True
+    evidence = "examples"
     scales = "learns a weight for every feature and target: for thousands of targets take lexical, neighbours or faiss"
 
     @property

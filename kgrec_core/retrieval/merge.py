@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -15,7 +15,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.blockwise import chosen
-from kgrec_core.retrieval.pool import lookup, relative, top, union
+from kgrec_core.retrieval.pool import explained, lookup, relative, top, union
 from kgrec_core.stored import rows
 
 DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
@@ -153,6 +153,14 @@ class Merge(Around):
                 raise choices("channel", name, self.channels, f"retrieval.{self.task_.name}.weights names channels")
         return self._merged(*self._found(queries, vectors, max(k, self.pool), allowed, exclude), k)
 
+    def explain(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
+        """See Retrieval: what every channel adds."""
+        found, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)
+        added = {name: np.asarray(part, np.float64) for name, part in parts(pool, found, columns, self.by, self.weights)}
+        return explained(pool, fuse(pool, found, columns, self.by, self.weights), k, columns, added)
+
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn; nothing is learnt here. Returns (n, min(100, candidates)) hits."""
         k = min(DEPTH, len(self.mask_))
@@ -172,11 +180,19 @@ def fuse(
 ) -> NDArray[np.float32]:
     """(len(pool.rows),) the merged score of every pair."""
     total = np.zeros(len(pool.rows), np.float32)
+    for _, part in parts(pool, found, columns, by, weights):
+        total += part
+    return total
+
+
+def parts(
+    pool: Ragged, found: Mapping[str, Hits], columns: Mapping[str, NDArray[np.float32]], by: str, weights: Mapping[str, float]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Every channel and what it adds to the score of every pair."""
     for name, hits in found.items():
         if by == "rank":
             rank = lookup(hits, pool, np.broadcast_to(np.arange(1, hits.rows.shape[1] + 1), hits.rows.shape))
             part = 1 / (60 + rank)
         else:
             part = relative(pool, columns[name])
-        total += np.float32(weights.get(name, 1.0)) * np.nan_to_num(part)
-    return total
+        yield name, np.float32(weights.get(name, 1.0)) * np.nan_to_num(part)

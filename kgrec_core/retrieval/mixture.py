@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
-from kgrec_core.retrieval.pool import Columns, top
+from kgrec_core.retrieval.pool import Columns, explained, top
 
 FOLDS, STEPS = 5, 100
 LEAST = 1e-9  # as in `logistic`: a score is log(probability / LEAST)
@@ -55,6 +55,17 @@ class Mixture(Around):
         """See Retrieval; `columns` holds every channel's own score."""
         _, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)
         return top(pool, self._mixed(pool, columns, self.trust_ or self._begins()), k, columns)
+
+    def explain(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
+        """See Retrieval: a score is shared out as its probability is, of which every channel adds a part."""
+        _, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)
+        trust = self.trust_ or self._begins()
+        scores, said = self._mixed(pool, columns, trust), dict(self._said(pool, columns, trust))
+        total = sum(said.values())
+        shares = {name: scores * p / np.where(total > 0, total, 1) for name, p in said.items()}
+        return explained(pool, scores, k, columns, shares)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn, then sharpness and weights. Returns (n, min(100, candidates)) out-of-fold hits."""
@@ -126,9 +137,14 @@ class Mixture(Around):
     def _mixed(self, pool: Ragged, columns: Columns, trust: Mapping[str, Trust]) -> NDArray[np.float32]:
         """(pairs,) scores. What channels without a word for a query would have said is shared among the others."""
         total = np.zeros(len(pool.rows))
-        for name, channel in self.channels.items():
-            total += trust[name].weight * _probabilities(pool, columns[name], channel.logits, trust[name].sharper)
+        for _, part in self._said(pool, columns, trust):
+            total += part
         return np.log(np.maximum(_shares(pool, total), LEAST) / LEAST).astype(np.float32)
+
+    def _said(self, pool: Ragged, columns: Columns, trust: Mapping[str, Trust]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """Every channel and what it adds to the probability of every pair."""
+        for name, channel in self.channels.items():
+            yield name, trust[name].weight * _probabilities(pool, columns[name], channel.logits, trust[name].sharper)
 
 
 def _probabilities(pool: Ragged, scores: NDArray[np.float32], logits: bool, sharper: float) -> NDArray[np.float64]:

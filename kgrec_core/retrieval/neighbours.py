@@ -71,6 +71,11 @@ class Neighbours(Blockwise):
         """vectors where by = "vectors", else history"""
         return self.by
 
+    @property
+    def evidence(self) -> str:
+        """whom the query is like in what was met, or known queries"""
+        return "behaviour" if self.by == "history" else "examples"
+
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         met = matrix(graph, task.relation, self.now_, self.half_life)
         self.sources_ = np.flatnonzero(np.diff(met.indptr))

@@ -68,3 +68,15 @@ def top(pool: Ragged, scores: NDArray, k: int, columns: Columns) -> Hits:
         beside[name] = np.full((n, k), np.nan, np.float32)
         beside[name][owner[kept], place[kept]] = values[kept]
     return Hits(rows, best, beside)
+
+
+def explained(
+    pool: Ragged, scores: NDArray, k: int, columns: Columns, parts: Mapping[str, NDArray[np.float64]]
+) -> tuple[Hits, dict[str, NDArray[np.float64]]]:
+    """`top`, and beside every score (n, k) what it is the sum of; 0 where there is no hit. parts: one number for every pair each."""
+    n, place, owner = len(pool.indptr) - 1, places(pool, scores), pool.owner
+    kept, beside = place < k, {}
+    for name, values in parts.items():
+        beside[name] = np.zeros((n, k))
+        beside[name][owner[kept], place[kept]] = values[kept]
+    return top(pool, scores, k, columns), beside

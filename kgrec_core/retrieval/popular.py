@@ -27,6 +27,7 @@ class Popular(Blockwise):
     half_life: float = 0.0
 
     says = "chosen often"
+    evidence = "popularity"
     reads = "nothing"
     newcomers = True
     scales = "counts the window's edges once for every moment asked about; ranking a million candidates is one pass over a row of scores"

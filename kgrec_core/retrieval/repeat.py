@@ -23,6 +23,7 @@ class Repeat(Blockwise):
     half_life: float = 60.0
 
     says = "chosen before"
+    evidence = "habit"
     newcomers = True
     scales = "reads the query's own edges alone; ranking a million candidates is one pass over a row of scores"
 

@@ -39,6 +39,23 @@ class Switch(Around):
 
         return self._answered(queries, k, ask)
 
+    def explain(
+        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
+        """See Retrieval: what the channel that answers says of itself, under that channel's name where it is one piece."""
+        every: dict[str, NDArray[np.float64]] = {}
+
+        def ask(channel: Retrieval, rows: NDArray[np.int64]) -> Hits:
+            gone, given = None if exclude is None else exclude.take(rows), None if vectors is None else vectors[rows]
+            hits, parts = channel.explain(queries.take(rows), given, k, allowed, gone)
+            name = next(name for name, own in self.channels.items() if own is channel)
+            for part, values in parts.items():
+                into = every.setdefault(name if part == "score" else part, np.zeros((len(queries), k)))
+                into[rows, : values.shape[1]] = values
+            return hits
+
+        return self._answered(queries, k, ask), every
+
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn, each by all the queries; returns (n, min(100, candidates)) hits, out of fold where one learned."""
         k = min(DEPTH, int(self.mask_.sum()))

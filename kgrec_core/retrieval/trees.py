@@ -71,6 +71,10 @@ def _tree(block: str, columns: int) -> str:
             raise ValueError("a tree's branches do not lead to each leaf once")
         lines += [f"split_feature={said['split_feature']}", f"threshold={_floats(said, 'threshold', leaves - 1, infinite=True)}"]
         lines += [f"{key}={said[key]}" for key in ("decision_type", "left_child", "right_child")]
+        for key, n in (("leaf_count", leaves), ("internal_count", leaves - 1)):  # what a column adds is a mean over them
+            if _wholes(said, key, n).min() < 1:
+                raise ValueError(f"a tree's {key} are not above 0")
+            lines.append(f"{key}={said[key]}")
     return "\n".join([*lines, f"leaf_value={value}", "is_linear=0", f"shrinkage={shrinkage}", ""])
 
 

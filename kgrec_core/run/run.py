@@ -22,6 +22,7 @@ from kgrec_core import devices
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
+from kgrec_core.explain.explanation import Explanation, Language
 from kgrec_core.graph import Graph, Task
 from kgrec_core.graph.edges import widened
 from kgrec_core.interfaces import Vectors
@@ -156,6 +157,17 @@ class Run:
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         return self.snapshot.similar(ids, task, k, where)
+
+    def explain(
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        language: Language | None = None,
+    ) -> list[list[Explanation]]:
+        return self.snapshot.explain(queries, task, k, where, exclude, language)
 
     def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
         return self.snapshot.encode(task, queries)

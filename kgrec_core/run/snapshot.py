@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.explain.explanation import Explanation, Language
+from kgrec_core.explain.why import explanations
 from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
 from kgrec_core.interfaces import Retrieval, Vectors
 from kgrec_core.knowledge.build import grown
 from kgrec_core.knowledge.source import Source
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.requests import as_data
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import Query, allowed, known, with_queries
 from kgrec_core.run.entry import Entry
@@ -31,7 +34,8 @@ from kgrec_core.run.texts import Past, Probabilities, past, probabilities
 
 
 class Answer(NamedTuple):
-    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it; reason: that in a few words."""
+    """One candidate. attributes: its columns of the entity table; columns: what every channel thought of it; reason: that in a few words;
+    explanation: where it was asked for, see `Snapshot.explain`."""
 
     id: str
     text: str | None
@@ -39,6 +43,12 @@ class Answer(NamedTuple):
     attributes: dict[str, Any]
     columns: dict[str, float]
     reason: str = ""
+    explanation: Explanation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; an explanation where there is one."""
+        plain = {name: as_data(value) for name, value in self._asdict().items()}
+        return plain if self.explanation is not None else {name: value for name, value in plain.items() if name != "explanation"}
 
 
 class Judged(NamedTuple):
@@ -107,6 +117,27 @@ class Snapshot:
         columns = [{name: values[i] for name, values in hits.columns.items()} for i in range(len(nodes))]
         found = zip(hits.rows[:, :k], hits.scores[:, :k], columns, sure, strict=True)
         return [Judged(self._answers(of, *row), probability) for *row, probability in found]
+
+    def explain(
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        language: Language | None = None,
+    ) -> list[list[Explanation]]:
+        """Why `answer` answers as it does: of each answer what its score is the sum of, and the best paths that lead to it.
+
+        language: "en" or "zh" of the sentence, None = as the query is written. Asks the chain once more for each thing that a query met.
+        """
+        of = self.task(task)
+        _check_k(k)
+        nodes = self._nodes(of, queries)
+        open_ = allowed(self.graph, of, where, exclude)
+        met = None if of.repeats else nodes.read(of.relation)
+        k = min(k, max(1, np.count_nonzero(open_.rows)))
+        return explanations(self.model, self.retrievals[of.name], of, nodes, k, open_, met, language) if len(nodes) else []
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out.

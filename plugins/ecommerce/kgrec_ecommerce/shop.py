@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from kgrec_core.domain import KgrecError, columns, grouped
+from kgrec_core.domain import KgrecError, columns, grouped, told_why, with_reasons
 
 if TYPE_CHECKING:
     from kgrec_core.domain import Answer, Snapshot
@@ -24,7 +24,8 @@ class Recommend:
 
     user: a customer; one that the run does not know is a stranger. history: products chosen so far, oldest first; after those of the customer. text: what is looked for, in
     words. k: how many products. where: only products for which this SQL condition holds, e.g. 'price < 5'. exclude: products left
-    out. new: only products that nobody has bought yet.
+    out. new: only products that nobody has bought yet. explain: say why, product by product. language: of the reasons, en or zh; without
+    it, as the request is written.
 
     Among all products a new one comes late for shoppers with a history, since what they know is more probable.
 
@@ -38,6 +39,8 @@ class Recommend:
     where: str | None = field(default=None, metadata=WHERE)
     exclude: tuple[str, ...] = field(default=(), metadata={"metavar": "ID,ID"})
     new: bool = False
+    explain: bool = False
+    language: Literal["en", "zh"] | None = None
 
     def __post_init__(self) -> None:
         _check_k(self.k)
@@ -74,8 +77,10 @@ def recommend(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[list[An
     """The k best products for each request, best first."""
 
     def answer(alike: list[Recommend]) -> list[list[Answer]]:
-        k, where, exclude, new = _limits(alike[0])
-        return snapshot.answer(_queries(snapshot, alike), k=k, where=where, exclude=[*exclude, *(_sold(snapshot) if new else ())])
+        k, where, exclude, new, explain, language = _limits(alike[0])
+        queries, gone = _queries(snapshot, alike), [*exclude, *(_sold(snapshot) if new else ())]
+        answers = snapshot.answer(queries, k=k, where=where, exclude=gone)
+        return with_reasons(answers, snapshot.explain(queries, None, k, where, gone, language)) if explain else answers
 
     return grouped(requests, _limits, answer)
 
@@ -96,7 +101,7 @@ def table(answers: Sequence[Answer], request: Any = None) -> str:
         attributes = [_written(answer.attributes.get(name)) for name in names]
         reason = [answer.reason] if why else []
         rows.append((str(place), answer.id, f"{answer.score:.3f}", _cut(answer.text or ""), *reason, *attributes))
-    return columns(rows)
+    return "\n".join([columns(rows), *told_why(answers)])
 
 
 def _queries(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[dict[str, Any]]:
@@ -114,8 +119,8 @@ def _queries(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[dict[str
     return queries
 
 
-def _limits(request: Recommend) -> tuple[int, str | None, tuple[str, ...], bool]:
-    return request.k, request.where, request.exclude, request.new
+def _limits(request: Recommend) -> tuple[int, str | None, tuple[str, ...], bool, bool, str | None]:
+    return request.k, request.where, request.exclude, request.new, request.explain, request.language
 
 
 def _sold(snapshot: Snapshot) -> list[str]:

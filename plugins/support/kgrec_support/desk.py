@@ -13,7 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core import Graph, KgrecError, Task
-from kgrec_core.domain import Answer, Calibration, Judged, Run, Snapshot, each, grouped, identity, one, roles, unread_by
+from kgrec_core.domain import (
+    Answer,
+    Calibration,
+    Judged,
+    Run,
+    Snapshot,
+    as_data,
+    each,
+    grouped,
+    identity,
+    one,
+    roles,
+    unread_by,
+    with_reasons,
+)
 from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
 from kgrec_support.decide import Decision, Outcome, Thresholds, decide, is_chinese, readable
@@ -56,10 +70,15 @@ class Reply(NamedTuple):
     composed: Composed | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; of the entries id, text and score."""
-        entries = {name: [{"id": a.id, "text": a.text, "score": a.score} for a in getattr(self, name)] for name in ("answers", "found")}
+        """Plain values; of the entries id, text and score, and why where it was asked."""
+        entries = {name: [_plainly(answer) for answer in getattr(self, name)] for name in ("answers", "found")}
         beside = {"intent": self.intent and self.intent._asdict(), "composed": self.composed and self.composed._asdict()}
         return {**self._asdict(), **entries, **beside}
+
+
+def _plainly(answer: Answer) -> dict[str, Any]:
+    why = {} if answer.explanation is None else {"explanation": as_data(answer.explanation)}
+    return {"id": answer.id, "text": answer.text, "score": answer.score, **why}
 
 
 def ask(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply | KgrecError]:
@@ -69,7 +88,7 @@ def ask(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply | KgrecError]
     Otherwise its probability to be right decides, and what it says must not be the opposite of what is asked (`opposites`). Without a
     calibration, nothing else is answered.
     """
-    replies = grouped(requests, lambda of: (of.where, of.k), lambda alike: _replies(snapshot, alike))
+    replies = grouped(requests, lambda of: (of.where, of.k, of.explain, of.language), lambda alike: _replies(snapshot, alike))
     return _each_finished(snapshot, list(zip(requests, replies, strict=True)))
 
 
@@ -83,7 +102,11 @@ def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
     task = answering(snapshot)
     read = [request for request in requests if readable(cut(request.question))]
     queries = [{"text": _with_context(cut(request.question), request.context)} for request in read]
-    judged = snapshot.judged(queries, task.name, requests[0].k, requests[0].where)
+    first = requests[0]
+    judged = snapshot.judged(queries, task.name, first.k, first.where)
+    if first.explain and queries:
+        why = snapshot.explain(queries, task.name, first.k, first.where, language=first.language)
+        judged = [of._replace(answers=given) for of, given in zip(judged, with_reasons([of.answers for of in judged], why), strict=True)]
     found = zip(read, queries, judged, _intents(snapshot, task, queries), strict=True)
     answered = {id(request): _reply(snapshot, task, request, *of) for request, *of in found}
     nothing = Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kgrec_core.domain import columns
+from kgrec_core.domain import columns, told_why
 
 if TYPE_CHECKING:
     from kgrec_core.domain import Run
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kgrec_support.upkeep import Taught
     from kgrec_support.verbs import Feedback, List, Recalibrate, Remove, Review, Undo
 
-WIDE = 70  # characters of a text in a table
+WIDE, SHOWN = 70, 3  # characters of a text in a table; entries whose reasons are shown
 
 
 def told(reply: Reply, request: Any = None, reason: bool = True) -> str:
@@ -32,6 +32,7 @@ def told(reply: Reply, request: Any = None, reason: bool = True) -> str:
         if reply.outcome == "hand over" and reply.found:
             lines.append(f"  nearest: {named(reply.found[0])}  [{reply.found[0].id}]")
         lines += [f"  intent: {reply.intent.id}"] if reply.intent else []
+        lines += told_why(reply.found[:SHOWN])
     return "\n".join(lines)
 
 

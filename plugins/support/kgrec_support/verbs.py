@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from kgrec_core import KgrecError
 
@@ -40,7 +41,7 @@ class Ask(Chat):
 
     question: what the customer says. context: a turn before it, oldest first.
     where: only entries for which this holds, e.g. "locale = 'en'". values: what is known of the customer, for slots: order_id=AB-1.
-    k: entries considered.
+    k: entries considered. explain: say why, entry by entry. language: of the reasons, en or zh; without it, as the question is written.
 
     Example: kgrec support ask "Where is my parcel?" --run runs/faq --budget 0.05
     """
@@ -50,6 +51,8 @@ class Ask(Chat):
     where: str | None = None
     values: Mapping[str, str] = field(default_factory=dict, metadata={"option": "--value"})
     k: int = field(default=10, metadata={"option": ("-k", "--top")})
+    explain: bool = False
+    language: Literal["en", "zh"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from kgrec_finance.articles.reading import Cut, asked, lead, towards
 from kgrec_finance.articles.roster import roster
 
 if TYPE_CHECKING:
-    from kgrec_core.domain import Snapshot
+    from kgrec_core.domain import Explanation, Snapshot
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Classify:
     like: past articles that are shown.
     labels: table of task, label, text; also tells which of these labels the text is nearest to by what they mean: no examples, and
         without a run nothing else, are needed.
+    explain: say why each label is the most probable one. language: of the reasons, en or zh; without it, as the text is written.
 
     Example: kgrec finance classify "Infosys falls as TCS gains" --run runs/news
     """
@@ -44,6 +45,8 @@ class Classify:
     companies: tuple[str, ...] = field(default=(), metadata={"option": "--company", "repeat": True, "metavar": "NAME"})
     like: int = field(default=3, metadata={"metavar": "N"})
     labels: Path | None = None
+    explain: bool = False
+    language: Literal["en", "zh"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", self.text.strip())
@@ -64,7 +67,8 @@ class Like(NamedTuple):
 
 class Opinion(NamedTuple):
     """label: the most probable one. probabilities: label -> P, calibrated where the run is. second: what the nearest past articles
-    say, label -> share, most frequent first; like: the nearest of them. Both empty where the run has no such channel."""
+    say, label -> share, most frequent first; like: the nearest of them. Both empty where the run has no such channel. why: where it was
+    asked for, what the run's channels say for the label in the first passage."""
 
     label: str
     probability: float
@@ -72,6 +76,12 @@ class Opinion(NamedTuple):
     calibrated: bool
     second: dict[str, float]
     like: list[Like]
+    why: Explanation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; why where it was asked."""
+        plain = {name: as_data(value) for name, value in self._asdict().items()}
+        return plain if self.why is not None else {name: value for name, value in plain.items() if name != "why"}
 
 
 class Classified(NamedTuple):
@@ -114,11 +124,12 @@ def _learned(snapshot: Snapshot, requests: Sequence[Classify]) -> list[Classifie
     linker, tasks = roster(None, snapshot).linker, {task.name for task in snapshot.tasks}
     names = linker.names if linker else {}
     articles, shown = [lead(request.text) for request in requests], [request.like for request in requests]
-    of_article = {name: _opinions(snapshot, name, articles, shown) for name in ("sentiment", "topic") if name in tasks}
+    of_article = {name: _opinions(snapshot, name, articles, shown, requests) for name in ("sentiment", "topic") if name in tasks}
     about = [_companies(request, linker) if "entity_sentiment" in tasks else [] for request in requests]
     mentions = [cut for request, ids in zip(requests, about, strict=True) for cut in towards(request.text, ids, linker)]
-    shown = [request.like for request, ids in zip(requests, about, strict=True) for _ in ids]
-    of_mention = iter(_opinions(snapshot, "entity_sentiment", mentions, shown) if mentions else ())
+    whose = [request for request, ids in zip(requests, about, strict=True) for _ in ids]
+    shown = [request.like for request in whose]
+    of_mention = iter(_opinions(snapshot, "entity_sentiment", mentions, shown, whose) if mentions else ())
     return [
         Classified(
             request.text,
@@ -137,13 +148,17 @@ def _companies(request: Classify, linker: Linker | None) -> list[str]:
     return list(dict.fromkeys([*found, *((linker and linker.resolve(name)) or name for name in request.companies)]))
 
 
-def _opinions(snapshot: Snapshot, task: str, cut: Sequence[Cut], shown: Sequence[int]) -> list[Opinion]:
+def _opinions(snapshot: Snapshot, task: str, cut: Sequence[Cut], shown: Sequence[int], requests: Sequence[Classify]) -> list[Opinion]:
     """The second opinion is that of the first passage, which tells what an article is about."""
     said, past = asked(snapshot, task, cut), snapshot.past([{"text": parts[0][0]} for parts in cut], task, max(shown, default=0))
     found = []
-    for log, before, k in zip(said.log, past, shown, strict=True):
+    for parts, log, before, k, request in zip(cut, said.log, past, shown, requests, strict=True):
         like = [Like(of.id, of.text or "", of.targets, of.similarity) for of in before.sources[:k]]
-        found.append(_ordered(said.labels, np.exp(log), said.calibrated, before.shares, like))
+        opinion = _ordered(said.labels, np.exp(log), said.calibrated, before.shares, like)
+        if request.explain:
+            (reasons,) = snapshot.explain([{"text": parts[0][0]}], task, len(said.labels), language=request.language)
+            opinion = opinion._replace(why=next((why for why in reasons if why.item.id == opinion.label), None))
+        found.append(opinion)
     return found
 
 
@@ -175,5 +190,6 @@ def _told(name: str, opinion: Opinion) -> list[str]:
     if opinion.second:
         votes = ", ".join(f"{label} {share:.0%}" for label, share in opinion.second.items())
         lines.append(f"  second opinion, the nearest past articles: {votes}")
+    lines += [f"  why: {opinion.why}"] if opinion.why else []
     lines += [f"  {like.similarity:.2f}  {'|'.join(like.labels)}  {like.text[:120]}" for like in opinion.like]
     return lines

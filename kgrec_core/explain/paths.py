@@ -1,0 +1,184 @@
+"""The paths that lead from a query to its answers, weighted by what each answer's score is made of.
+
+A part of a score that stands on the graph is shared among the paths over the graph, one that stands on behaviour among the paths over
+others' choices, and so on. Within its kind a path counts as much as the score falls without the thing it starts from (what was met is
+hidden from the query, and the whole chain asked again), times how rare is what the two have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.explain.explanation import Edge, Node, Path
+from kgrec_core.explain.words import Rarity
+from kgrec_core.graph import Nodes, Relation, Task
+
+STARTS, EXAMPLES = 30, 500  # of what a query met, the latest, from which paths begin; known queries of an answer that are looked at
+Weights = Mapping[tuple[str, str | None], float]  # (evidence, relation of the graph or None) -> part of the score, above 0
+
+
+class Met(NamedTuple):
+    """What a query met: rows (m,) of the target kind, each once, latest last; by: the relation it met each by; times: how often."""
+
+    rows: NDArray[np.int64]
+    by: list[Relation]
+    times: NDArray[np.int64]
+
+
+class Paths:
+    """Of one query. query: its single node. influence: (m, answers), what the score of each loses without each thing met, 0 or more."""
+
+    def __init__(self, task: Task, query: Nodes, met: Met, influence: NDArray[np.float64]) -> None:
+        self.task, self.query, self.graph, self.met, self.influence = task, query, query.graph, met, influence
+        self.kind = task.relation.target
+        self.source = self.node(task.relation.source, int(query.rows[0]))
+        self.known = self._nodes(met.rows)
+        self.ties = [r for r in sorted(self.graph.timeless) if self.kind in (r.source, r.target) and len(self.graph.relations[r])]
+
+    def to(self, answer: int, place: int, weights: Weights, most: int) -> tuple[Path, ...]:
+        """The best paths to a row, the place-th of the answers."""
+        item, found = self.node(self.kind, answer), []
+        pull = self.influence[:, place] if len(self.met.rows) else np.zeros(0)
+        pull = pull / pull.sum() if pull.sum() > 0 else np.full(len(pull), 1 / max(1, len(pull)))
+        for make in (self._habit, self._graph, self._behaviour, self._words, self._examples):
+            found += make(item, answer, pull, weights)
+        found = [path for path in found if path.weight > 0]
+        return tuple(sorted(found, key=lambda path: -path.weight)[:most])
+
+    def _habit(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
+        here = np.flatnonzero(self.met.rows == answer)
+        if len(here):
+            by = self.met.by[here[0]]
+            yield Path(
+                "habit", (item,), (by.name,), weights.get(("habit", None), 0.0), int(self.met.times[here[0]]), (), (self._own(here[0]),)
+            )
+
+    def _graph(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
+        """By an end that both have: rare ends count more, as in the ranker's own columns; and by a direct edge."""
+        every, general = [], weights.get(("graph", None), 0.0)
+        for relation in self.ties:
+            own, total = weights.get(("graph", relation.name), 0.0), 0.0
+            if not own + general:
+                continue
+            found = list(self._shared(relation, answer, pull))
+            total = sum(share for share, *_ in found) or 1.0
+            every += [(share, own * share / total, relation, *rest) for share, *rest in found]
+        total = sum(share for share, *_ in every) or 1.0
+        for share, own, relation, place, end in every:
+            start, inverse = self.known[place], relation.target == self.kind
+            if end is None:
+                edges, nodes = (self._edge(relation, start, item),), (start, item)
+            else:
+                nodes, edges = (
+                    (start, end, item),
+                    tuple(self._edge(relation, *((end, of) if inverse else (of, end))) for of in (start, item)),
+                )
+            yield Path(
+                "graph", nodes, (relation.name,) * (len(nodes) - 1), own + general * share / total, 1, (), (self._own(place), *edges)
+            )
+
+    def _shared(self, relation: Relation, answer: int, pull: NDArray) -> Iterable[tuple[float, int, Node | None]]:
+        graph, both = self.graph, relation.source == relation.target == self.kind
+        inverse, other = relation.source != self.kind, relation.target if relation.source == self.kind else relation.source
+        of = graph.adjacent(relation, np.array([answer, *self.met.rows]), inverse=inverse)
+        ends, where = np.unique(of.rows, return_inverse=True)
+        rare = np.log((1 + graph.size(self.kind)) / (1 + graph.degree(relation, ends, inverse=not inverse))) + 1
+        lists = [set(where[of.indptr[i] : of.indptr[i + 1]].tolist()) for i in range(len(self.met.rows) + 1)]
+        length = [np.sqrt(sum(rare[e] ** 2 for e in ends_of)) or 1.0 for ends_of in lists]
+        for place, row in enumerate(self.met.rows):
+            if row == answer:
+                continue
+            for end in sorted(lists[0] & lists[place + 1]):
+                share = float(pull[place] * rare[end] ** 2 / (length[0] * length[place + 1]))
+                yield share, place, self.node(other, int(ends[end]))
+            if both and answer in ends[list(lists[place + 1])]:
+                yield float(pull[place]), place, None
+
+    def _behaviour(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
+        """By others who have both, in aggregate: their number over the root of how many have each."""
+        own, relation = weights.get(("behaviour", None), 0.0), self.task.relation
+        if not own or not len(self.met.rows):
+            return
+        before = None if self.query.before is None else np.full(len(self.met.rows) + 1, self.query.before[0])
+        having = self.graph.adjacent(relation, np.array([answer, *self.met.rows]), before, inverse=True)
+        lists = [np.unique(having.rows[having.indptr[i] : having.indptr[i + 1]]) for i in range(len(self.met.rows) + 1)]
+        lists = [sources[sources != self.query.rows[0]] for sources in lists]
+        both = np.array(
+            [
+                len(np.intersect1d(lists[0], theirs, True)) if row != answer else 0
+                for row, theirs in zip(self.met.rows, lists[1:], strict=True)
+            ]
+        )
+        share = pull * both / np.sqrt(np.maximum(1, len(lists[0]) * np.array([len(theirs) for theirs in lists[1:]])))
+        for place in np.flatnonzero(share):
+            crowd = Node(relation.source, "", None)
+            nodes, weight = (self.known[place], crowd, item), float(own * share[place] / share.sum())
+            yield Path("behaviour", nodes, (relation.name,) * 2, weight, int(both[place]), (), (self._own(place),))
+
+    def _words(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
+        """By words that the answer's text has in common with the query's own, or with those of what was met."""
+        own = weights.get(("text", None), 0.0)
+        if not own or not item.text:
+            return
+        rarity, found = Rarity.of(self.graph, self.kind), []
+        if self.source.text:
+            words, alike = rarity.common(self.source.text, item.text)
+            found.append((alike, Path("text", (item,), (), 0.0, 1, words)))
+        for place, node in enumerate(self.known):
+            if node.text and node.id != item.id:
+                words, alike = rarity.common(node.text, item.text)
+                found.append(
+                    (alike * pull[place], Path("text", (node, item), (self.met.by[place].name,), 0.0, 1, words, (self._own(place),)))
+                )
+        if total := sum(share for share, _ in found):
+            yield from (replace(path, weight=own * share / total) for share, path in found)
+        elif self.source.text:  # no word in common: only the vectors say so
+            yield Path("text", (item,), (), own)
+        elif len(found):
+            place = int(np.argmax(np.where(self.met.rows == answer, -1.0, pull)))
+            yield Path("text", (self.known[place], item), (self.met.by[place].name,), own, 1, (), (self._own(place),))
+
+    def _examples(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
+        """By the known query that leads to the answer and has most words in common with this one."""
+        own, relation = weights.get(("examples", None), 0.0), self.task.relation
+        if not own or not self.source.text:
+            return
+        rows = np.unique(self.graph.adjacent(relation, [answer], inverse=True, last=EXAMPLES).rows)
+        rarity, known = Rarity.of(self.graph, relation.source), self._nodes(rows[rows != self.query.rows[0]], relation.source)
+        alike = [(rarity.common(self.source.text, node.text), node) for node in known if node.text]
+        if alike:
+            (words, _), node = max(alike, key=lambda found: found[0][1])
+            yield Path("examples", (node, item), (relation.name,), own, 1, words, (Edge(relation, node.id, item.id),))
+
+    def _own(self, place: int) -> Edge:
+        """The query's edge to what it met."""
+        return Edge(self.met.by[place], self.source.id, self.known[place].id)
+
+    def _edge(self, relation: Relation, source: Node, target: Node) -> Edge:
+        return Edge(relation, source.id, target.id)
+
+    def node(self, kind: str, row: int) -> Node:
+        return self._nodes(np.array([row]), kind)[0]
+
+    def _nodes(self, rows: NDArray[np.int64], kind: str = "") -> list[Node]:
+        kind = kind or self.kind
+        columns = [column for column in ("id", "text") if column in self.graph.columns(kind)]
+        return [Node(kind, row["id"], row.get("text")) for row in self.graph.gather(kind, rows, *columns).to_dicts()]
+
+
+def met_by(task: Task, query: Nodes) -> Met:
+    """What a single query met, by the task's relation and its histories among the same kind, the latest `STARTS` of it."""
+    times: dict[int, int] = {}
+    by: dict[int, Relation] = {}
+    for relation in (*task.history, task.relation):
+        if relation.target == task.relation.target and relation in query.graph.relations:
+            for row in query.read(relation).rows.tolist():
+                times[row] = times.pop(row, 0) + 1  # the latest stands last
+                by[row] = relation
+    rows = list(times)[-STARTS:]
+    return Met(np.array(rows, np.int64), [by[row] for row in rows], np.array([times[row] for row in rows], np.int64))
