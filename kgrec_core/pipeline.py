@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from kgrec_core import devices
-from kgrec_core.calibration.confidence import save_calibration
+from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
@@ -47,7 +50,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     """
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
-    how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
+    how, options, limits = sections(recipe, registry)
     stages, budget = Stages(progress), Budget(limits.minutes)
     devices.joined()
     if not devices.main():
@@ -56,73 +59,21 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         with stages("loading data"):
             dataset, summary, sources, _ = loaded(recipe, registry, limits.strict, progress=progress)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
-            views = sampled(split(dataset, how), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
-        with stages("training-free floor"):
-            results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
-
-        with stages("pretrained model"):
-            model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
-        referee, chains, calibrations = Referee(recipe, registry, views, results, how.seed), {}, {}
-        comparison = Comparison(views, results, how, stages, referee)
-        if measured := budget.allows("the chain before fine-tuning"):
-            chains["before"] = Chain(model, build_retrievals(recipe, registry, dataset))
-            calibrations["before"] = comparison.add("before", chains["before"])
-
-        with stages("fine-tuning"):
-            pretrained = model.weights()
-            following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
-            history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose), progress, following)
-        if history or not measured:
-            chains["after"] = Chain(model, build_retrievals(recipe, registry, dataset))
-            calibrations["after"] = comparison.add("after", chains["after"])
-        else:
-            for result in results.values():
-                result.again("after", "before")
-
-        spent = stages.seconds("retrieval (after)", "test (after)")
-        if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
-            without, bare = without_knowledge(views, dataset), model
-            if bare.encoder.reads_knowledge:
-                with stages("fine-tuning without knowledge"):
-                    bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                    fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), progress, following)
-            blind = Comparison(without, results, how, stages)
-            blind.add("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)))
-
-        if budget.allows("the chain without a language model", spent):
-            with stages("retrieval (without language model)"):
-                plain = without_language_model(recipe, registry, dataset, views["train"].graph, budget)
-            try:
-                if plain:
-                    comparison.add("without_language_model", plain)
-            except KgrecError as error:
-                budget.drop(f"the chain without a language model cannot be fitted: {error}")
-
-        verdict = referee.decide(dataset.tasks, "after" if history or not measured else "before", limits.publish)
-        if verdict.system == "before" and history:
-            model.restore(pretrained)
-        chain, certain = comparison.publish(verdict, chains, calibrations)
+        best = compared(recipe, registry, dataset, work, purpose, stages, budget)
+        recipe, chain = best.recipe, best.chain
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         with stages("certainty by known queries"):
-            learned = bool(history) and verdict.system != "before"
-            graph, model, retrievals = dataset.graph, chain.model, chain.retrievals
-            known = by_known(graph, model, retrievals, certain, learned=learned, share=limits.out_of_scope, seed=how.seed)
-        with stages("figures"):
-            told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
-            metrics = {"tasks": {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}}
-            metrics |= {"data": summary.to_json(), "dropped": budget.dropped}
+            model, retrievals, out = chain.model, chain.retrievals, limits.out_of_scope
+            known = by_known(dataset.graph, model, retrievals, best.calibrations, learned=best.learned, share=out, seed=how.seed)
         progress("publishing", 0, 0)
-        for name, choice in verdict.choices.items():
-            recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
-        new = write(work / "run", recipe, dataset, sources, chain, metrics | {"stages": stages.costs}, history)
-        for name, calibration in certain.items():
-            save_calibration(new / "calibration", name, calibration, views["adjust"].queries[name])
-        for name, calibration in known.items():
-            save_calibration(new / "calibration", name, calibration)
+        metrics = {"tasks": best.figures, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
+        new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
+        for name, calibration in {**best.calibrations, **known}.items():
+            save_calibration(new / "calibration", name, calibration, best.asked.get(name))
         reopened.check(new, recipe, registry, dataset, chain.model, chain.retrievals)
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
@@ -130,9 +81,86 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     return open_run(folder, allow=recipe.foreign)
 
 
+class Best(NamedTuple):
+    """What is published of everything that was compared. recipe: as it is published; asked: of its calibrations, the queries, as tables.
+
+    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned.
+    """
+
+    recipe: Recipe
+    chain: Chain
+    calibrations: dict[str, Calibration]
+    asked: dict[str, pl.DataFrame]
+    figures: dict[str, Any]
+    history: list[dict[str, Any]]
+    learned: bool
+
+
+def compared(recipe: Recipe, registry: Registry, dataset: Dataset, work: Path, purpose: str, stages: Stages, budget: Budget) -> Best:
+    """Everything that is learned and asked before something is published: the floor, the chains before and after fine-tuning, without
+    knowledge, without a language model, and the referee's choice. What only the comparison needs is gone when it ends.
+
+    work: where checkpoints are kept, which belong to `purpose`.
+    """
+    how, options, limits = sections(recipe, registry)
+    views = sampled(split(dataset, how), limits, how.seed)
+    with stages("training-free floor"):
+        results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
+
+    with stages("pretrained model"):
+        model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
+    referee, chains, calibrations = Referee(recipe, registry, views, results, how.seed), {}, {}
+    comparison = Comparison(views, results, how, stages, referee)
+    if measured := budget.allows("the chain before fine-tuning"):
+        chains["before"] = Chain(model, build_retrievals(recipe, registry, dataset))
+        calibrations["before"] = comparison.add("before", chains["before"])
+
+    with stages("fine-tuning"):
+        pretrained = model.weights()
+        following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
+        history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose), stages.progress, following)
+    if history or not measured:
+        chains["after"] = Chain(model, build_retrievals(recipe, registry, dataset))
+        calibrations["after"] = comparison.add("after", chains["after"])
+    else:
+        for result in results.values():
+            result.again("after", "before")
+
+    spent = stages.seconds("retrieval (after)", "test (after)")
+    if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
+        without, bare = without_knowledge(views, dataset), model
+        if bare.encoder.reads_knowledge:
+            with stages("fine-tuning without knowledge"):
+                bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
+                fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), stages.progress, following)
+        blind = Comparison(without, results, how, stages)
+        blind.add("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)))
+
+    if budget.allows("the chain without a language model", spent):
+        with stages("retrieval (without language model)"):
+            plain = without_language_model(recipe, registry, dataset, views["train"].graph, budget)
+        try:
+            if plain:
+                comparison.add("without_language_model", plain)
+        except KgrecError as error:
+            budget.drop(f"the chain without a language model cannot be fitted: {error}")
+
+    verdict = referee.decide(dataset.tasks, "after" if history or not measured else "before", limits.publish)
+    if verdict.system == "before" and history:
+        model.restore(pretrained)
+    chain, certain = comparison.publish(verdict, chains, calibrations)
+    with stages("figures"):
+        told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
+        figures = {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}
+    for name, choice in verdict.choices.items():
+        recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
+    asked = {name: as_table(views["adjust"].queries[name]) for name in certain}
+    return Best(recipe, chain, certain, asked, figures, history, learned=bool(history) and verdict.system != "before")
+
+
 def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
     """What another than the main process does of a fit: every fine-tuning with it; at the end it opens what the main one published."""
-    how, options, limits = recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
+    how, options, limits = sections(recipe, registry)
     dataset = loaded(recipe, registry).dataset
     every = sampled(split(dataset, how), limits, how.seed)
     while job := devices.shared(lambda: None):
@@ -140,6 +168,10 @@ def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
         model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
         fine_tuned(model, views, options, job, lambda what, done, total: None)
     return open_run(folder, allow=recipe.foreign)
+
+
+def sections(recipe: Recipe, registry: Registry) -> tuple[Split, Train, Fit]:
+    return recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
 
 
 def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:

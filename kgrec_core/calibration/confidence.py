@@ -61,17 +61,20 @@ def right(hits: Hits, targets: Ragged) -> NDArray[np.bool_]:
     return wanted & (first >= 0)
 
 
-def save_calibration(folder: Path, name: str, calibration: Calibration, queries: Queries | None = None) -> None:
-    """NAME.json, and in NAME.parquet the queries it was learned from, so that it can be learned again after edits; None = known ones."""
+def save_calibration(folder: Path, name: str, calibration: Calibration, asked: pl.DataFrame | None = None) -> None:
+    """NAME.json, and in NAME.parquet the queries it was learned from (`as_table`), so that it can be learned again after edits; None = known ones."""
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(calibration.to_json()))
-    if queries is None:
-        return
+    if asked is not None:
+        asked.write_parquet(folder / f"{name}.parquet")
+
+
+def as_table(queries: Queries) -> pl.DataFrame:
     nodes, targets = queries
     lists = [targets.rows[a:b].tolist() for a, b in zip(targets.indptr, targets.indptr[1:], strict=False)]
     before = [None] * len(nodes) if nodes.before is None else nodes.before.tolist()
     schema = {"source": pl.UInt32, "before": pl.Int64, "targets": pl.List(pl.UInt32)}
-    pl.DataFrame({"source": nodes.rows, "before": before, "targets": lists}, schema=schema).write_parquet(folder / f"{name}.parquet")
+    return pl.DataFrame({"source": nodes.rows, "before": before, "targets": lists}, schema=schema)
 
 
 def load_calibrations(folder: Path) -> dict[str, Calibration]:
