@@ -21,8 +21,8 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
-from kgrec_core.knowledge.lexicon import AUDIENCES, COLOURS, MATERIALS, PLAIN, SIZES
-from kgrec_core.knowledge.phrases import BREAK, Phrase, phrase, singulars
+from kgrec_core.knowledge.lexicon import AUDIENCES, COLOURS, GENERIC, MATERIALS, PLAIN, PURPOSES, SIZES, THEMES
+from kgrec_core.knowledge.phrases import BREAK, WITH, Phrase, phrase, singulars
 from kgrec_core.knowledge.source import Rows, Source
 from kgrec_core.knowledge.triples import delta
 from kgrec_core.stored import document
@@ -33,7 +33,10 @@ LISTS = {
     kind: {form: value for value, forms in words.items() for form in (value, *forms)}
     for kind, words in (("colour", COLOURS), ("material", MATERIALS), ("size", SIZES), ("audience", AUDIENCES))
 }
-ROUNDS, PRIOR, LAST = 3, 2.0, 0.35  # of learning heads; names that a word is doubted for; what standing last is worth
+ROUNDS, PRIOR, LAST = 3, 2.0, 0.15  # of learning heads; names that a word is doubted for; what standing last is worth
+NEXT, SURE = 0.6, 0.35  # a head before another is its modifier; below it nothing is said
+TYPE, TYPES, MANY = 0.3, 1.8, 0.3  # a word that is the head so often is no theme; types that a theme goes with, at least; per name
+BREAKS = frozenset({BREAK, WITH})
 
 
 class Learned(NamedTuple):
@@ -112,40 +115,65 @@ class Attributes(Source):
 
 
 def learned(texts: Sequence[str], min_count: int = 2, theme_types: int = 3) -> Learned:
-    """Heads, compounds and themes of a corpus of names. Heads are learned by reading the names with what was learned so far."""
-    words = Counter(word for text in texts for word in phrase(text).words if word != BREAK)
+    """Heads, compounds and themes of a corpus of names."""
+    words = Counter(word for text in texts for word in phrase(text).words if word not in BREAKS)
     singular = singulars(words)
     names = [phrase(text, singular).words for text in dict.fromkeys(texts)]
-    often, last = Counter(w for name in names for w in set(name)), Counter()
-    for name in names:
-        if rest := _content(_first(name)):
-            last[name[rest[-1]]] += 1
-    share = sum(last.values()) / max(1, sum(often[w] for w in last))
-    heads = {w: (last[w] + PRIOR * share) / (n + PRIOR) for w, n in often.items() if w != BREAK}
-    chosen: list[int | None] = []
-    for _ in range(ROUNDS):
-        chosen = [_head(name, heads) for name in names]
-        taken = Counter(name[at] for name, at in zip(names, chosen, strict=True) if at is not None)
-        heads = {w: (taken[w] + PRIOR * heads[w]) / (often[w] + PRIOR) for w in heads}
-    follows, types = Counter(), defaultdict(set)
+    often = Counter(w for name in names for w in set(name) - BREAKS)
+    heads = _heads(names, often)
+    chosen = [_head(name, heads) for name in names]
+    fixed, beside = Counter(), defaultdict(list)
     for name, at in zip(names, chosen, strict=True):
         if at is None:
             continue
-        follows.update([(name[at - 1], name[at])] if at and name[at - 1] not in _OTHER else [])
-        for place, word in enumerate(name):
-            if place != at and word not in _OTHER and word != BREAK:
-                types[word].add(name[at])
-    fixed = {(a, b) for (a, b), n in follows.items() if n >= max(3, min_count) and n >= 0.4 * often[a]}
+        fixed.update([(name[at - 1], name[at])] if at and name[at - 1] not in _OTHER | BREAKS else [])
+        for place in _modifiers(name, at):
+            beside[name[place]].append((name[at], place - at))
+    compounds = {(a, b) for (a, b), n in fixed.items() if n >= max(3, min_count) and n >= 0.4 * often[a]}
+    modifying = {a for a, _ in compounds}
     themes = {
-        word
-        for word, of in types.items()
-        if len(of) >= theme_types
-        and often[word] >= max(min_count, theme_types)
-        and heads[word] < 0.25
-        and word not in {a for a, _ in fixed}
+        w
+        for w, places in beside.items()
+        if w not in modifying | PURPOSES and heads[w] < TYPE and _is_theme(places, max(min_count, theme_types))
     }
     kept = {w: round(p, 4) for w, p in heads.items() if often[w] >= min_count}
-    return Learned(kept, frozenset(themes), frozenset(f"{a} {b}" for a, b in fixed), {w: n for w, n in words.items() if n >= min_count})
+    return Learned(kept, frozenset(themes), frozenset(f"{a} {b}" for a, b in compounds), {w: n for w, n in words.items() if n >= min_count})
+
+
+def _heads(names: Sequence[Sequence[str]], often: Counter[str]) -> dict[str, float]:
+    """word -> how probably it is the head of a name that has it.
+
+    At first the share of names where it stands last, less where another word of the name often does: after "lunch bag" the last word is a
+    motif. Then the names are read with that, and it is learned from them again.
+    """
+    last: Counter[str] = Counter()
+    content = [[name[i] for i in _content(_first(name))] for name in names]
+    for found in content:
+        last.update(found[-1:])
+    share = sum(last.values()) / max(1, sum(often.values()))
+    ends = {w: (last[w] + PRIOR * share) / (n + PRIOR) for w, n in often.items()}
+    rivals: dict[str, list[float]] = defaultdict(list)
+    for found in content:
+        rivals[found[-1] if found else ""].append(max((ends[w] for w in found[:-1]), default=0.0))
+    heads = {w: p * (1 - float(np.mean(rivals[w] or [0.0]))) ** 2 for w, p in ends.items()}
+    for _ in range(ROUNDS):
+        taken = Counter(name[at] for name in names if (at := _head(name, heads)) is not None)
+        heads = {w: (taken[w] + PRIOR * heads[w]) / (often[w] + PRIOR) for w in heads}
+    return heads
+
+
+def _is_theme(places: Sequence[tuple[str, int]], least: int) -> bool:
+    """Whether a word with these (type, place from it) is a theme: it goes with many types, about as often as it is met, and is not only the
+    word right before them, as the purpose of a thing is ("storage box", "storage tin")."""
+    shares = np.array(list(Counter(type for type, _ in places).values())) / len(places)
+    types = float(np.exp(-(shares * np.log(shares)).sum()))  # the perplexity of its types
+    right_before, behind = np.mean([at == -1 for _, at in places]), np.mean([at > 0 for _, at in places])
+    return (
+        len(places) >= least
+        and types >= TYPES
+        and (types >= MANY * len(places) or types >= 10)
+        and not (len(places) > 5 and right_before >= 0.65 and behind < 0.1)
+    )
 
 
 def values_of(name: Phrase, known: Learned) -> dict[str, list[str]]:
@@ -154,14 +182,17 @@ def values_of(name: Phrase, known: Learned) -> dict[str, list[str]]:
     at = _head(words, known.heads)
     taken: set[int] = set()
     if at is not None:
-        taken, pair = {at}, f"{words[at - 1]} {words[at]}" if at else ""
-        found["type"] = [pair if pair in known.compounds else words[at]]
-        taken |= {at - 1} if pair in known.compounds else set()
+        pair = f"{words[at - 1]} {words[at]}" if at else ""
+        if known.heads.get(words[at], 1.0) >= SURE:
+            found["type"] = [pair if pair in known.compounds else words[at]]
+        taken = {at, at - 1} if pair in known.compounds else {at}
+    inside = words.index(WITH) if WITH in words else len(words)  # what comes with it is of another material
     for kind, forms in LISTS.items():
         for place, word in enumerate(words):
-            if place not in taken and (value := forms.get(word)) is not None:
+            if place not in taken and (value := forms.get(word)) is not None and not (kind == "material" and place > inside):
                 found.setdefault(kind, []).append(value)
-    found["theme"] = [word for place, word in enumerate(words) if place not in taken and word in known.themes]
+    themes = [words[i] for i in _modifiers(words, at) if i not in taken]
+    found["theme"] = [word for word in themes if word in known.themes or word in THEMES]
     return {kind: list(dict.fromkeys(values)) for kind, values in found.items() if values}
 
 
@@ -171,15 +202,21 @@ _OTHER = frozenset(form for forms in LISTS.values() for form in forms) | PLAIN
 def _first(words: Sequence[str]) -> Sequence[str]:
     """The phrase whose head is the product: up to the first break that has something before it."""
     for place, word in enumerate(words):
-        if word == BREAK and _content(words[:place]):
+        if word in BREAKS and _content(words[:place]):
             return words[:place]
     return words
 
 
 def _content(words: Sequence[str]) -> list[int]:
-    """Places of the words that may be the product."""
-    strict = [i for i, w in enumerate(words) if w != BREAK and w not in _OTHER]
-    return strict or [i for i, w in enumerate(words) if w in LISTS["material"]]
+    """Places of the words that may be the product; a material may ("cake tin"), a colour may not."""
+    strict = [i for i, w in enumerate(words) if w not in BREAKS and (w not in _OTHER or w in LISTS["material"])]
+    return strict or [i for i, w in enumerate(words) if w in GENERIC]
+
+
+def _modifiers(words: Sequence[str], at: int | None) -> list[int]:
+    """Places of what may be a theme: all but the head, listed words, and what comes with it."""
+    end = words.index(WITH) if WITH in words else len(words)
+    return [i for i, w in enumerate(words[:end]) if i != at and w not in _OTHER and w not in BREAKS]
 
 
 def _head(words: Sequence[str], heads: dict[str, float]) -> int | None:
@@ -188,4 +225,8 @@ def _head(words: Sequence[str], heads: dict[str, float]) -> int | None:
     places = [i for i in _content(first) if words[i] in heads]
     if not places:
         return None
-    return max(places, key=lambda i: (heads[words[i]] + LAST * (i == places[-1]), i))
+    best = max(places, key=lambda i: (heads[words[i]] + LAST * (i == places[-1]), i))
+    while best + 1 in places and heads[words[best + 1]] >= NEXT * heads[words[best]]:
+        best += 1  # "mug warmer"
+    generic = [i for i, w in enumerate(first) if w in GENERIC and i > best]
+    return generic[-1] if generic and heads[words[best]] < SURE else best

@@ -12,7 +12,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.knowledge.lexicon import BREAKS, NUMBERS
 
 HAN = re.compile(r"[\u3400-\u9fff]")
-BREAK = "|"
+BREAK, WITH = "|", "+"  # a comma; a preposition: what follows comes with it
 _NUMBER = "|".join(NUMBERS)
 _COUNTS = (
     rf"\b(?:set|pack|box|pkt|packet|bag|tube|bunch|case|pair|roll|book|sheet)s? ?(?:of|/) ?(\d{{1,3}}|{_NUMBER})\b(?! ?(?:cm|mm|in|inch|ml|g|kg))",
@@ -26,11 +26,11 @@ _PAIR = re.compile(r"\b(?:pair of|pr\.? of)\b")
 _MEASURE = re.compile(
     r"(?<![a-z\d.,])(\d+(?:[.,]\d+)?(?: ?[x*×] ?\d+(?:[.,]\d+)?){0,2}) ?(cm|mm|m|ml|l|ltr|litre|litres|kg|g|gsm|oz|inch|inches|ft|\"|厘米|毫米|毫升|升|克|千克|寸)(?![a-z])"
 )
-_TOKEN = re.compile(r"[\u3400-\u9fff]+|[^\W\d_]+(?:[-'’][^\W\d_]+)*(?:/(?=[^\W\d_]))?|\d+|[,;:()\[\]|!?]+|[^\w\s]")
+_TOKEN = re.compile(r"[\u3400-\u9fff]+|(?<=\d)'s|[^\W\d_]+(?:[-'’][^\W\d_]+)*(?:/(?=[^\W\d_]))?|\d+|[,;:()\[\]|!?]+|[^\w\s]")
 
 
 class Phrase(NamedTuple):
-    """words: of the whole name in order, BREAK where a phrase ends. counts: "6"; measures: "15 cm"."""
+    """words: of the whole name in order, BREAK or WITH where a phrase ends. counts: "6"; measures: "15 cm"."""
 
     words: tuple[str, ...]
     counts: tuple[str, ...]
@@ -41,7 +41,7 @@ def phrase(text: str, singular: Callable[[str], str] = str) -> Phrase:
     """Read one name. singular: word -> the form it is counted as.
 
     >>> phrase("SET/3 PINK CANDLES, WITH LID 15CM")
-    Phrase(words=('pink', 'candles', '|', '|', 'lid'), counts=('3',), measures=('15 cm',))
+    Phrase(words=('pink', 'candles', '|', '+', 'lid'), counts=('3',), measures=('15 cm',))
     """
     plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
     measures = tuple(dict.fromkeys(f"{re.sub(r' ?[x*×] ?', ' x ', size)} {_unit(unit)}" for size, unit in _MEASURE.findall(plain)))
@@ -58,6 +58,8 @@ def singulars(vocabulary: Mapping[str, int]) -> Callable[[str], str]:
     """How the words of a corpus are counted: a plural as its singular, if the corpus has that or the ending is regular."""
 
     def singular(word: str) -> str:
+        if word in ("girls", "boys"):  # for whom; a girl is what it shows
+            return word
         if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
             return word
         forms = [word[:-3] + "y"] * word.endswith("ies") + [word[:-2]] * word.endswith(("ses", "xes", "ches", "shes", "oes")) + [word[:-1]]
@@ -70,12 +72,13 @@ def _words(plain: str, singular: Callable[[str], str]) -> Iterable[str]:
     for found in _TOKEN.finditer(plain):
         token = found.group().rstrip("/")
         if HAN.match(token):
-            yield from (BREAK if word in BREAKS else word for word in _cut(token))
-        elif token in BREAKS or token in ",;:()[]|!?":
+            yield from (WITH if word in BREAKS else word for word in _cut(token))
+        elif token in BREAKS:
+            yield WITH
+        elif token in ",;:()[]|!?":
             yield BREAK
         elif token[0].isalpha():
-            word = token.removesuffix("'s")
-            yield singular(word)
+            yield singular(token.removesuffix("'s"))
 
 
 def _cut(run: str) -> list[str]:

@@ -8,8 +8,8 @@ from kgrec_core.knowledge.attributes import learned, values_of
 from kgrec_core.knowledge.phrases import phrase, singulars
 
 CORPUS = [
-    f"{colour} {theme} {thing}"
-    for colour in ("RED", "BLUE", "WHITE")
+    form.format(colour, theme, thing)
+    for form, colour in (("{0} {1} {2}", "RED"), ("{1} DESIGN {2} {0}", "BLUE"), ("{2} {1} {0}", "WHITE"))
     for theme in ("CHRISTMAS", "ROSE", "HEART", "VINTAGE")
     for thing in ("MUG", "LAMP", "CANDLES", "MONEY BOX", "BOWL", "APRON")
 ]
