@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ask": None,
+    "attributes": None,
     "catalogue": None,
     "composed": "banking77",
     "banking77": None,
