@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = late(
         "encoder.tfidf": "Tfidf",
         "encoder.history": "History",
         "encoder.concat": "Concat",
+        "encoder.kge": "Kge",
+        "encoder.gate": "Gate",
         "encoder.tower": "Tower fixed_shape",
         "encoder.pretrained": "load_model=load silence",
         "encoder.cache": "VectorCache default_folder",
