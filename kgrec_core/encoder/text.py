@@ -23,14 +23,14 @@ from kgrec_core.encoder import fitness, of_history
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
+from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
-from kgrec_core.interfaces import Encoder
 from kgrec_core.stored import document, numbers, parquet
 
 
-class Text(Encoder):
+class Text(Spoken):
     """Vectors of length one (zero where there is no text).
 
     model: hub id, local folder or package:NAME; encoder or decoder family, pooled as its own configuration says.
@@ -95,7 +95,7 @@ class Text(Encoder):
                     "candidate" if kind in self.shown_ else "query",
                     "query" if any(kind == t.relation.source for t in tasks) else "candidate",
                 }:
-                    self.tower_.remember(filter(None, self._texts(graph, kind, None, side)))
+                    self.tower_.remember(filter(None, self._whole(Nodes(graph, kind, np.arange(graph.size(kind)), side), asked=False)))
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
         if "text" not in nodes.graph.columns(nodes.kind):
@@ -170,18 +170,20 @@ class Text(Encoder):
         self.dim = self.tower_.dim
         self.shown_, self.told_, self.table_ = shown, told, Known([], torch.zeros(0, self.dim))
 
-    def _texts(self, graph: Graph, kind: str, rows: NDArray[np.int64] | None, side: str) -> list[str]:
-        """The texts of rows (all when None) as they are encoded on that side; "" where there is none."""
-        prefix = self.query_prefix if side == "query" else self.candidate_prefix
-        column = graph.entities[kind]["text"] if rows is None else graph.gather(kind, rows, "text")["text"]
-        return [prefix + t if t else "" for t in column.to_list()]
+    @property
+    def longest(self) -> int | None:
+        return self.tower_.model.max_seq_length
 
-    def _whole(self, nodes: Nodes) -> list[str]:
-        """The nodes' texts, with `asked` a candidate's behind those that led to it; "" where there is none."""
-        own = self._texts(nodes.graph, nodes.kind, nodes.rows, nodes.side)
-        relations = self.told_.get(nodes.kind) if nodes.side == "candidate" else None
+    def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([len(ids) for ids in self.tower_.model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]], np.int64)
+
+    def _whole(self, nodes: Nodes, asked: bool = True) -> list[str]:
+        """The nodes' texts as they are read, with `asked` a candidate's behind those that led to it; "" where there is none."""
+        prefix = self.query_prefix if nodes.side == "query" else self.candidate_prefix
+        own = [prefix + t if t else "" for t in nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()]
+        relations = self.told_.get(nodes.kind) if asked and nodes.side == "candidate" else None
         if not relations:
-            return own
+            return self.spoken(nodes, own)
         lines: list[list[str]] = [[] for _ in own]
         for relation in relations:
             met = nodes.read(relation)
@@ -190,7 +192,7 @@ class Text(Encoder):
                 lines[node] += [text] if text else []
         for line, text in zip(lines, own, strict=True):
             line += [text[len(self.candidate_prefix) :]] if text else []
-        return [self.candidate_prefix + " ".join(line) if line else "" for line in lines]
+        return self.spoken(nodes, [self.candidate_prefix + " ".join(line) if line else "" for line in lines])
 
     def _encoded(self, texts: list[str]) -> torch.Tensor:
         """(n, dim); from the table where no gradient is asked for or can be, else through the model; zero for no text."""

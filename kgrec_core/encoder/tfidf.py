@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from safetensors.numpy import load_file, save_file
 
 from kgrec_core import words
 from kgrec_core.encoder import of_history
+from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.interfaces import Encoder
 from kgrec_core.stored import document, numbers
 
 
-class Tfidf(Encoder):
+class Tfidf(Spoken):
     """TF-IDF of the words, turned to a few hundred dimensions (latent semantic analysis, Deerwester et al. 1990).
 
     A candidate is no longer than one: what the width does not hold is no likeness. A query is of length one, or zero. Words are those
@@ -48,8 +49,9 @@ class Tfidf(Encoder):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         kinds = [k for k in dict.fromkeys(task.relation.target for task in tasks) if "text" in graph.columns(k)]
-        texts = [t for kind in kinds for t in graph.entities[kind]["text"].fill_null("").to_list()]
-        cut = words.resolve(self.tokenizer, texts)
+        cut = words.resolve(self.tokenizer, [t for kind in kinds for t in graph.entities[kind]["text"].fill_null("").to_list()])
+        self.cut_ = cut
+        texts = [t for kind in kinds for t in self._texts(Nodes(graph, kind, np.arange(graph.size(kind)), "candidate"))]
         if not any(map(words.cutter(cut), texts)):
             raise KgrecError("encoder 'tfidf': no candidate has a word in its text; name text columns in data.entities, or leave it out")
         counter = TfidfVectorizer(analyzer=words.cutter(cut), sublinear_tf=True).fit(texts)
@@ -62,15 +64,22 @@ class Tfidf(Encoder):
     def forward(self, nodes: Nodes) -> torch.Tensor:
         if "text" not in nodes.graph.columns(nodes.kind):
             return torch.zeros(len(nodes), self.dim, device=self.place_.device)
-        different, place = np.unique(nodes.rows, return_inverse=True)
-        texts = nodes.graph.gather(nodes.kind, different, "text")["text"].to_list()
-        counted = (
-            np.asarray(self.counter_.transform([text or "" for text in texts]) @ self.axes_, np.float32)
-            if texts
-            else np.zeros((0, self.dim), np.float32)
-        )
+        if self.through is None:
+            different, place = np.unique(nodes.rows, return_inverse=True)
+            texts = self._texts(replace(nodes, rows=different, before=None, hide=None))
+        else:  # what is put into a text may depend on more than its row
+            texts = self._texts(nodes)
+            place = np.arange(len(texts))
+        counted = np.asarray(self.counter_.transform(texts) @ self.axes_, np.float32) if texts else np.zeros((0, self.dim), np.float32)
         vectors = torch.from_numpy(counted[place]).to(self.place_.device)
         return vectors if nodes.side == "candidate" else torch.nn.functional.normalize(vectors, dim=1)
+
+    def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        cut = words.cutter(self.cut_)
+        return np.array([len(cut(text)) for text in texts], np.int64)
+
+    def _texts(self, nodes: Nodes) -> list[str]:
+        return self.spoken(nodes, [text or "" for text in nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()])
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

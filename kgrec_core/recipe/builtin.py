@@ -37,6 +37,7 @@ def kgrec_encoder() -> list[Component]:
         Component("history", "kgrec_core.encoder.history:History", "around any encoder: a query is read through what it met"),
         Component("concat", "kgrec_core.encoder.concat:Concat", "several encoders side by side, their scores added"),
         Component("kge", "kgrec_core.encoder.kge:Kge", "where an entity stands in the graph, learned from its triples"),
+        Component("verbalize", "kgrec_core.encoder.verbalize:Verbalize", "a text goes on with what the graph says, most telling first"),
         Component("gate", "kgrec_core.encoder.gate:Gate", "a text's vector and an entity's, mixed per dimension as learned"),
     ]
 
