@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = late(
         "encoder.fitness": "unread_by",
         "run.snapshot": "Answer Judged Snapshot",
         "explain.explanation": "Explanation",
+        "explain.fidelity": "fidelity",
         "explain.shown": "told_why with_reasons",
         "run.texts": "TOGETHER Near Past Probabilities",
         "run.asked": "known with_queries",

