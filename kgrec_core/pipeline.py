@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.interfaces import Retrieval
+from kgrec_core.knowledge.leaks import leaks
 from kgrec_core.knowledge.source import Source
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.loading import loaded
@@ -39,6 +41,7 @@ from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
 from kgrec_core.training.records import keeping_best, patient, shown, timely
 
+log = logging.getLogger("kgrec")
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
 
 
@@ -57,12 +60,13 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         return assist(recipe, folder, registry)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
-            dataset, summary, sources, _ = loaded(recipe, registry, limits.strict, progress=progress)
+            dataset, summary, sources, made = loaded(recipe, registry, limits.strict, progress=progress)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             fingerprint = run_folder.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
-        best = compared(recipe, registry, dataset, work, purpose, stages, budget)
+        derived = [relation for of in made.values() for relation in of["relations"]]
+        best = compared(recipe, registry, dataset, work, purpose, stages, budget, derived)
         recipe, chain = best.recipe, best.chain
         with stages("building with all known edges"):
             chain.build(dataset.graph)
@@ -70,7 +74,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             model, retrievals, out = chain.model, chain.retrievals, limits.out_of_scope
             known = by_known(dataset.graph, model, retrievals, best.calibrations, learned=best.learned, share=out, seed=how.seed)
         progress("publishing", 0, 0)
-        metrics = {"tasks": best.figures, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
+        metrics = {"tasks": best.figures, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs, "leaks": best.leaks}
         new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
         for name, calibration in {**best.calibrations, **known}.items():
             save_calibration(new / "calibration", name, calibration, best.asked.get(name))
@@ -84,7 +88,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 class Best(NamedTuple):
     """What is published of everything that was compared. recipe: as it is published; asked: of its calibrations, the queries, as tables.
 
-    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned.
+    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned. leaks: what the linter says of the data.
     """
 
     recipe: Recipe
@@ -94,16 +98,30 @@ class Best(NamedTuple):
     figures: dict[str, Any]
     history: list[dict[str, Any]]
     learned: bool
+    leaks: list[dict[str, str]]
 
 
-def compared(recipe: Recipe, registry: Registry, dataset: Dataset, work: Path, purpose: str, stages: Stages, budget: Budget) -> Best:
+def compared(
+    recipe: Recipe,
+    registry: Registry,
+    dataset: Dataset,
+    work: Path,
+    purpose: str,
+    stages: Stages,
+    budget: Budget,
+    derived: Iterable[str] = (),
+) -> Best:
     """Everything that is learned and asked before something is published: the floor, the chains before and after fine-tuning, without
     knowledge, without a language model, and the referee's choice. What only the comparison needs is gone when it ends.
 
-    work: where checkpoints are kept, which belong to `purpose`.
+    work: where checkpoints are kept, which belong to `purpose`. derived: relations that [knowledge] made, which mirror no behaviour.
     """
     how, options, limits = sections(recipe, registry)
     views = sampled(split(dataset, how), limits, how.seed)
+    with stages("leaks"):
+        found = leaks(dataset, views, how, derived, how.seed)
+        for leak in found:
+            log.warning("%s", leak)
     with stages("training-free floor"):
         results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
 
@@ -155,7 +173,9 @@ def compared(recipe: Recipe, registry: Registry, dataset: Dataset, work: Path, p
     for name, choice in verdict.choices.items():
         recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
     asked = {name: as_table(views["adjust"].queries[name]) for name in certain}
-    return Best(recipe, chain, certain, asked, figures, history, learned=bool(history) and verdict.system != "before")
+    return Best(
+        recipe, chain, certain, asked, figures, history, bool(history) and verdict.system != "before", [leak._asdict() for leak in found]
+    )
 
 
 def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:

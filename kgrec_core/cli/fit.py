@@ -63,7 +63,8 @@ def shown(metrics: dict[str, Any], verbose: bool) -> str:
     from kgrec_core.data.summary import told
 
     data = "\n".join(told(metrics["data"])) if "data" in metrics else ""
-    return "\n\n".join(filter(None, (data, came_to(metrics), figures(metrics) if verbose else "")))
+    leaks = "\n".join(f"{leak['grade']}: {leak['where']}: {leak['said']}" for leak in metrics.get("leaks", ()))
+    return "\n\n".join(filter(None, (data, leaks, came_to(metrics), figures(metrics) if verbose else "")))
 
 
 FOLDER: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FOLDER", "help": "Where the run is written."}

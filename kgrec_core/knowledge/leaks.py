@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ ASKED = 2_000  # test queries of a task that are looked at
 MIRRORS = re.compile(
     r"also[_ -]?(bought|viewed|rated|liked)|(bought|purchased|viewed|seen)[_ -]?together|co[_ -]?(purchase|view|click|buy)|buy[_ -]?after"
 )
-RATE, LIFT = 0.02, 10.0  # of the held-out edges that a relation tells, and so many times more than chance
+RATE, LIFT, MOST = 0.02, 5.0, 0.5  # of the held-out edges that a relation tells, and so many times or so much more than chance
 VERBATIM = 0.25  # of the steps between products whose texts share five rare words in a row
 COVERED = 0.15  # of a target's words, beyond chance, that are in its query's own text
 TWINS, TIES, NAMED = 0.02, 0.1, 0.01  # shares of test queries
-PHRASE = 5
+PHRASE, SEEN, MANY, ALIKE = 5, 5, 20, 0.75  # words in a row; met by those who may have a twin, of it looked at, in common
 
 
 class Leak(NamedTuple):
@@ -73,7 +73,7 @@ class _Asked:
 
 def _all(graph: Graph, asked: _Asked, behaviour: set[Relation], how: Split, derived: frozenset[str]) -> Iterator[Leak]:
     for relation in asked.graph.relations:
-        if relation not in behaviour and relation.name not in derived:
+        if relation not in behaviour and str(relation) not in derived:
             yield from _mirror(asked, relation)
     yield from _ids(asked)
     yield from _own_text(asked)
@@ -99,7 +99,7 @@ def _mirror(asked: _Asked, relation: Relation) -> Iterator[Leak]:
     figures = f"{rate:.1%} of the held-out edges are among its own, {usual:.1%} by chance"
     if MIRRORS.search(relation.name.lower()):
         yield Leak("mirror", str(relation), f"{told}; {figures}")
-    elif rate >= RATE and rate >= LIFT * max(usual, 1 / max(1, len(chance))):
+    elif rate >= RATE and (rate >= LIFT * max(usual, 1 / max(1, len(chance))) or rate - usual >= MOST):
         yield Leak("mirror", str(relation), f"it was collected with what is held out: {figures}")
 
 
@@ -166,11 +166,11 @@ def _verbatim(asked: _Asked) -> Iterator[Leak]:
         for name, rows in (("last", asked.last), ("held", asked.right), ("chance", asked.other))
     }
     common = Counter(phrase for found in texts["held"] for phrase in found)
-    often = {phrase for phrase, n in common.items() if n > max(3, 0.02 * len(usable))}  # what every text says says nothing
+    often = {phrase for phrase, n in common.items() if n > max(10, 0.1 * len(usable))}  # what every text says says nothing
     held, chance = (
         np.mean([bool((a & b) - often) for a, b in zip(texts["last"], texts[name], strict=True)]) for name in ("held", "chance")
     )
-    if held >= VERBATIM and held >= LIFT / 2 * max(chance, 1 / len(usable)):
+    if held >= VERBATIM and held >= LIFT * max(chance, 1 / len(usable)):
         said = f"{held:.0%} of the held-out steps join texts with {PHRASE} rare words in a row in common, {chance:.0%} by chance: they quote their neighbours"
         yield Leak("written from what is held out", f"{target}.text", said)
 
@@ -198,19 +198,18 @@ class _Rare:
 
 # --- twins and ties ---------------------------------------------------------------------------------------------------------
 def _twins(asked: _Asked) -> Iterator[Leak]:
-    """Another source that is known to have met all that this one has, the held-out target too: the same one under a second id."""
+    """Another source that is known to have met nearly all that this one has and hardly more, the held-out target too: the same one under a second id."""
     source, _ = asked.kinds
     relation, graph = asked.task.relation, asked.graph
-    usable = np.flatnonzero(asked.met.counts >= 3)
-    twins = 0
+    usable, twins = np.flatnonzero(asked.met.counts >= SEEN), 0
     for place in usable[: ASKED // 4]:
         met = np.unique(asked.met.rows[asked.met.indptr[place] : asked.met.indptr[place + 1]])
-        having = graph.adjacent(relation, np.array([asked.right[place], *met[:8]]), inverse=True)
-        both = np.unique(having.rows[: having.indptr[1]])
-        for number in range(1, len(having.indptr) - 1):
-            both = np.intersect1d(both, having.rows[having.indptr[number] : having.indptr[number + 1]])
-        both = both[both != asked.nodes.rows[place]]
-        twins += bool(len(both) and (np.abs(_breadth(graph, relation, both) - len(met) - 1) <= 1).any())
+        having = graph.adjacent(relation, np.array([asked.right[place], *met[:MANY]]), inverse=True)
+        lists = [np.unique(having.rows[having.indptr[i] : having.indptr[i + 1]]) for i in range(len(having.indptr) - 1)]
+        others = lists[0][lists[0] != asked.nodes.rows[place]]
+        shared = np.sum([np.isin(others, of) for of in lists[1:]], axis=0) if len(others) else np.zeros(0)
+        others = others[shared >= ALIKE * (len(lists) - 1)]
+        twins += bool(len(others) and (np.abs(_breadth(graph, relation, others) - len(met) - 1) <= 1 + len(met) // 10).any())
     n = min(len(usable), ASKED // 4)
     if n >= 20 and twins >= max(5, TWINS * n):
         yield Leak("twins", source, f"{twins / n:.1%} of those who are asked are known under another id, with what is held out")
@@ -259,7 +258,3 @@ def _ties(graph: Graph, task: Task) -> Iterator[Leak]:
             f"{share:.0%} of the last edges have the time of the one before: the order of rows tells them apart",
             "doubt",
         )
-
-
-def to_json(found: Iterable[Leak]) -> list[dict[str, Any]]:
-    return [leak._asdict() for leak in found]

@@ -62,7 +62,15 @@ def render(run: Run) -> str:
 def _read(metrics: Mapping[str, Any]) -> list[str]:
     """What was read for the fit, with doubts."""
     lines = told(metrics["data"]) if "data" in metrics else []
-    return ["<h2>Data</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"] if lines else []
+    return ["<h2>Data</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>", *_leaks(metrics)] if lines else []
+
+
+def _leaks(metrics: Mapping[str, Any]) -> list[str]:
+    """What tells the held-out edges, as the fit found it; nothing of a run that was not looked at."""
+    if "leaks" not in metrics:
+        return []
+    found = [f"<li>{escape(leak['grade'])}: {escape(leak['where'])}: {escape(leak['said'])}</li>" for leak in metrics["leaks"]]
+    return ["<h3>Leaks</h3>", f"<ul>{''.join(found)}</ul>" if found else "<p>None was found.</p>"]
 
 
 # --- figures ------------------------------------------------------------------------------------------------------------
