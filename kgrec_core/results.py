@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import contenders
-from kgrec_core.evaluation import beyond, class_metrics, class_tables, rank_tables, variants
+from kgrec_core.evaluation import beyond, class_metrics, class_tables, curves, rank_tables, slices, variants
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.floor import Floor
 from kgrec_core.floor_classes import class_floor
@@ -52,6 +52,7 @@ class Ranking:
         asked = views["test"].queries[task.name]
         self.make = {name: f for name, f in make.items() if name == "whole" or len(f(asked, task).queries.targets.rows)}
         self.values: dict[str, dict[str, rank_tables.Values]] = {name: {} for name in self.make}
+        self.slices = slices.slices(asked, task)
         chooses = views["adjust" if len(views["adjust"].queries[task.name].targets.rows) else "select"]
         floor = Floor(chooses, views["test"], task, rebuild=how.rebuild, seed=how.seed)
         chosen = [name for name in self.make if name != "repeat_only" and (name != "cold" or how.cold)]
@@ -102,10 +103,21 @@ class Ranking:
             tables[name] = rank_tables.table(values, floors.values if floors else {}, "ndcg@10", seed)
             if floors:
                 tables[name]["floor_settings"] = floors.settings
+        for name, mask in self.slices.items():
+            floors, systems = (slices.masked(of, mask) for of in (self.floors["whole"].values, self.values["whole"]))
+            tables[name] = rank_tables.table(systems, floors, "ndcg@10", seed)
         last = [name for name in self.vectors if name != "published"] or ["published"]  # what is published is seen by its own vectors
         own = {system: self.vectors[system if system == "published" else last[-1]] for system in self.hits}
         beyond_accuracy = {system: self._beyond(hits, own[system]) for system, hits in self.hits.items()}
-        return {**tables.pop("whole"), "beyond": beyond_accuracy, "variants": tables}
+        shown = "published" if "published" in self.hits else "after"
+        drawn = {"curves": self._curves(self.hits[shown], own[shown], seed)} if shown in self.hits else {}
+        return {**tables.pop("whole"), "beyond": beyond_accuracy, **drawn, "variants": tables}
+
+    def _curves(self, hits: Hits, vectors: Vectors, seed: int) -> dict[str, curves.Curve]:
+        graph, asked = self.views["test"].graph, self.views["test"].queries[self.task.name]
+        rows = candidates(graph, self.task).rows
+        new = graph.degree(self.task.relation, rows, inverse=True) == 0
+        return curves.curves(hits, asked.targets, rows, vectors, new, seed)
 
     def _beyond(self, hits: Hits, vectors: Vectors, k: int = 10) -> dict[str, Any]:
         graph = self.views["test"].graph
@@ -127,6 +139,7 @@ class Classification:
     def __init__(self, task: Task, views: Mapping[str, View], how: Split) -> None:
         self.task, self.graph = task, views["test"].graph
         self.targets = views["test"].queries[task.name].targets
+        self.slices = {n: m for n, m in slices.slices(views["test"].queries[task.name], task).items() if n != "short_history"}
         self.floor = class_floor(views, task, rebuild=how.rebuild, seed=how.seed)
         self.found: dict[str, class_metrics.Rows] = {}
 
@@ -155,7 +168,13 @@ class Classification:
     def table(self, seed: int) -> dict[str, Any]:
         """See `class_tables.table`; with what select chose for the floor."""
         found = class_tables.table(self.found, self.floor.predicted, self.targets, self.graph, self.task, seed)
-        return {**found, "floor_settings": self.floor.settings}
+        return {**found, "floor_settings": self.floor.settings, "variants": {n: self._part(m, seed) for n, m in self.slices.items()}}
+
+    def _part(self, mask: NDArray[np.bool_], seed: int) -> dict[str, Any]:
+        """The figures of a slice's queries; classes and confusions are told of all."""
+        systems, floors = ({name: rows[mask] for name, rows in of.items()} for of in (self.found, self.floor.predicted))
+        part = class_tables.table(systems, floors, slices.taken(self.targets, mask), self.graph, self.task, seed)
+        return {name: value for name, value in part.items() if name not in ("classes", "confusions")}
 
 
 Results = Ranking | Classification

@@ -46,7 +46,7 @@ def render(run: Run) -> str:
         body += [f"<p>{escape(said)}</p>" for said in verdict(task.name, metrics[task.name])]
         if rows := short(metrics[task.name], most=40):
             body.append(f"<details open><summary>who could have been published</summary>{_table(rows[0], rows[1:])}</details>")
-        body += _figures(test)
+        body += [*_figures(test), *_curves(test)]
         sources = _sources(run, task)
         answers = run.answer(sources, task=task.name, k=K) if sources else []
         body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]
@@ -90,6 +90,22 @@ def _figures(test: Mapping[str, Any]) -> list[str]:
             body.append(dots(rows, signed=True))
         cells = [[name, *(_interval(values.get(metric)) for metric in names)] for name, values in systems + gains]
         body.append(f"<details><summary>all metrics</summary>{_table(['', *names], cells)}</details>")
+    return body
+
+
+def _curves(test: Mapping[str, Any]) -> list[str]:
+    """Accuracy against diversity, and against what new candidates get."""
+    body = []
+    for name, x, said in (
+        ("diversity", "diversity@10", "mean of 1 - cosine within a list, by mmr"),
+        ("new", "new@10", "share of places, by boost"),
+    ):
+        points = [(point[x], point["ndcg@10"]) for point in test.get("curves", {}).get(name, ())]
+        if len(points) > 1:
+            body += [
+                f"<h3>Accuracy against {'diversity' if name == 'diversity' else 'exposure of new'}</h3>",
+                lines({"ndcg@10": points}, said),
+            ]
     return body
 
 
