@@ -21,10 +21,10 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
+from kgrec_core.knowledge.delta import delta
 from kgrec_core.knowledge.lexicon import AUDIENCES, COLOURS, GENERIC, MATERIALS, PLAIN, PURPOSES, SIZES, THEMES
 from kgrec_core.knowledge.phrases import BREAK, WITH, Phrase, phrase, singulars
 from kgrec_core.knowledge.source import Rows, Source
-from kgrec_core.knowledge.triples import delta
 from kgrec_core.stored import document
 
 Attribute = Literal["type", "colour", "material", "size", "count", "theme", "audience"]

@@ -14,6 +14,10 @@ SOURCES = (  # of [knowledge]; others come from a file
         "kgrec_core.knowledge.attributes:Attributes",
         "type, colour, material, size, count, theme and audience read from texts",
     ),
+    Component("columns", "kgrec_core.knowledge.columns:Columns", "values, lists, hierarchies and buckets in the entities' columns"),
+    Component("triples", "kgrec_core.knowledge.imported:Triples", "triples of a CSV, TSV, Parquet or JSONL file"),
+    Component("recbole-kg", "kgrec_core.knowledge.imported:RecboleKg", "NAME.kg and NAME.link of a RecBole data set"),
+    Component("rdf", "kgrec_core.knowledge.imported:Rdf", "an RDF file: Turtle, N-Triples, RDF/XML, JSON-LD (extra rdf)"),
 )
 OBJECTIVES = (  # of [train.objectives]; others come from a file
     Component("supervised", "kgrec_core.training.supervised:Supervised", "every task's own edges, by the loss of its head"),

@@ -1,0 +1,270 @@
+"""`triples`, `recbole-kg` and `rdf`: knowledge that exists already, from a file.
+
+    [knowledge.facts]
+    use = "triples"              # as `kgrec graph export` writes it: source_kind, source, relation, target_kind, target, weight
+    file = "facts.tsv"
+
+    [knowledge.freebase]
+    use = "recbole-kg"
+    folder = "ml-100k"           # ml-100k.kg and ml-100k.link
+    name = "ml-100k"
+
+    [knowledge.ontology]
+    use = "rdf"                  # needs the extra `rdf`
+    file = "shop.ttl"
+    items = "http://shop.example/item/"
+
+Read when the graph is built. What they say of entities that are not there yet is kept in the run: a product that comes later has its triples at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+
+from kgrec_core.data.files import text_file
+from kgrec_core.data.ids import identifiers
+from kgrec_core.data.reading import column_names, read
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import Graph, Relation
+from kgrec_core.knowledge.delta import delta
+from kgrec_core.knowledge.source import Rows, Source
+from kgrec_core.stored import parquet
+
+ENDS = ("source_kind", "source", "relation", "target_kind", "target")
+STRINGS = dict.fromkeys(ENDS, pl.String)
+WAITING = "waiting.parquet"
+
+
+class Imported(Source):
+    """What sources from files share: `triples` gives a table of `ENDS` and perhaps `weight`, and names of entities.
+
+    of: kind whose ids the file names; triples of ids that it does not have wait for them.
+    """
+
+    of: str
+
+    def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        """The triples, and kind -> `id`, `text` of named entities."""
+        raise NotImplementedError
+
+    def read(self, graph: Graph, rows: Rows | None = None) -> Graph:
+        if rows is not None:
+            return self._awaited(graph, rows)
+        found, names = self.triples(graph)
+        ids = pl.DataFrame({"id": graph.entities[self.of]["id"]}) if self.of in graph.entities else pl.DataFrame(schema={"id": pl.String})
+        strange = pl.lit(False)
+        for end in ("source", "target"):
+            known = pl.col(end).is_in(ids["id"].implode())
+            strange = strange | ((pl.col(f"{end}_kind") == self.of) & ~known)
+        waits = found.select(strange.alias("waits"))["waits"]
+        self.waiting_ = found.filter(waits).with_columns(pl.lit(None, pl.String).alias("text")) if waits.any() else _nothing()
+        found = found.filter(~waits) if waits.any() else found
+        self.notes = tuple(_notes(found, graph, names, self.waiting_, self.of))
+        return _graph(found, names, graph)
+
+    def _awaited(self, graph: Graph, rows: Rows) -> Graph:
+        """What the file said of products that came now."""
+        if self.of not in rows or not len(self.waiting_):
+            return Graph({})
+        ids = graph.gather(self.of, rows[self.of], "id")["id"].implode()
+        mine = [(pl.col(f"{end}_kind") == self.of) & pl.col(end).is_in(ids) for end in ("source", "target")]
+        found = self.waiting_.filter(mine[0] | mine[1])
+        for end in ("source", "target"):  # an end that still is not there
+            there = graph.rows(self.of, found[end].to_list()) >= 0
+            found = found.filter((pl.col(f"{end}_kind") != self.of) | pl.Series(there))
+        return _graph(found.drop("text"), {}, graph)
+
+    def save(self, folder: Path) -> None:
+        self.waiting_.write_parquet(folder / WAITING)
+
+    def load(self, folder: Path) -> None:
+        try:
+            self.waiting_ = parquet(folder / WAITING, {**STRINGS, "text": pl.String})
+        except (OSError, ValueError) as error:
+            raise KgrecError(f"{folder / WAITING} is damaged ({error}); restore the run from a copy or fit again") from error
+
+
+class Triples(Imported):
+    """Triples of a CSV, TSV, Parquet or JSONL file: source, relation, target.
+
+    file: where they are. of: kind of source ends where the file has no column source_kind. kind: the same of target ends.
+    source, relation, target: the file's columns. weight: one with the confidence; "none" = weight, where there is one.
+    kinds: which kinds a file may name; "none" = the data's, and new ones that are not spelled nearly as one of these.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        of: str = "item",
+        kind: str = "entity",
+        source: str = "source",
+        relation: str = "relation",
+        target: str = "target",
+        weight: str | None = None,
+        kinds: tuple[str, ...] | None = None,
+    ) -> None:
+        self.file, self.of, self.kind, self.weight, self.kinds = file, of, kind, weight, kinds
+        self.source, self.relation, self.target = source, relation, target
+
+    def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        setting, there = "knowledge.*", column_names(self.file, "knowledge.*")
+        wanted = {"source": self.source, "relation": self.relation, "target": self.target}
+        wanted |= {name: name for name in ("source_kind", "target_kind", "target_text") if name in there}
+        weight = self.weight or ("weight" if "weight" in there else None)
+        table = read(self.file, wanted | ({"weight": weight} if weight else {}), setting)
+        for key in ("source", "relation", "target"):
+            table.refuse_empty(table.frame[wanted[key]], wanted[key], setting)
+        kinds = {"source_kind": self.of, "target_kind": self.kind}
+        found = pl.DataFrame(
+            [
+                identifiers(table.frame[wanted[end]]).alias(end) if end in wanted and not end.endswith("kind")
+                else table.frame[end].cast(pl.String) if end in wanted else pl.repeat(kinds[end], len(table.frame), dtype=pl.String, eager=True).alias(end)
+                for end in ENDS
+            ]
+        )  # fmt: skip
+        for end in ("source_kind", "target_kind"):
+            self._refuse_kinds(found[end], graph)
+        if weight:
+            weights = table.weights(weight, setting)
+            found = found.with_columns(weights)
+        names = {}
+        if "target_text" in wanted:
+            told = pl.DataFrame({"kind": found["target_kind"], "id": found["target"], "text": table.frame["target_text"]}).drop_nulls()
+            names = {
+                kind: of.select("id", "text").unique("id", keep="first") for (kind,), of in told.partition_by("kind", as_dict=True).items()
+            }
+        return found, names
+
+    def _refuse_kinds(self, named: pl.Series, graph: Graph) -> None:
+        for kind in named.unique().sort():
+            near = get_close_matches(kind or "", graph.entities, n=1, cutoff=0.75)
+            if (
+                kind is None
+                or (self.kinds is not None and kind not in self.kinds)
+                or (self.kinds is None and kind not in graph.entities and near)
+            ):
+                row = named.eq_missing(kind).arg_max() + 2
+                raise choices(
+                    f"kind of entity ({self.file.name} row {row})",
+                    str(kind),
+                    self.kinds or graph.entities,
+                    "correct it, or list it in knowledge.*.kinds",
+                )
+
+
+class RecboleKg(Imported):
+    """The knowledge graph of a RecBole data set, for a recipe whose data come from elsewhere (`recbole` reads its own).
+
+    folder, name: where NAME.kg and NAME.link are. of: kind that .link's items are. kind: of all else.
+    """
+
+    def __init__(self, *, folder: Path, name: str, of: str = "item", kind: str = "entity") -> None:
+        self.folder, self.name, self.of, self.kind = folder, name, of, kind
+
+    def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        link = _atomic(self.folder / f"{self.name}.link", ("item_id", "entity_id"))
+        kg = _atomic(self.folder / f"{self.name}.kg", ("head_id", "relation_id", "tail_id"))
+        items = link.select(id="entity_id", item="item_id").unique("id", keep="first")
+        for end, column in (("source", "head_id"), ("target", "tail_id")):
+            kg = kg.join(items, left_on=column, right_on="id", how="left", maintain_order="left")
+            mine = pl.col("item").is_not_null()
+            kg = kg.with_columns(
+                pl.when(mine).then(pl.lit(self.of)).otherwise(pl.lit(self.kind)).alias(f"{end}_kind"),
+                pl.coalesce("item", column).alias(end),
+            ).drop("item")
+        return kg.rename({"relation_id": "relation"}).select(ENDS), {}
+
+
+class Rdf(Imported):
+    """Triples of an RDF file (Turtle, N-Triples, RDF/XML, JSON-LD) by rdflib, the extra `rdf`.
+
+    file: where. items: beginning of the addresses of entities of kind `of`; what follows is the id. kind: of all other addresses and values.
+    language: of texts that stand in several. An address is known by what follows its last / or #, a relation too; rdfs:label and
+        skos:prefLabel name an entity and are no relation; blank nodes are left out.
+    """
+
+    def __init__(self, *, file: Path, items: str, of: str = "item", kind: str = "entity", language: str = "en") -> None:
+        self.file, self.items, self.of, self.kind, self.language = file, items, of, kind, language
+
+    def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        if not find_spec("rdflib"):
+            raise KgrecError(f'{self.file}: RDF needs the package rdflib; pip install "kgrec-core[rdf]"')
+        import rdflib
+        from rdflib.util import guess_format
+
+        if not self.file.is_file():
+            raise KgrecError(f"knowledge.*.file: there is no file {self.file}")
+        try:
+            parsed = rdflib.Graph().parse(self.file, format=guess_format(str(self.file)) or "turtle")
+        except Exception as error:  # every one of its parsers has exceptions of its own
+            raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error
+        labels = (rdflib.RDFS.label, rdflib.SKOS.prefLabel)
+        found, names = [], []
+        for subject, predicate, other in sorted(parsed):
+            if isinstance(subject, rdflib.BNode) or isinstance(other, rdflib.BNode):
+                continue
+            if predicate in labels:
+                if getattr(other, "language", None) in (None, self.language):
+                    names.append((*self._end(str(subject)), str(other)))
+            elif isinstance(other, rdflib.Literal):
+                if other.language in (None, self.language):
+                    found.append((*self._end(str(subject)), _local(str(predicate)), self.kind, str(other)))
+            else:
+                found.append((*self._end(str(subject)), _local(str(predicate)), *self._end(str(other))))
+        told = pl.DataFrame(names, {"kind": pl.String, "id": pl.String, "text": pl.String}, orient="row")
+        named = {kind: of.select("id", "text") for (kind,), of in told.partition_by("kind", as_dict=True).items() if kind != self.of}
+        return pl.DataFrame(found, STRINGS, orient="row"), named
+
+    def _end(self, address: str) -> tuple[str, str]:
+        if address.startswith(self.items):
+            return self.of, address.removeprefix(self.items)
+        return self.kind, _local(address)
+
+
+def _graph(found: pl.DataFrame, names: dict[str, pl.DataFrame], graph: Graph) -> Graph:
+    extra = [column for column in ("weight",) if column in found.columns]
+    edges = {
+        Relation(source, name, target): of.select("source", "target", *extra)
+        for (source, name, target), of in found.partition_by(
+            "source_kind", "relation", "target_kind", as_dict=True, maintain_order=True
+        ).items()
+    }
+    return delta(edges, names, graph)
+
+
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema={**STRINGS, "text": pl.String})
+
+
+def _notes(found: pl.DataFrame, graph: Graph, names: dict[str, pl.DataFrame], waiting: pl.DataFrame, of: str) -> Iterable[str]:
+    if len(waiting):
+        yield f"{len(waiting):,} triples name a {of} that is not there; they wait for it"
+    for kind in pl.concat([found["source_kind"], found["target_kind"]]).unique().sort():
+        if kind not in graph.entities:
+            ids = pl.concat([found.filter(pl.col(f"{end}_kind") == kind)[end] for end in ("source", "target")]).n_unique()
+            named = names[kind]["id"].n_unique() if kind in names else 0
+            yield f"{kind} is new: {ids:,} entities, {max(0, ids - named):,} of them without a name"
+
+
+def _atomic(path: Path, fields: tuple[str, ...]) -> pl.DataFrame:
+    """The fields of a RecBole atomic file, tab-separated, with a header name:type."""
+    if not path.is_file():
+        raise KgrecError(f"there is no file {path}; correct knowledge.*.folder or name")
+    with text_file(path) as file:
+        header = file.readline().decode("utf-8-sig", "replace").strip("\r\n").split("\t")
+    names = [column.partition(":")[0] for column in header]
+    for field in fields:
+        if field not in names:
+            raise choices(f"field of {path.name}", field, names)
+    table = read(path, {n: n for n in fields}, "knowledge.*", form="csv", separator="\t", quote=None, names=names)
+    return table.frame.select(identifiers(table.frame[n]).alias(n) for n in fields).drop_nulls()
+
+
+def _local(address: str) -> str:
+    return address.rstrip("/#").replace("#", "/").rpartition("/")[2] or address

@@ -1,0 +1,80 @@
+"""Knowledge from files: triples, RecBole's, RDF; what is unknown waits, what is misspelt is refused."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from kgrec_core import Graph, KgrecError, Relation
+from kgrec_core.knowledge.imported import Rdf, RecboleKg, Triples
+from tests.knowledge.test_columns import edges
+
+GRAPH = Graph({"item": pl.DataFrame({"id": ["a", "b"], "text": ["one", "two"]})})
+
+
+def test_triples_wait_for_products_that_come_later(tmp_path):
+    file = tmp_path / "facts.tsv"
+    file.write_text("source\trelation\ttarget\tweight\na\tmade_by\tx\t0.5\na\tmade_by\tx\t0.9\nb\tmade_by\ty\t1\nz\tmade_by\tx\t1\n")
+    source = Triples(file=file)
+    found = source.read(GRAPH)
+    made = Relation("item", "made_by", "entity")
+    assert edges(found, made) == {("a", "x"), ("b", "y")} and sorted(found.relations[made]["weight"]) == [0.9, 1.0]
+    assert source.notes[0] == "1 triples name a item that is not there; they wait for it" or source.notes[0].startswith("1 triples name")
+    source.save(tmp_path)
+    again = Triples(file=tmp_path / "gone.tsv")
+    again.load(tmp_path)
+    later = GRAPH.join(Graph({"item": pl.DataFrame({"id": ["z"], "text": ["three"]})}))
+    assert edges(again.read(later, {"item": later.rows("item", ["z"])}), made) == {("z", "x")}
+    assert not again.read(later, {"item": later.rows("item", ["a"])}).relations
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source\trelation\ttarget\na\t\tx\n", "facts.tsv row 2: relation is empty"),
+        (
+            "source\trelation\ttarget\ttarget_kind\na\tr\tx\titme\n",
+            r"no kind of entity \(facts.tsv row 2\) is called 'itme'; did you mean 'item'",
+        ),
+        ("head\trelation\ttarget\na\tr\tx\n", '"source" is no column of facts.tsv'),
+        ("source\trelation\ttarget\tweight\na\tr\tx\t-1\n", 'facts.tsv row 2: weight "-1" is no weight'),
+    ],
+)
+def test_faulty_triples_are_told_by_row(tmp_path, text, said):
+    (tmp_path / "facts.tsv").write_text(text)
+    with pytest.raises(KgrecError, match=said):
+        Triples(file=tmp_path / "facts.tsv").read(GRAPH)
+
+
+def test_recbole(tmp_path):
+    (tmp_path / "m.kg").write_text(
+        "head_id:token\trelation_id:token\ttail_id:token\nm.1\tgenre\tm.9\nm.9\tpart_of\tm.8\nm.1\tsequel\tm.2\n"
+    )
+    (tmp_path / "m.link").write_text("item_id:token\tentity_id:token\na\tm.1\nb\tm.2\n")
+    found = RecboleKg(folder=tmp_path, name="m").read(GRAPH)
+    assert edges(found, Relation("item", "genre", "entity")) == {("a", "m.9")}
+    assert edges(found, Relation("entity", "part_of", "entity")) == {("m.9", "m.8")}
+    assert edges(found, Relation("item", "sequel", "item")) == {("a", "b")}
+    with pytest.raises(KgrecError, match=r"there is no file .*other\.link"):
+        RecboleKg(folder=tmp_path, name="other").read(GRAPH)
+
+
+TURTLE = """@prefix s: <http://shop/item/> . @prefix v: <http://shop/v#> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+s:a v:brand v:acme ; v:colour "red"@en, "rot"@de ; rdfs:label "mug" .
+v:acme rdfs:label "Acme Ltd"@en ; v:in v:spain .
+"""
+
+
+@pytest.mark.parametrize("form", ["ttl", "nt"])
+def test_rdf(tmp_path, form):
+    rdflib = pytest.importorskip("rdflib")
+    file = tmp_path / f"shop.{form}"
+    rdflib.Graph().parse(data=TURTLE, format="turtle").serialize(file, format=form)
+    found = Rdf(file=file, items="http://shop/item/").read(GRAPH)
+    assert edges(found, Relation("item", "brand", "entity")) == {("a", "acme")}
+    assert edges(found, Relation("item", "colour", "entity")) == {("a", "red")}
+    assert edges(found, Relation("entity", "in", "entity")) == {("acme", "spain")}
+    assert dict(found.entities["entity"].iter_rows())["acme"] == "Acme Ltd"
+    file.write_text("<<< no rdf")
+    with pytest.raises(KgrecError, match=f"shop.{form} cannot be read as RDF"):
+        Rdf(file=file, items="http://shop/item/").read(GRAPH)
