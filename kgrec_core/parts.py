@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = late(
         "data.privacy": "mask",
         "knowledge.source": "Source",
         "knowledge.attributes": "Attributes",
+        "knowledge.alike": "Alike",
         "knowledge.columns": "Column Columns",
         "knowledge.imported": "Rdf RecboleKg Triples",
         "encoder.text": "Text",

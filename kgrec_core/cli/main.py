@@ -16,6 +16,7 @@ OWN: Targets = {
     "plugins": ("kgrec_core.cli.parts:plugins", "List the installed plugins and why one is not active."),
     "list": ("kgrec_core.cli.parts:list_parts", "List the parts and domains a recipe can use."),
     "show": ("kgrec_core.cli.parts:show", "Show a part's recipe keys, or a domain's recipe."),
+    "graph": ("kgrec_core.cli.graph:graph", "Build a knowledge graph from a recipe's tables, and look at it."),
     "compact": ("kgrec_core.cli.compact:compact", "Bake the edits of a run into it."),
     "doctor": ("kgrec_core.cli.doctor:doctor", "Check the installation and say what would make it faster."),
 }

@@ -43,6 +43,7 @@ def build(
         if learn:
             source.learn(seen)
         more, dropped = _sound(name, source.read(seen), graph, dataset.tasks)
+        more = _unknown(more, graph)
         if not allow_leak:
             refuse_disguised(name, graph.join(more), more.relations, dataset.tasks)
         found[name] = _found(more, graph, dropped, source.notes)

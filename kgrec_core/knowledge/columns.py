@@ -28,7 +28,7 @@ from kgrec_core.data.moments import microseconds
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.delta import delta
-from kgrec_core.knowledge.linking import Pair, link, plain_form, read_review
+from kgrec_core.knowledge.linking import link, plain_form, read_review
 from kgrec_core.knowledge.source import Rows, Source
 from kgrec_core.stored import document
 
@@ -73,7 +73,7 @@ class Columns(Source):
         self.borders_: dict[str, list[float]] = {}
         self.spelling_: dict[str, dict[str, str]] = {}
         self.kept_: dict[str, list[str] | None] = {}
-        self.doubtful: list[Pair] = []
+        self.doubtful = []
         table = self._table(graph, None)
         for name, how in self.links.items():
             if how.buckets:

@@ -8,13 +8,14 @@ A source's keyword-only, annotated constructor parameters are the keys of its re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph
+from kgrec_core.knowledge.linking import Pair
 
 Rows = Mapping[str, NDArray[np.int64]]  # kind -> rows
 
@@ -26,6 +27,7 @@ class Source:
     that a task predicts or reads as history.
     """
 
+    doubtful: Sequence[Pair] = ()  # pairs of spellings that a person has to decide, see `linking`
     notes: tuple[str, ...] = ()  # what is to be said of the last `learn` and `read`: what was left out, what is doubtful
 
     def learn(self, graph: Graph) -> None:
