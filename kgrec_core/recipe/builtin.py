@@ -44,6 +44,8 @@ def kgrec_encoder() -> list[Component]:
         Component("kge", "kgrec_core.encoder.kge:Kge", "where an entity stands in the graph, learned from its triples"),
         Component("verbalize", "kgrec_core.encoder.verbalize:Verbalize", "a text goes on with what the graph says, most telling first"),
         Component("gate", "kgrec_core.encoder.gate:Gate", "a text's vector and an entity's, mixed per dimension as learned"),
+        Component("attention", "kgrec_core.encoder.attention:Attention", "a text looks at its neighbours in the graph, by relation"),
+        Component("propagate", "kgrec_core.encoder.propagate:Propagate", "texts spread along who met what (LightGCN)"),
     ]
 
 

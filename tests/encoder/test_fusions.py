@@ -7,15 +7,18 @@ import polars as pl
 import pytest
 import torch
 
+from kgrec_core.encoder.attention import Attention
 from kgrec_core.encoder.concat import Concat
 from kgrec_core.encoder.fusion import Fusion
 from kgrec_core.encoder.gate import Gate
 from kgrec_core.encoder.history import History
 from kgrec_core.encoder.kge import Kge
+from kgrec_core.encoder.propagate import Propagate
 from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.encoder.verbalize import Verbalize
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import DAY, Graph, Nodes, Relation, candidates
+from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, candidates
+from kgrec_core.interfaces import Encoder
 from kgrec_core.recipe.registry import Registry, load
 from kgrec_core.testing import BUYS, HAS, check_encoder, checkerboard
 
@@ -26,6 +29,10 @@ def text() -> Tfidf:
 
 FUSIONS = {  # each as it is used
     "gate": lambda: Gate(text=text(), entity=Kge(width=8, epochs=20)),
+    "verbalize": lambda: Verbalize(text=text()),
+    "attention": lambda: Attention(text=text()),
+    "attention, two hops": lambda: Attention(text=text(), entity=Kge(width=6, epochs=20), hops=2, sample=4),
+    "propagate": lambda: Propagate(text=text()),
 }
 LEARNED = [name for name in FUSIONS if name != "verbalize"]  # which reads the graph before anything is learned
 
@@ -52,7 +59,7 @@ def taught(make):
 
 def test_all_are_here():
     known = {c.name: load(c, "encoder") for c in Registry.discover().components("encoder").values()}
-    assert {name for name, part in known.items() if issubclass(part, Fusion)} == {*FUSIONS, "verbalize"}
+    assert {name for name, part in known.items() if issubclass(part, Fusion)} == {n.partition(",")[0] for n in FUSIONS}
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -100,7 +107,7 @@ def test_without_a_graph_the_text_stays(name):
     torch.testing.assert_close(other(items), other.text(items))
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", ["gate", "attention, two hops"])
 def test_it_learns_what_the_text_does_not_say(name):
     """Items whose texts are all alike, of two colours."""
     world, tasks = checkerboard()
@@ -124,7 +131,7 @@ def test_it_learns_what_the_text_does_not_say(name):
     assert ((scores > scores.mean()) == right).float().mean() > 0.8
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", [name for name in LEARNED if name != "propagate"])
 def test_a_newcomer_is_fused_at_once(name):
     encoder, graph, _ = taught(FUSIONS[name])
     red = pl.DataFrame({"source": [0], "target": [0]}).cast(pl.UInt32)
@@ -257,3 +264,79 @@ def test_words_of_facts_are_words_of_the_item(shop):
     plain, _, _ = of(text, graph, tasks)
     stool, other = plain(candidates(graph, tasks[0]))[[1, 3]]
     assert red @ bench > stool @ other + 0.1
+
+
+# --- propagate ------------------------------------------------------------------------------------------------------
+class Own(Encoder):
+    """A dimension for every user and every item."""
+
+    dim = 36
+
+    def prepare(self, graph, tasks):
+        """Nothing to learn."""
+
+    def forward(self, nodes):
+        return torch.eye(36)[torch.from_numpy(nodes.rows + 24 * (nodes.kind == "item"))]
+
+
+def reached(encoder, nodes, steps):
+    return [set(np.flatnonzero(row).tolist()) for row in encoder._spread(nodes, steps).numpy()]
+
+
+def bought(graph, before=None):
+    table = graph.relations[BUYS] if before is None else graph.relations[BUYS].filter(pl.col("time") < before)
+    return set(zip(table["source"].to_list(), table["target"].to_list(), strict=True))
+
+
+def spread(edges, item, without=()):
+    """Who bought it, and what these bought."""
+    people = {u for u, i in edges if i == item} - set(without)
+    return people, {24 + i for u, i in edges if u in people}
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_a_batchs_own_edges_are_dropped_first(hidden):
+    encoder, graph, _ = of(lambda: Propagate(text=Own()))
+    items = Nodes(graph, "item", np.arange(12), "candidate", hide={BUYS: Ragged.of(np.array([0]), np.array([hidden]), 12)})
+    for item in range(12):
+        people, things = spread(bought(graph), item, [hidden] if item == 0 else [])
+        assert reached(encoder, items, 1)[item] == people and reached(encoder, items, 2)[item] == things
+    assert hidden not in reached(encoder, items, 1)[0] and hidden in reached(encoder, items, 1)[{0: 2, 8: 8}[hidden]]
+    moment = 2 * DAY + 5
+    early = Nodes(graph, "item", np.arange(12), "candidate", np.full(12, moment))
+    assert reached(encoder, early, 2) == [spread(bought(graph, moment), item)[1] for item in range(12)]
+
+
+def test_what_the_same_people_choose_lies_together():
+    encoder, graph, tasks = of(lambda: Propagate(text=Own()))
+    with torch.no_grad():
+        encoder.shares_.copy_(torch.tensor([0.0, 1.0]))
+        vectors = encoder(candidates(graph, tasks[0])).numpy()
+    alike = vectors @ vectors.T
+    assert alike[0, 2] > 0.2 and abs(alike[::2, 1::2]).max() == 0
+    torch.testing.assert_close(torch.from_numpy(vectors).norm(dim=1), torch.ones(12))
+    assert encoder.reads_edges and not encoder.reads_knowledge
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+def test_the_rarest_neighbours_are_looked_at_and_a_second_hop_reaches_further(shop):
+    graph, tasks = shop
+    one, two = (of(lambda hops=hops: Attention(text=text(), hops=hops, sample=2), graph, tasks)[0] for hops in (1, 2))
+    items = candidates(graph, tasks[0])
+    met = one._sampled(items, one.relations_)
+    first = [(one.relations_[r].name, row) for o, r, row in zip(met.owner, met.relation, met.rows, strict=True) if o == 0]
+    assert first == [("has", 1), ("made_by", 0)], "red is what every item has"
+    assert one.reads_knowledge and not one.deeper_.requires_grad and two.deeper_.requires_grad
+    with torch.no_grad():
+        plain = two._vectors(graph, "colour", np.array([0]), 2)
+        two.deeper_.fill_(1.0)
+        assert not torch.allclose(plain, two._vectors(graph, "colour", np.array([0]), 2)), "red has seen what is red"
+
+
+def test_weights_of_neighbours_sum_to_one():
+    encoder, graph, tasks = of(lambda: Attention(text=Own(), entity=Own()))
+    items = candidates(graph, tasks[0])
+    met = encoder._sampled(items, encoder.relations_)
+    vectors, place = encoder._neighbours(graph, met, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder._attended(encoder.text(items), met, vectors[place]).sum(1), torch.ones(12))

