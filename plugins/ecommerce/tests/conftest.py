@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import chdir
 from html import escape
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
+import warm
 from click.testing import CliRunner
 from kgrec_ecommerce.__main__ import main
 from kgrec_ecommerce.sample import FOLDER
@@ -88,8 +87,7 @@ def process(*words: str | Path, cwd: Path | None = None, run: Path | None = None
     """The plugin's own group as a process of its own; no model is ever fetched."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
-    command = [sys.executable, "-m", "kgrec_ecommerce", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    done = warm.run(["-m", "kgrec_ecommerce", *words], cwd=cwd, env=environment, timeout=600)
     return Done(done.returncode, done.stdout, done.stderr)
 
 

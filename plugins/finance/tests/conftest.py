@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
@@ -48,8 +47,7 @@ def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = 
     """The plugin's own group as a process of its own; no model is ever fetched."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
-    command = [sys.executable, "-m", "kgrec_finance", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=1500)
+    done = warm.run(["-m", "kgrec_finance", *words], cwd=cwd, env=environment, text=text, timeout=1500)
     return Done(done.returncode, done.stdout, done.stderr)
 
 

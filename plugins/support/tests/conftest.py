@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm
 from click.testing import CliRunner
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -71,8 +70,7 @@ class Bank(NamedTuple):
 def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = "") -> Done:
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
-    command = [sys.executable, "-m", "kgrec_support", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, input=text, timeout=600)
+    done = warm.run(["-m", "kgrec_support", *words], cwd=cwd, env=environment, text=text, timeout=600)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
