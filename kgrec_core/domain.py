@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = late(
         # a run
         "comparison": "Chain",
         "pipeline": "fit",
+        "generators": "Generate endpoint generator local",
         "again": "evaluate_again held_out unseen",
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = late(
         "knowledge.attributes": "Attributes",
         "knowledge.alike": "Alike",
         "knowledge.columns": "Column Columns",
+        "knowledge.llm": "Llm",
         "knowledge.imported": "Rdf RecboleKg Triples",
         "encoder.text": "Text",
         "encoder.tfidf": "Tfidf",

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from kgrec_support.compose import compose
-from kgrec_support.generators import local
 from kgrec_support.grounding import Entry, supported
 from kgrec_support.sample import ANSWERS
 from kgrec_support.slots import fill
 
+from kgrec_core.domain import local
 from kgrec_core.parts import load_model as load
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="12 questions, 2 training questions an entry")
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--show", type=int, default=0, help="print so many answers")
-    parser.add_argument("--model", help="a causal language model, see kgrec_support.generators.local")
+    parser.add_argument("--model", help="a causal language model, see kgrec_core.domain.local")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data")))
     options = parser.parse_args()
     table = pl.read_csv(ANSWERS)

@@ -16,6 +16,7 @@ SOURCES = (  # of [knowledge]; others come from a file
     ),
     Component("columns", "kgrec_core.knowledge.columns:Columns", "values, lists, hierarchies and buckets in the entities' columns"),
     Component("alike", "kgrec_core.knowledge.alike:Alike", "nearest others by a pretrained language model's vectors of their texts"),
+    Component("llm", "kgrec_core.knowledge.llm:Llm", "a language model that reads the texts, at an endpoint or here"),
     Component("triples", "kgrec_core.knowledge.imported:Triples", "triples of a CSV, TSV, Parquet or JSONL file"),
     Component("recbole-kg", "kgrec_core.knowledge.imported:RecboleKg", "NAME.kg and NAME.link of a RecBole data set"),
     Component("rdf", "kgrec_core.knowledge.imported:Rdf", "an RDF file: Turtle, N-Triples, RDF/XML, JSON-LD (extra rdf)"),

@@ -21,6 +21,7 @@ from kgrec_core.domain import (
     Snapshot,
     as_data,
     each,
+    generator,
     grouped,
     identity,
     one,
@@ -32,7 +33,6 @@ from kgrec_support.asked import note
 from kgrec_support.compose import Composed, Generate, compose
 from kgrec_support.decide import Decision, Outcome, Thresholds, decide, is_chinese, readable
 from kgrec_support.dialogues import BETWEEN, CONTEXT
-from kgrec_support.generators import generator
 from kgrec_support.grounding import Encode
 from kgrec_support.opposites import differs
 from kgrec_support.plain import cut, plain

