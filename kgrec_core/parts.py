@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = late(
         "encoder.spoken": "Spoken",
         "encoder.fusion": "Fusion",
         "encoder.attention": "Attention",
+        "encoder.auto": "Auto",
         "encoder.propagate": "Propagate",
         "encoder.verbalize": "Verbalize",
         "encoder.gate": "Gate",

@@ -7,12 +7,13 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from kgrec_core import devices
+from kgrec_core import devices, fusing
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, Comparison
@@ -75,6 +76,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             known = by_known(dataset.graph, model, retrievals, best.calibrations, learned=best.learned, share=out, seed=how.seed)
         progress("publishing", 0, 0)
         metrics = {"tasks": best.figures, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs, "leaks": best.leaks}
+        metrics |= {"fusions": best.fusions} if best.fusions else {}
         new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
         for name, calibration in {**best.calibrations, **known}.items():
             save_calibration(new / "calibration", name, calibration, best.asked.get(name))
@@ -88,7 +90,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 class Best(NamedTuple):
     """What is published of everything that was compared. recipe: as it is published; asked: of its calibrations, the queries, as tables.
 
-    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned. leaks: what the linter says of the data.
+    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned. leaks: what the linter says of the data. fusions: what `auto` tried.
     """
 
     recipe: Recipe
@@ -99,6 +101,7 @@ class Best(NamedTuple):
     history: list[dict[str, Any]]
     learned: bool
     leaks: list[dict[str, str]]
+    fusions: list[dict[str, Any]]
 
 
 def compared(
@@ -122,6 +125,16 @@ def compared(
         found = leaks(dataset, views, how, derived, how.seed)
         for leak in found:
             log.warning("%s", leak)
+    with stages("choosing a fusion"):
+
+        def tried(of: Recipe, steps: int, name: str) -> Model:
+            model = build_model(of, registry, dataset.tasks, views["train"].graph)
+            briefly = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
+            job = Job(work / f"checkpoint-{name}.pt", purpose, recipe=of, options=briefly)
+            fine_tuned(model, views, briefly, job, stages.progress)
+            return model.refresh(views["select"].graph, new={})
+
+        recipe, fusions = fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], tried, how.seed)
     with stages("training-free floor"):
         results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
 
@@ -136,7 +149,7 @@ def compared(
     with stages("fine-tuning"):
         pretrained = model.weights()
         following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
-        history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose), stages.progress, following)
+        history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose, recipe=recipe), stages.progress, following)
     if history or not measured:
         chains["after"] = Chain(model, build_retrievals(recipe, registry, dataset))
         calibrations["after"] = comparison.add("after", chains["after"])
@@ -150,7 +163,7 @@ def compared(
         if bare.encoder.reads_knowledge:
             with stages("fine-tuning without knowledge"):
                 bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, knowing=False), stages.progress, following)
+                fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, False, recipe), stages.progress, following)
         blind = Comparison(without, results, how, stages)
         blind.add("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)))
 
@@ -174,7 +187,15 @@ def compared(
         recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
     asked = {name: as_table(views["adjust"].queries[name]) for name in certain}
     return Best(
-        recipe, chain, certain, asked, figures, history, bool(history) and verdict.system != "before", [leak._asdict() for leak in found]
+        recipe,
+        chain,
+        certain,
+        asked,
+        figures,
+        history,
+        bool(history) and verdict.system != "before",
+        [leak._asdict() for leak in found],
+        fusions,
     )
 
 
@@ -185,8 +206,8 @@ def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
     every = sampled(split(dataset, how), limits, how.seed)
     while job := devices.shared(lambda: None):
         views = every if job.knowing else without_knowledge(every, dataset)
-        model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
-        fine_tuned(model, views, options, job, lambda what, done, total: None)
+        model = build_model(job.recipe or recipe, registry, dataset.tasks, views["train"].graph)
+        fine_tuned(model, views, job.options or options, job, lambda what, done, total: None)
     return open_run(folder, allow=recipe.foreign)
 
 
@@ -232,11 +253,16 @@ def train(
 
 
 class Job(NamedTuple):
-    """A fine-tuning of all processes. file: its checkpoint, which belongs to `purpose`; knowing: with knowledge."""
+    """A fine-tuning of all processes. file: its checkpoint, which belongs to `purpose`; knowing: with knowledge.
+
+    recipe, options: where they are not those that the fit began with.
+    """
 
     file: Path
     purpose: str
     knowing: bool = True
+    recipe: Recipe | None = None
+    options: Train | None = None
 
 
 def fine_tuned(

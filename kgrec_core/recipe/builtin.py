@@ -47,6 +47,7 @@ def kgrec_encoder() -> list[Component]:
         Component("gate", "kgrec_core.encoder.gate:Gate", "a text's vector and an entity's, mixed per dimension as learned"),
         Component("attention", "kgrec_core.encoder.attention:Attention", "a text looks at its neighbours in the graph, by relation"),
         Component("propagate", "kgrec_core.encoder.propagate:Propagate", "texts spread along who met what (LightGCN)"),
+        Component("auto", "kgrec_core.encoder.auto:Auto", "whichever fusion pays on the select queries, or none"),
     ]
 
 
