@@ -10,29 +10,21 @@ model = "sentence-transformers/all-MiniLM-L6-v2"
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kgrec_core.encoder.pooling import Pool, Pooling
-from kgrec_core.encoder.table import Table
-from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task, histories
+from kgrec_core.encoder.reading import Reading
+from kgrec_core.graph import Graph, Nodes, Ragged, Relation
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import document, numbers
-
-NEVER = np.iinfo(np.int64).min  # before all times
 
 
-class History(Encoder):
+class History(Reading):
     """A candidate is what `items` makes of it; a query the pooled vectors of its earlier targets, and its own vector beside them.
 
     Each block of a vector (see `Encoder.blocks`) is pooled to its own length, so that the parts of a fusion keep their shares. Items
@@ -47,16 +39,9 @@ class History(Encoder):
     def __init__(
         self, *, items: Encoder, pooling: Pooling = "recency", decay: float = 0.85, last: int = 50, live: int = 3, own: float = 0.5
     ) -> None:
-        super().__init__()
-        self.items, self.pooling, self.decay, self.last, self.live, self.own = items, pooling, decay, last, live, own
-        self.tables_: dict[str, Table] = {}
-        self.told_: set[str] = set()  # the kinds of which anything is known: others take no place in a history
+        super().__init__(items, own)
+        self.pooling, self.decay, self.last, self.live = pooling, decay, last, live
         self.lengths_ = torch.zeros(0)  # of the blocks, as the tables have them
-
-    @classmethod
-    def moved(cls, key: str, place: str) -> str:
-        """What to write instead of a key of the encoder that this one stands around."""
-        return f"what it stands around is set below [{place}.items], e.g. {place}.items.{key}"
 
     def without_language_model(self) -> Encoder | None:
         items = self.items.without_language_model()
@@ -72,13 +57,6 @@ class History(Encoder):
     @property
     def blocks(self) -> tuple[tuple[int, float], ...]:
         return self.items.blocks
-
-    def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
-        self.items.prepare(graph, tasks)
-        read = {task.relation.source: list(histories(tasks, task.relation.source)) for task in tasks}
-        self._assemble(read, list(dict.fromkeys([t.relation.target for t in tasks] + [r.target for rs in read.values() for r in rs])))
-        learns = any(p.requires_grad for p in self.items.parameters())
-        self.own_.requires_grad_(learns and any("text" in graph.columns(kind) for kind in read))
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
         if nodes.side == "candidate" and not (self.training or torch.is_grad_enabled() or self.items.reads_edges):
@@ -98,85 +76,30 @@ class History(Encoder):
         return torch.cat(parts, 1)
 
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
-        self.items.refresh(graph, new)
-        whole = new is None or not self.tables_
+        super().refresh(graph, new)
         with self._still():
             self.lengths_ = _lengths(self.items, self.own_.device)
-            changed = {
-                kind: np.arange(graph.size(kind)) if whole else np.unique(new.get(kind, ())).astype(np.int64) for kind in self.kinds_
-            }
-            found = {kind: self._encoded(graph, kind, rows) for kind, rows in changed.items() if whole or len(rows)}
-        self.told_ = (set() if whole else self.told_) | {kind for kind, vectors in found.items() if vectors.any()}
-        self.tables_ = {**self.tables_, **{k: Table.of(v) if whole else self.tables_[k].changed(changed[k], v) for k, v in found.items()}}
-
-    def save(self, folder: Path) -> None:
-        """The items in items/; beside it the pooling's weights, the share of the own vector and the table."""
-        (folder / "items").mkdir(parents=True, exist_ok=True)
-        self.items.save(folder / "items")
-        state = {f"pool.{k}": v for k, v in self.pool_.state_dict().items()} | {"own": self.own_.detach()}
-        for kind, table in self.tables_.items():
-            rows = np.arange(max([len(table.base), *(table.late + 1)]))
-            state[f"table.{kind}"] = table.take(rows, lambda gone: self.own_.new_zeros(len(gone), self.dim))
-        save_file({name: value.cpu().contiguous() for name, value in state.items()}, folder / "history.safetensors")
-        (folder / "history.json").write_text(json.dumps({"read": self.read_, "kinds": self.kinds_, "told": sorted(self.told_)}))
 
     def load(self, folder: Path) -> None:
-        self.items.load(folder / "items")
-        try:
-            kept, state = document(folder / "history.json"), load_file(folder / "history.safetensors")
-            self._assemble({kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}, kept["kinds"])
-            self.pool_.load_state_dict({k.removeprefix("pool."): v for k, v in state.items() if k.startswith("pool.")})
-            self.own_.data.copy_(state["own"])
-            for kind in self.kinds_:
-                numbers(state[f"table.{kind}"].numpy(), (None, self.dim))
-            self.tables_, self.told_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}, set(map(str, kept["told"]))
-        except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
-            raise KgrecError(f"{folder} is no saved history encoder or is damaged ({error}); fit again or restore the folder") from error
-        self.eval()
+        super().load(folder)
         self.lengths_ = _lengths(self.items, self.own_.device)
-
-    def _apply(self, fn, recurse: bool = True):
-        """As of any module: the tables go where the weights go."""
-        super()._apply(fn, recurse)
-        self.tables_, self.lengths_ = {kind: table.moved(fn) for kind, table in self.tables_.items()}, fn(self.lengths_)
-        return self
 
     # --- how --------------------------------------------------------------------------------------------------------
     def _assemble(self, read: dict[str, list[Relation]], kinds: list[str]) -> None:
-        self.read_, self.kinds_ = read, kinds
+        super()._assemble(read, kinds)
         self.pool_ = Pool(self.pooling, self.dim, self.decay, self.last)
-        self.own_ = nn.Parameter(torch.tensor(self.own))
 
-    @contextmanager
-    def _still(self) -> Iterator[None]:
-        """Without gradients and dropout."""
-        training = self.training
-        if training:
-            self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            if training:
-                self.train()
+    def _learned(self) -> dict[str, torch.Tensor]:
+        return super()._learned() | {f"pool.{k}": v for k, v in self.pool_.state_dict().items()}
 
-    def _encoded(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        """(n, dim) of items by what is true of them at all times."""
-        nodes = Nodes(graph, kind, rows, "candidate")
-        if self.items.reads_edges:
-            tasks = {r for relations in self.read_.values() for r in relations if r in graph.relations and kind in (r.source, r.target)}
-            hide = {r: nodes.read(r) for r in tasks if not graph.dated(r)}
-            nodes = Nodes(graph, kind, rows, "candidate", np.full(len(rows), NEVER), hide)
-        return self.items(nodes)
+    def _restore(self, state: dict[str, torch.Tensor]) -> None:
+        super()._restore(state)
+        self.pool_.load_state_dict({k.removeprefix("pool."): v for k, v in state.items() if k.startswith("pool.")})
 
-    def _known(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        """(n, dim) of items without gradients."""
-
-        def unknown(rows: NDArray[np.int64]) -> torch.Tensor:
-            with self._still():
-                return self._encoded(graph, kind, rows)
-
-        return self.tables_[kind].take(rows, unknown) if kind in self.tables_ else unknown(rows)
+    def _apply(self, fn, recurse: bool = True):
+        super()._apply(fn, recurse)
+        self.lengths_ = fn(self.lengths_)
+        return self
 
     def _met(self, nodes: Nodes, relations: Sequence[Relation]) -> Ragged:
         """The latest `last` ends over all relations, oldest first; `edges` numbers the relation each comes through."""

@@ -62,7 +62,6 @@ class Text(Spoken):
         self.source, self.asked, self.max_length = model, asked, max_length
         self.query_prefix, self.candidate_prefix = query_prefix, candidate_prefix
         self.train_layers, self.dropout, self.cache, self.foreign = train_layers, dropout, cache, foreign
-        self.frozen_ = False
         self.table_ = Known([], torch.zeros(0, 0))
         self.version_ = ""  # of the weights that the table and the memory were made with
         self.memory_: Known | None = None  # other texts met while fitting; a served run keeps none
@@ -75,6 +74,11 @@ class Text(Spoken):
     @property
     def reads_edges(self) -> bool:
         return self.asked
+
+    @property
+    def frozen_(self) -> bool:
+        """Whether nothing of it learns now; a phase of training may hold it still."""
+        return "tower_" in self._modules and not any(p.requires_grad for p in self.tower_.parameters())
 
     # --- the contract -----------------------------------------------------------------------------------------------
     def prepare(self, graph: Graph, tasks: Sequence[Task]) -> None:
@@ -166,7 +170,6 @@ class Text(Spoken):
                 if isinstance(module, nn.Dropout):
                     module.p = self.dropout
         self.tower_ = Tower(model, self.train_layers)
-        self.frozen_ = not any(p.requires_grad for p in model.parameters())
         self.dim = self.tower_.dim
         self.shown_, self.told_, self.table_ = shown, told, Known([], torch.zeros(0, self.dim))
 

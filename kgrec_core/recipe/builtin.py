@@ -23,6 +23,9 @@ SOURCES = (  # of [knowledge]; others come from a file
 )
 OBJECTIVES = (  # of [train.objectives]; others come from a file
     Component("supervised", "kgrec_core.training.supervised:Supervised", "every task's own edges, by the loss of its head"),
+    Component(
+        "catalogue", "kgrec_core.training.catalogue:Catalogue", "what comes next among all candidates, on vectors made once, before that"
+    ),
     Component("contrastive", "kgrec_core.training.contrastive:Contrastive", "queries of one class drawn together, before a classification"),
 )
 
@@ -41,6 +44,9 @@ def kgrec_encoder() -> list[Component]:
         Component("text", "kgrec_core.encoder.text:Text", "a pretrained language model over the texts of entities"),
         Component("tfidf", "kgrec_core.encoder.tfidf:Tfidf", "the words of the texts, rare ones counting more; learns nothing"),
         Component("history", "kgrec_core.encoder.history:History", "around any encoder: a query is read through what it met"),
+        Component(
+            "sequence", "kgrec_core.encoder.sequence:Sequence", "around any encoder: what goes together, in what order and how lately"
+        ),
         Component("concat", "kgrec_core.encoder.concat:Concat", "several encoders side by side, their scores added"),
         Component("kge", "kgrec_core.encoder.kge:Kge", "where an entity stands in the graph, learned from its triples"),
         Component("verbalize", "kgrec_core.encoder.verbalize:Verbalize", "a text goes on with what the graph says, most telling first"),

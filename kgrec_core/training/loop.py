@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,6 +69,8 @@ class Learner:
         self.vectors = Vectors(encoder, objectives)
         if not any(p.requires_grad for p in self.vectors.parameters()):
             self.total = 0
+        self.frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        self.pretrained = [p for p in pretrained(encoder) if p.requires_grad]
         if not self.total:
             return
         self.every = max(1, self.total // max(1, options.validations))
@@ -78,15 +82,19 @@ class Learner:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         optimizer = _optimizer(self.vectors.to(device), options)
-        self.schedule = _schedule(optimizer, options, self.total)
+        still = [self._still(phase) for phase in self.starts]
+        ends = [start for start, one, two in zip([*self.starts.values()][1:], still, still[1:], strict=False) if one != two]
+        self.schedule = _schedule(optimizer, options, [0, *ends, self.total])
         self.module, self.optimizer = self.accelerator.prepare(self.vectors, optimizer)
 
     def update(self, number: int) -> float:
         """Update number `number`, counted from 0; returns the loss of its batch."""
-        self.vectors.train()
         phase = max(phase for phase, start in self.starts.items() if start <= number)
         if number and number == self.starts[phase]:
             self._finish(phase)
+        for parameter in self.pretrained:
+            parameter.requires_grad_(not self._still(phase))
+        self.vectors.train()  # what is frozen has no dropout
         which = self._draw(phase, number)
         step = self.vectors.objectives[which].step(number)
         loss = backward(self.accelerator, self.module, which, step, self.options.chunk, (self.options.seed, number))
@@ -115,11 +123,14 @@ class Learner:
 
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy, on the CPU, of what changes: parameters that learn, and buffers."""
-        frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        return {name: t.detach().to("cpu", copy=True) for name, t in self.vectors.state_dict().items() if name not in frozen}
+        return {name: t.detach().to("cpu", copy=True) for name, t in self.vectors.state_dict().items() if name not in self.frozen}
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.vectors.load_state_dict(weights, strict=False)
+
+    def _still(self, phase: int) -> bool:
+        """Whether what came pretrained stays as it is in a phase."""
+        return not any(o.language_model for o in self.vectors.objectives if o.phase == phase)
 
     def _draw(self, phase: int, number: int) -> int:
         """The objective of an update: drawn by weight times number of batches, from the seed and the update alone."""
@@ -157,11 +168,21 @@ def _plan(objectives: Sequence[Objective], steps: int) -> tuple[dict[int, int], 
     return starts, total
 
 
-def _schedule(optimizer: torch.optim.Optimizer, options: Train, total: int) -> LambdaLR:
-    """transformers' schedule, counted so that no update has a rate of 0: neither the first of a warm-up nor the last."""
+def _schedule(optimizer: torch.optim.Optimizer, options: Train, bounds: Sequence[int]) -> LambdaLR:
+    """transformers' schedule between one bound and the next, counted so that no update has a rate of 0: neither the first of a
+    warm-up nor the last.
+    """
     named = {"constant": "constant_with_warmup"}.get(options.schedule, options.schedule)
-    planned = get_scheduler(named, optimizer, int(options.warmup * total) + 1, total + 1)
-    return LambdaLR(optimizer, [lambda n, share=share: share(n + 1) for share in planned.lr_lambdas])
+    parts = []
+    for start, end in itertools.pairwise(bounds):
+        total = end - start
+        parts.append((start, get_scheduler(named, optimizer, int(options.warmup * total) + 1, total + 1).lr_lambdas))
+
+    def share(group: int, number: int) -> float:
+        start, shares = next(part for part in reversed(parts) if part[0] <= number)
+        return shares[group](number - start + 1)
+
+    return LambdaLR(optimizer, [functools.partial(share, group) for group in range(len(optimizer.param_groups))])
 
 
 def _optimizer(module: Vectors, options: Train) -> torch.optim.Optimizer:

@@ -35,7 +35,8 @@ class Objective(nn.Module):
 
     phase: objectives of one phase are mixed, the phases follow each other; the tasks' own is 1. epochs: passes over its batches.
     weight: how often its batches are drawn, relative to the others of its phase. task: whose validation is to choose the best weights.
-    encodes_candidates: False: `project` gets x = None for the candidates and gives vectors of its own.
+    encodes_candidates: False: `project` gets x = None for the candidates and gives vectors of its own. language_model: False for all
+    objectives of a phase: what came pretrained stays as it is in that phase, and rates rise and fall within it.
 
     Constructors only store. Weights of its own learn at `train.head_lr` and end with the fit, unless they are a head's.
     """
@@ -45,6 +46,7 @@ class Objective(nn.Module):
     weight: float = 1.0
     task: str | None = None
     encodes_candidates: bool = True
+    language_model: bool = True
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
         """Learn from the training view what the batches need; returns what takes part: itself, one for every task, or nothing."""
