@@ -15,7 +15,13 @@ from kgrec_core.late import late
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = ("kgrec_core", "kgrec_core.domain", "kgrec_core.parts", "kgrec_core.testing")
-INSIDE = {"catalogue.py", "publishes.py", "prior.py"}  # benchmarks that build a run or a chain by hand and look into it
+INSIDE = {
+    "catalogue.py",
+    "publishes.py",
+    "prior.py",
+    "budget.py",
+    "fidelity.py",
+}  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),
     *(p for p in ROOT.glob("examples/**/*.py") if not (p.parent.name == "benchmarks" and p.name in INSIDE)),
