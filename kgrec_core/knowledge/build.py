@@ -13,6 +13,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task
 from kgrec_core.graph.edges import Relations
 from kgrec_core.knowledge.disguise import refuse_disguised
+from kgrec_core.knowledge.hierarchy import refuse_cycles
 from kgrec_core.knowledge.source import Source
 
 Progress = Callable[[str, int, int], None]
@@ -44,10 +45,12 @@ def build(
             source.learn(seen)
         more, dropped = _sound(name, source.read(seen), graph, dataset.tasks)
         more = _unknown(more, graph)
+        joined = graph.join(more)
+        refuse_cycles(name, joined, more.relations)
         if not allow_leak:
-            refuse_disguised(name, graph.join(more), more.relations, dataset.tasks)
+            refuse_disguised(name, joined, more.relations, dataset.tasks)
         found[name] = _found(more, graph, dropped, source.notes)
-        graph = graph.join(more)
+        graph = joined
     whole = Graph(dict(graph.entities), dict(graph.relations), graph.timeless, graph.as_of, graph.ordered, graph.present)
     return Built(dataset._replace(graph=whole), found)
 

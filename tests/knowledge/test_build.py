@@ -156,3 +156,13 @@ def test_self_loops_are_left_out_and_counted_and_dates_refused():
 
     with pytest.raises(KgrecError, match=r"\[knowledge.one\] gives item-like->item with times; knowledge is timeless"):
         build(small(), {"one": Dated((like, [("a", "b")]))})
+
+
+def test_a_hierarchy_that_goes_round_is_refused_by_its_members():
+    parent = Relation("category", "parent", "category")
+    with pytest.raises(
+        KgrecError, match=r"\[knowledge.one\]: category-parent->category goes round in a circle: (x > y > z|y > z > x|z > x > y)"
+    ):
+        build(small(), {"one": Fixed((parent, [("w", "x"), ("x", "y"), ("y", "z"), ("z", "x")]))})
+    built, _ = build(small(), {"one": Fixed((parent, [("w", "x"), ("x", "y"), ("w", "y")]))})
+    assert len(built.graph.relations[parent]) == 3
