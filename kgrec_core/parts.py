@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = late(
         "data.links": "Link",
         "data.privacy": "mask",
         "knowledge.source": "Source",
+        "knowledge.delta": "delta",
         "knowledge.attributes": "Attributes",
         "knowledge.alike": "Alike",
         "knowledge.columns": "Column Columns",
