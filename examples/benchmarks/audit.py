@@ -15,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -51,7 +52,7 @@ def controls(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Dataset]]:
     yield "user texts", _with(dataset, entities={"user": graph.entities["user"].with_columns(text=pl.Series(told_))})
     after: list[set[str]] = [set() for _ in names]
     for sequence in sequences.values():
-        for one, other in zip(sequence, sequence[1:], strict=False):
+        for one, other in pairwise(sequence):
             after[one].add(names[other])
     texts = [f"{name}. Often followed by {'; '.join(sorted(those))}" for name, those in zip(names, after, strict=True)]
     yield "item texts", _with(dataset, entities={"item": items.with_columns(text=pl.Series(texts))})
