@@ -119,7 +119,8 @@ def audited(
     for number, (system, change) in enumerate(changes.items()):
         progress(f"audit: {system}", number, len(changes))
         own = _changed(views, change)
-        chain = _fitted(recipe, registry, dataset, own, model, system)
+        reads = model is not None and model.encoder.reads_knowledge and system != FULL
+        chain = fitted_chain(recipe, registry, dataset, own, None if reads else model)
         for task in chain.tasks:
             values[task.name][system] = _asked(chain, task, own, how.rebuild)
     progress("audit: leaks", len(changes), len(changes))
@@ -158,16 +159,17 @@ def _changed(views: Mapping[str, View], change: Callable[[Graph], Graph]) -> dic
     return found
 
 
-def _fitted(recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View], model: Model | None, system: str) -> Chain:
-    """The chain as it learns from these views."""
+def fitted_chain(recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View], model: Model | None = None) -> Chain:
+    """The chain of a recipe as it learns from these views: built on train, fitted on adjust. model: its weights; None = fine-tuned here."""
+    recipe = recipe.check(registry, SECTIONS)
     retrievals = build_retrievals(recipe, registry, dataset)
     if model is None and all(part.reads != "vectors" for part in retrievals.values()):
         model = Silent(dataset.tasks)
-    if model is None or (model.encoder.reads_knowledge and system != FULL):
+    if model is None:
         _, options, _ = sections(recipe, registry)
         model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
         with tempfile.TemporaryDirectory() as place:
-            fine_tuned(model, views, options, Job(Path(place) / "checkpoint.pt", system), silent)
+            fine_tuned(model, views, options, Job(Path(place) / "checkpoint.pt", "audit"), silent)
     chain = Chain(model, retrievals)
     learn_retrieval(chain, views)
     for task in chain.tasks:

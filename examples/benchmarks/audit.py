@@ -24,11 +24,7 @@ from beauty_floor import BUYS, lines
 from order_book import SMALL
 
 from kgrec_core import Dataset, Graph, Relation
-from kgrec_core.audit import audited
-from kgrec_core.domain import Registry, Split, resolve, split
-from kgrec_core.knowledge.leaks import leaks
-from kgrec_core.loading import loaded
-from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.domain import Recipe, Registry, Split, audited, leaks, loaded, resolve, split
 
 
 def paid(recipe: Recipe, seed: int) -> dict[str, dict]:

@@ -19,26 +19,15 @@ from pathlib import Path
 from beauty import RECIPE as BEAUTY
 from order_book import SMALL
 
-from kgrec_core.comparison import learn_retrieval
-from kgrec_core.domain import Chain, Registry, Split, fidelity, resolve, split
-from kgrec_core.loading import loaded
-from kgrec_core.model import Silent
-from kgrec_core.pipeline import SECTIONS, build_model, build_retrievals
-from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.domain import Recipe, Registry, Split, fidelity, fitted_chain, loaded, resolve, split
 
 
 def measured(recipe: Recipe, answers: int, seed: int, new: bool = False) -> dict[str, dict]:
     """Of one recipe, whose chain is fitted on the adjust queries."""
     registry = Registry.discover()
-    recipe = recipe.check(registry, SECTIONS)
-    dataset = loaded(recipe, registry).dataset
-    (task,) = dataset.tasks
-    views = split(dataset, recipe.section("split", Split))
-    retrievals = build_retrievals(recipe, registry, dataset)
-    reads = any(part.reads == "vectors" for part in retrievals.values())
-    model = build_model(recipe, registry, dataset.tasks, views["train"].graph) if reads else Silent(dataset.tasks)
-    chain = Chain(model, retrievals)
-    learn_retrieval(chain, views)
+    dataset, how = loaded(recipe, registry).dataset, recipe.section("split", Split)
+    (task,), views = dataset.tasks, split(dataset, how)
+    model, retrievals = fitted_chain(recipe, registry, dataset, views)
     queries = views["test"].queries[task.name].nodes
     met, found = queries.read(task.relation), {}
     model.refresh(queries.graph)
