@@ -1,4 +1,5 @@
-# make demo: install and run the main job on the embedded orders; make test: install and run every test.
+# make demo: install and run the main job on the embedded orders; make test: install and run the tests; make slices: the benchmarks, each on a
+# small slice.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 
-.PHONY: demo test install
+.PHONY: demo test slices install
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +32,7 @@ demo: $(VENV)/shop
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --ignore tests/benchmarks
+
+slices: install
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/benchmarks

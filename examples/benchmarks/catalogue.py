@@ -112,7 +112,7 @@ def published(folder: Path, dataset: Dataset) -> Path:
     model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
     chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
-    new = pipeline.write(folder / "new", recipe, dataset, chain, {"tasks": {}}, [])
+    new = pipeline.write(folder / "new", recipe, dataset, {}, chain, {"tasks": {}}, [])
     (new / "calibration").mkdir(exist_ok=True)
     run_folder.publish(new, folder / "run", manifest(dataset, recipe, "", 0, registry))
     return folder / "run"

@@ -69,7 +69,7 @@ def published(place: Path, folder: Path, products: int) -> None:
     model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
     chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
-    new = pipeline.write(place / "new", recipe, dataset, chain, {"tasks": {}}, [])
+    new = pipeline.write(place / "new", recipe, dataset, {}, chain, {"tasks": {}}, [])
     run_folder.publish(new, folder, manifest(dataset, recipe, "", 0, registry))
 
 
