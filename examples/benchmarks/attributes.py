@@ -1,6 +1,6 @@
-"""What `attributes` reads from product names, against 200 labelled names of the order book (docs/attribute_labels.md).
+"""What `attributes` reads from product names, against 300 labelled names of the order book (docs/attribute_labels.md).
 
-    python examples/benchmarks/attributes.py [--part development] [--small] [--shown]
+    python examples/benchmarks/attributes.py [--part development | "asked first"] [--small] [--shown]
 
 It learns from all 4,006 names and is asked the 100 names of the part. Precision and recall are of pairs of a product and a value, by attribute; a
 compound type counts by its head. Reference: the three words of a name with the highest TF-IDF; a keyword has no attribute, so its precision is of
@@ -57,7 +57,7 @@ def _plain_pairs(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", default="asked", choices=["asked", "development"])
+    parser.add_argument("--part", default="asked", choices=["asked", "asked first", "development"])
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--shown", action="store_true")
     asked = parser.parse_args()

@@ -35,7 +35,12 @@ LISTS = {
 }
 ROUNDS, PRIOR, LAST = 3, 2.0, 0.15  # of learning heads; names that a word is doubted for; what standing last is worth
 NEXT, SURE = 0.6, 0.35  # a head before another is its modifier; below it nothing is said
-TYPE, TYPES, MANY = 0.3, 1.8, 0.3  # a word that is the head so often is no theme; types that a theme goes with, at least; per name
+TYPE, DOUBTED, TYPES, MANY = (
+    0.3,
+    0.1,
+    1.8,
+    0.3,
+)  # a word that is the head so often is no theme; nor so often where the type is unknown; types that a theme goes with, at least; per name
 BREAKS = frozenset({BREAK, WITH})
 
 
@@ -131,10 +136,9 @@ def learned(texts: Sequence[str], min_count: int = 2, theme_types: int = 3) -> L
             beside[name[place]].append((name[at], place - at))
     compounds = {(a, b) for (a, b), n in fixed.items() if n >= max(3, min_count) and n >= 0.4 * often[a]}
     modifying = {a for a, _ in compounds}
+    least = max(min_count, theme_types)
     themes = {
-        w
-        for w, places in beside.items()
-        if w not in modifying | PURPOSES and heads[w] < TYPE and _is_theme(places, max(min_count, theme_types))
+        w for w, at in beside.items() if w not in modifying | PURPOSES and heads[w] < TYPE and w[-2:] != "ed" and _is_theme(at, least)
     }
     kept = {w: round(p, 4) for w, p in heads.items() if often[w] >= min_count}
     return Learned(kept, frozenset(themes), frozenset(f"{a} {b}" for a, b in compounds), {w: n for w, n in words.items() if n >= min_count})
@@ -191,8 +195,11 @@ def values_of(name: Phrase, known: Learned) -> dict[str, list[str]]:
         for place, word in enumerate(words):
             if place not in taken and (value := forms.get(word)) is not None and not (kind == "material" and place > inside):
                 found.setdefault(kind, []).append(value)
+    if "baby" in words and not ((after := words.index("baby") + 1) == at or words[after : after + 1] in (("girls",), ("boys",))):
+        found["audience"].remove("baby")  # a colour, an animal
+    sure = TYPE if "type" in found else DOUBTED
     themes = [words[i] for i in _modifiers(words, at) if i not in taken]
-    found["theme"] = [word for word in themes if word in known.themes or word in THEMES]
+    found["theme"] = [w for w in themes if w in THEMES or (w in known.themes and known.heads.get(w, 0.0) < sure)]
     return {kind: list(dict.fromkeys(values)) for kind, values in found.items() if values}
 
 

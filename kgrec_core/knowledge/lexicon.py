@@ -16,7 +16,7 @@ def _words(text: str) -> list[str]:
 
 
 COLOURS = _named(
-    """red blue green yellow pink black purple brown ivory cream beige navy lilac violet maroon burgundy crimson scarlet magenta teal
+    """red blue green yellow pink black purple brown ivory cream beige navy lilac violet maroon burgundy crimson scarlet magenta amber teal
     aqua cyan khaki bronze copper fuchsia charcoal ecru indigo mauve taupe tan orange fawn olive 金色 银色""",
     white="offwhite off-white",
     gold="golden",
@@ -79,8 +79,8 @@ SIZES = _named(
 )
 AUDIENCES = _named(
     """学生 宠物""",
-    children="childrens children's childs child's child kids kid's kid toddler",
-    baby="babies newborn",
+    children="childrens children's childs child's child kids kid's toddler",
+    baby="newborn",
     women="womens women's ladies lady's woman",
     men="mens men's gents gentleman",
     girls="girl's",
@@ -106,7 +106,7 @@ PLAIN = frozenset(
     double triple single extra deluxe classic hanging folding scented painted printed jewelled mirrored handmade hand made round
     square oval pair piece pieces pcs pc colour colours color colors coloured size fine good quality various decorative decorated
     plain lovely pretty nice cute soft thick thin top best great super chunky drop tier tone tones col cols effect finish image images
-    natural pastel led portable circular rectangular i you your my own it its no st mr mrs two one do to as is 新款 新 款 正品 包邮 特价 热卖 加厚 装
+    natural pastel led portable circular rectangular i you your my own it its no st mr mrs two one do to as is la le les de du des ma mon 新款 新 款 正品 包邮 特价 热卖 加厚 装
     个 件 套 只 条 张 支 片 的 和 与 及 用 型 式 色 款式 时尚 简约
     """)
 )
@@ -117,7 +117,7 @@ PURPOSES = frozenset(
     _words("""
     lid handle base strap block table wall floor ceiling desk door window car bike tv phone photo key coat shoe hat water watering
     drawing painting writing sewing knitting cooking baking frying measuring serving storage shopping travel luggage pocket foot face
-    gift magic grow hot cold ice dry wet first aid boom battery solar electric hair body bath dinner lunch wash washing cleaning
+    gift magic grow hot cold ice dry wet first aid boom battery solar electric hair body bath dinner lunch breakfast tea coffee string wash washing cleaning
     """)
 )
 # occasions, settings and styles that most shops have; further themes, motifs above all, are learned

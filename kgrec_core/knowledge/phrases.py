@@ -13,6 +13,7 @@ from kgrec_core.knowledge.lexicon import BREAKS, NUMBERS
 
 HAN = re.compile(r"[\u3400-\u9fff]")
 BREAK, WITH = "|", "+"  # a comma; a preposition: what follows comes with it
+POSSESSIVE = frozenset(("girl's", "boy's", "kid's", "child's"))
 _NUMBER = "|".join(NUMBERS)
 _COUNTS = (
     rf"\b(?:set|pack|box|pkt|packet|bag|tube|bunch|case|pair|roll|book|sheet)s? ?(?:of|/) ?(\d{{1,3}}|{_NUMBER})\b(?! ?(?:cm|mm|in|inch|ml|g|kg))",
@@ -20,8 +21,9 @@ _COUNTS = (
     r"\b(?:pack|set) (\d{1,3})\b",
     rf"\b(\d{{1,3}}|{_NUMBER})[ -]?(?:piece|pieces|pc|pcs|pce|pack)\b",
     r"(\d{1,4}) ?(?:件套|件装|个装|只装|片装|包装|支装|条装|双装|张装|瓶装|套装|件|个|只|片|包|支|条|双|张|瓶|枚|袋)",
-    rf"^(\d{{1,3}}|{_NUMBER}) (?=[a-z])(?!\w+(?:th|st|nd|rd)\b|tier|drawer|hook|in\b|cm|mm|litre|ltr|day|door|way)",
+    r"\b(\d{1,3}) (?:cones|sticks|sheets|cards|bags|tablets|capsules)\b",
 )
+_LED = re.compile(rf"(\d{{1,3}}|{_NUMBER}) (?=[a-z])(?!\w+(?:th|st|nd|rd)\b|tier|drawer|hook|strand|cm|mm|litre|ltr|day|door|way)(.+)")
 _PAIR = re.compile(r"\b(?:pair of|pr\.? of)\b")
 _MEASURE = re.compile(
     r"(?<![a-z\d.,])(\d+(?:[.,]\d+)?(?: ?[x*×] ?\d+(?:[.,]\d+)?){0,2}) ?(cm|mm|m|ml|l|ltr|litre|litres|kg|g|gsm|oz|inch|inches|ft|\"|厘米|毫米|毫升|升|克|千克|寸)(?![a-z])"
@@ -48,6 +50,8 @@ def phrase(text: str, singular: Callable[[str], str] = str) -> Phrase:
     plain, counts = _MEASURE.sub(" ", plain), []
     if _PAIR.search(plain):
         counts, plain = ["2"], _PAIR.sub(" ", plain)
+    if (led := _LED.match(plain.strip())) and _plural(led[2], last=not led[1].isdigit()):
+        counts, plain = [*counts, NUMBERS.get(led[1], led[1])], led[2]
     for pattern in _COUNTS:
         counts += [NUMBERS.get(found, found.lstrip("0")) for found in re.findall(pattern, plain.strip())]
         plain = re.sub(pattern, " ", plain.strip())
@@ -58,7 +62,7 @@ def singulars(vocabulary: Mapping[str, int]) -> Callable[[str], str]:
     """How the words of a corpus are counted: a plural as its singular, if the corpus has that or the ending is regular."""
 
     def singular(word: str) -> str:
-        if word in ("girls", "boys"):  # for whom; a girl is what it shows
+        if word in ("girls", "boys", "kids"):  # for whom; a girl is what it shows
             return word
         if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
             return word
@@ -78,7 +82,14 @@ def _words(plain: str, singular: Callable[[str], str]) -> Iterable[str]:
         elif token in ",;:()[]|!?":
             yield BREAK
         elif token[0].isalpha():
-            yield singular(token.removesuffix("'s"))
+            yield token if token in POSSESSIVE else singular(token.removesuffix("'s"))
+
+
+def _plural(words: str, last: bool) -> bool:
+    """Whether what a leading number counts is more than one: one of the words is a plural, after a number in letters the last ("five cats
+    hanging decoration" is one decoration)."""
+    found = [word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "as", "is")) for word in re.findall(r"[a-z]+", words)]
+    return bool(found) and (found[-1] if last else any(found) or "mice" in words)
 
 
 def _cut(run: str) -> list[str]:
