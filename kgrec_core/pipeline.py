@@ -128,11 +128,7 @@ def compared(
     with stages("choosing a fusion"):
 
         def tried(of: Recipe, steps: int, name: str) -> Model:
-            model = build_model(of, registry, dataset.tasks, views["train"].graph)
-            briefly = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
-            job = Job(work / f"checkpoint-{name}.pt", purpose, recipe=of, options=briefly)
-            fine_tuned(model, views, briefly, job, stages.progress)
-            return model.refresh(views["select"].graph, new={})
+            return briefly(of, registry, dataset, views, steps, Job(work / f"checkpoint-{name}.pt", purpose), stages.progress)
 
         recipe, fusions = fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], tried, how.seed)
     with stages("training-free floor"):
@@ -221,6 +217,17 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
         raise KgrecError("the data part gives no task; add [data.tasks.NAME] with relation = ...")
     heads = {task.name: recipe.head(registry, task.name) for task in tasks}
     return Model(recipe.encoder(registry), heads, tasks).prepare(graph)
+
+
+def briefly(
+    recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View], steps: int, job: Job, progress: Progress
+) -> Model:
+    """A model of the recipe after so many updates, ready to be asked the select queries."""
+    options = sections(recipe, registry)[1]
+    options = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
+    model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
+    fine_tuned(model, views, options, job._replace(recipe=recipe, options=options), progress)
+    return model.refresh(views["select"].graph, new={})
 
 
 def train(

@@ -21,6 +21,7 @@ INSIDE = {
     "prior.py",
     "budget.py",
     "fidelity.py",
+    "fusions.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),

