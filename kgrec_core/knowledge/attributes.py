@@ -215,8 +215,8 @@ def _first(words: Sequence[str]) -> Sequence[str]:
 
 
 def _content(words: Sequence[str]) -> list[int]:
-    """Places of the words that may be the product; a material may ("cake tin"), a colour may not."""
-    strict = [i for i, w in enumerate(words) if w not in BREAKS and (w not in _OTHER or w in LISTS["material"])]
+    """Places of the words that may be the product; a material may ("cake tin"), a colour may not, but for cream."""
+    strict = [i for i, w in enumerate(words) if w not in BREAKS and (w not in _OTHER or w in LISTS["material"] or w == "cream")]
     return strict or [i for i, w in enumerate(words) if w in GENERIC]
 
 

@@ -19,14 +19,14 @@ _COUNTS = (
     rf"\b(?:set|pack|box|pkt|packet|bag|tube|bunch|case|pair|roll|book|sheet)s? ?(?:of|/) ?(\d{{1,3}}|{_NUMBER})\b(?! ?(?:cm|mm|in|inch|ml|g|kg))",
     r"\b(?:set|pack|s|p)/(\d{1,3})\b",
     r"\b(?:pack|set) (\d{1,3})\b",
-    rf"\b(\d{{1,3}}|{_NUMBER})[ -]?(?:piece|pieces|pc|pcs|pce|pack)\b",
+    rf"\b(\d{{1,3}}|{_NUMBER})[ -]?(?:piece|pieces|pc|pcs|pce|pack|count|ct)\b",
     r"(\d{1,4}) ?(?:件套|件装|个装|只装|片装|包装|支装|条装|双装|张装|瓶装|套装|件|个|只|片|包|支|条|双|张|瓶|枚|袋)",
     r"\b(\d{1,3}) (?:cones|sticks|sheets|cards|bags|tablets|capsules)\b",
 )
 _LED = re.compile(rf"(\d{{1,3}}|{_NUMBER}) (?=[a-z])(?!\w+(?:th|st|nd|rd)\b|tier|drawer|hook|strand|cm|mm|litre|ltr|day|door|way)(.+)")
 _PAIR = re.compile(r"\b(?:pair of|pr\.? of)\b")
 _MEASURE = re.compile(
-    r"(?<![a-z\d.,])(\d+(?:[.,]\d+)?(?: ?[x*×] ?\d+(?:[.,]\d+)?){0,2}) ?(cm|mm|m|ml|l|ltr|litre|litres|kg|g|gsm|oz|inch|inches|ft|\"|厘米|毫米|毫升|升|克|千克|寸)(?![a-z])"
+    r"(?<![a-z\d.,])(\d+(?:[.,]\d+)?(?: ?[x*×] ?\d+(?:[.,]\d+)?){0,2})[ -]?(cm|mm|m|ml|l|ltr|litre|litres|kg|g|gsm|(?:fluid |fl\.? ?)?(?:ounces?|oz)|inch|inches|ft|\"|厘米|毫米|毫升|升|克|千克|寸)(?![a-z])"
 )
 _TOKEN = re.compile(r"[\u3400-\u9fff]+|(?<=\d)'s|[^\W\d_]+(?:[-'’][^\W\d_]+)*(?:/(?=[^\W\d_]))?|\d+|[,;:()\[\]|!?]+|[^\w\s]")
 
@@ -102,4 +102,6 @@ def _cut(run: str) -> list[str]:
 
 
 def _unit(unit: str) -> str:
-    return {'"': "inch", "inches": "inch", "ltr": "l", "litre": "l", "litres": "l"}.get(unit, unit)
+    return {'"': "inch", "inches": "inch", "ltr": "l", "litre": "l", "litres": "l"}.get(
+        unit, "oz" if ("o" in unit and "z" in unit) or "ounce" in unit else unit
+    )
