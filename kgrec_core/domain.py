@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = late(
         "run.run": "Run open_run",
         "run.certain": "roles",
         "encoder.fitness": "unread_by",
+        "run.rules": "Rules",
         "run.snapshot": "Answer Judged Snapshot",
         "explain.explanation": "Explanation",
         "explain.fidelity": "fidelity",

@@ -31,7 +31,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
-from inspect import cleandoc
+from inspect import cleandoc, get_annotations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -76,7 +76,9 @@ def fields_of(request: type) -> dict[str, Field]:
     told: dict[str, str] = {}
     for base in request.__mro__:
         told = documented(cleandoc(base.__dict__.get("__doc__") or ""), list(how)) | told
-    return {p.name: Field(p.name, p.wanted, p.default, told.get(p.name, ""), how[p.name]) for p in parameters(request).values()}
+    own = get_annotations(request)  # a base's come after those of the request itself
+    every = sorted(parameters(request).values(), key=lambda of: of.name not in own)
+    return {p.name: Field(p.name, p.wanted, p.default, told.get(p.name, ""), how[p.name]) for p in every}
 
 
 def about(request: type) -> tuple[str, str]:
@@ -115,7 +117,8 @@ def convert(field: Field, value: Any) -> Any:
         return tuple(_scalar(field, of[0], part) for part in _parts(value, field.how.get("repeat") or field.how.get("argument")))
     if isinstance(value, Mapping):
         return {str(key): _scalar(field, of[1], part) for key, part in value.items()}
-    pairs = [str(part).partition("=") for part in _parts(value, False)]
+    numbers = of[1] in (int, float)  # the last sign is then the one before the number: brand=ACME=2
+    pairs = [str(part).rpartition("=") if numbers else str(part).partition("=") for part in _parts(value, numbers)]
     if odd := next((name for name, sign, _ in pairs if not sign), None):
         raise KgrecError(f"{field.name} = {toml(odd)}: write NAME=VALUE")
     return {name: _scalar(field, of[1], part) for name, _, part in pairs}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from kgrec_core.graph import Relation
+if TYPE_CHECKING:
+    from kgrec_core.graph import Relation
 
 Evidence = Literal["habit", "graph", "behaviour", "text", "examples"]
 Language = Literal["en", "zh"]

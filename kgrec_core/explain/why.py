@@ -30,8 +30,12 @@ def explanations(
     exclude: Ragged | None = None,
     language: Language | None = None,
     most: int = MOST,
+    only: NDArray[np.int64] | None = None,
 ) -> list[list[Explanation]]:
-    """Of the k best answers to each query, as `retrieval.search` finds them. language: None = as the query, else the answer, is written."""
+    """Of the k best answers to each query, as `retrieval.search` finds them. language: None = as the query, else the answer, is written.
+
+    only: rows (n, m), those of the answers that are explained; None = all.
+    """
     hits, parts = retrieval.explain(nodes, model.vectors(task, nodes), k, allowed, exclude)
     met = [met_by(task, nodes.take([i])) for i in range(len(nodes))]
     lost = _influence(model, retrieval, task, nodes, met, hits.rows, hits.scores, allowed, exclude)
@@ -41,6 +45,8 @@ def explanations(
         for place, row in enumerate(hits.rows[i].tolist()):
             if row < 0:
                 break
+            if only is not None and row not in only[i]:
+                continue
             features = {name: float(values[i, place]) for name, values in parts.items() if values[i, place]}
             groups, weights = _grouped(features, channels, retrieval.evidence)
             item = paths.node(task.relation.target, row)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Verb
+from kgrec_core.run.rules import Rules
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
@@ -40,6 +41,24 @@ class Report:
     out: Path | None = field(default=None, metadata={"metavar": "FILE.html"})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Price(Rules):
+    """Say what rules for lists cost: NDCG@10 with and without them, on the select queries, and what they bring.
+
+    task: of several. asked: queries at most.
+
+    Example: kgrec DOMAIN price --at-most brand=2 --boost new=0.5 --run runs/shop
+    """
+
+    task: str | None = None
+    asked: int = 1_000
+
+    def __post_init__(self) -> None:
+        self.check()
+        if not (self.reorder or self.related):
+            raise KgrecError("price needs a rule: --related, --at-most, --at-least, --boost or --diversity")
+
+
 def evaluate(run: Run, request: Evaluate, progress: Progress) -> dict[str, Any]:
     """metrics.json, or figures of the same shape: computed again, or of a file's rows."""
     if request.again:
@@ -67,6 +86,26 @@ def report(run: Run, request: Report, progress: Progress) -> Path:
     return file
 
 
+def price(run: Run, request: Price, progress: Progress) -> dict[str, Any]:
+    """See `kgrec_core.price.price`."""
+    from kgrec_core.price import price as priced
+
+    return priced(run, request, request.task, request.asked)
+
+
+def priced(found: dict[str, Any], request: Price) -> str:
+    """What is paid and what for."""
+    from kgrec_core.printing import columns
+    from kgrec_core.report.verdict import figure
+
+    names = list(found["with"])
+    rows = [["", "ndcg@10", *names]]
+    rows += [
+        [f"{which} the rules", figure(found["ndcg@10"][which]), *(f"{found[which][n]:.4f}" for n in names)] for which in ("without", "with")
+    ]
+    return columns([*rows, ["the rules bring", figure(found["gain"], signed=True), *([""] * len(names))]])
+
+
 def evaluated(found: dict[str, Any], request: Evaluate) -> str:
     """Figures, and for every task what could not be scored, or whether it is what the fit recorded."""
     from kgrec_core.printing import figures
@@ -89,6 +128,7 @@ STANDARD = {
     word: Verb(f"{__name__}:{word.capitalize()}", f"{__name__}:{word}", "job", help, f"{__name__}:{shown}")
     for word, help, shown in (
         ("evaluate", "Print a run's test figures, or score new rows.", "evaluated"),
+        ("price", "Say what rules for lists cost in accuracy, and what they bring.", "priced"),
         ("report", "Write a run's figures and examples as one HTML page.", "written"),
     )
 }

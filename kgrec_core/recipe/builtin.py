@@ -81,6 +81,7 @@ def kgrec_retrieval() -> list[Component]:
         Component("repeat", f"{folder}.repeat:Repeat", "what the query was linked to before, weighted by recency"),
         Component("popular", f"{folder}.popular:Popular", "what was chosen most often lately"),
         Component("merge", f"{folder}.merge:Merge", "joins the lists of its channels by weights"),
+        Component("mmr", f"{folder}.mmr:Mmr", "makes the lists of another retrieval less alike (maximal marginal relevance)"),
         Component("mixture", f"{folder}.mixture:Mixture", "joins its channels' probabilities, each trusted as far as it was right"),
         Component("switch", f"{folder}.switch:Switch", "answers newcomers by another channel than those of whom much is known"),
         Component("lambdarank", f"{folder}.lambdarank:Lambdarank", "re-ranks its channels' candidates by boosted trees (LambdaMART)"),

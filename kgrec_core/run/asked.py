@@ -16,6 +16,7 @@ from kgrec_core.data.plain import plain
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Task
 from kgrec_core.interfaces import Filter
+from kgrec_core.run.groups import related as related_rows
 
 Query = str | int | Mapping[str, Any]
 CONDITIONS = 64  # whose candidates are remembered
@@ -41,42 +42,52 @@ def known(graph: Graph, kind: str, ids: Iterable[Any]) -> NDArray[np.int64]:
         rows[lost] = graph.rows(kind, [identifier(ids[i]) for i in lost])
     if (rows < 0).any():
         given = ids[int(np.argmax(rows < 0))]
-        raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, _near(graph, kind, given))
+        raise choices(f"{kind} of this run ({graph.size(kind):,} known)", given, near(graph, kind, given))
     return rows
 
 
-def _near(graph: Graph, kind: str, given: str) -> list[str]:
+def near(graph: Graph, kind: str, given: str) -> list[str]:
     """A few ids that resemble the given one; a catalogue is too long to list."""
     from rapidfuzz.process import extract
 
     return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
 
 
-def allowed(graph: Graph, task: Task, where: str | None = None, exclude: Sequence[str] = ()) -> Filter:
-    """The living candidates that meet an SQL condition on their columns, less some ids; what a condition leaves is found once a graph.
+def allowed(graph: Graph, task: Task, where: str | None = None, exclude: Sequence[str] = (), related: Sequence[str] = ()) -> Filter:
+    """The living candidates that meet an SQL condition on their columns and that the graph relates as said, less some ids; what a
+    condition leaves is found once a graph.
 
-    Raises KgrecError for a bad condition, an unknown id, and where nothing is left.
+    Raises KgrecError for a bad condition, an unknown id, relation or value, and where nothing is left.
     """
     kind = task.relation.target
     mask = graph.alive(kind)
     if where:
-        kept = graph.memo.get(("where", kind), (), dict)
-        found = kept.get(where)
-        if found is None:
-            if len(kept) >= CONDITIONS:
-                kept.clear()
-            found = kept[where] = _meeting(graph.entities[kind], kind, where)
-        mask = mask & found[0]
+        met, text = meeting(graph, kind, where)
+        mask = mask & met
+    if related:
+        mask = mask & related_rows(graph, task, related)
     if exclude:
         mask = mask.copy()
         mask[known(graph, kind, exclude)] = False
     if not mask.any():
-        raise KgrecError(f"no {kind} is left to choose from: where = {where!r} and exclude leave none of {len(mask)}")
-    return Filter(mask, found[1] if where else None)
+        asked = f"where = {where!r}" + (f", related = {', '.join(related)}" if related else "")
+        raise KgrecError(f"no {kind} is left to choose from: {asked} and exclude leave none of {len(mask)}")
+    return Filter(mask, text if where else None)
+
+
+def meeting(graph: Graph, kind: str, where: str) -> tuple[NDArray[np.bool_], str]:
+    """By row whether it meets the condition, and the condition as a database takes it; kept as long as the graph is."""
+    kept = graph.memo.get(("where", kind), (), dict)
+    found = kept.get(where)
+    if found is None:
+        if len(kept) >= CONDITIONS:
+            kept.clear()
+        found = kept[where] = _meeting(graph.entities[kind], kind, where)
+    return found
 
 
 def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.bool_], str]:
-    """By row whether it meets the condition, and the condition as a database takes it."""
+    """See `meeting`."""
     met = condition(where, table.schema, "where", kind)
     if met.numbers:
         raise KgrecError(

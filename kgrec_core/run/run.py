@@ -36,6 +36,7 @@ from kgrec_core.run.certain import recalibrated
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.origin import check_owners
+from kgrec_core.run.rules import Rules
 from kgrec_core.run.snapshot import Answer, Judged, Snapshot
 from kgrec_core.run.texts import Past, Probabilities
 from kgrec_core.stored import document
@@ -146,17 +147,26 @@ class Run:
 
     # --- asking: see Snapshot ---------------------------------------------------------------------------------------
     def answer(
-        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        rules: Rules | None = None,
     ) -> list[list[Answer]]:
-        return self.snapshot.answer(queries, task, k, where, exclude)
+        return self.snapshot.answer(queries, task, k, where, exclude, rules)
 
     def judged(
-        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        rules: Rules | None = None,
     ) -> list[Judged]:
-        return self.snapshot.judged(queries, task, k, where, exclude)
-
-    def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
-        return self.snapshot.similar(ids, task, k, where)
+        return self.snapshot.judged(queries, task, k, where, exclude, rules)
 
     def explain(
         self,
@@ -165,9 +175,13 @@ class Run:
         k: int = 10,
         where: str | None = None,
         exclude: Sequence[str] = (),
+        rules: Rules | None = None,
         language: Language | None = None,
     ) -> list[list[Explanation]]:
-        return self.snapshot.explain(queries, task, k, where, exclude, language)
+        return self.snapshot.explain(queries, task, k, where, exclude, rules, language)
+
+    def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
+        return self.snapshot.similar(ids, task, k, where)
 
     def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
         return self.snapshot.encode(task, queries)

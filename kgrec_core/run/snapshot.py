@@ -20,7 +20,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.explain.explanation import Explanation, Language
 from kgrec_core.explain.why import explanations
 from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
-from kgrec_core.interfaces import Retrieval, Vectors
+from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.knowledge.build import grown
 from kgrec_core.knowledge.source import Source
 from kgrec_core.model import Model
@@ -30,6 +30,8 @@ from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import Query, allowed, known, with_queries
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.reasons import phrases, reasons
+from kgrec_core.run.rules import Rules
+from kgrec_core.run.steering import steered
 from kgrec_core.run.texts import Past, Probabilities, past, probabilities
 
 
@@ -49,6 +51,16 @@ class Answer(NamedTuple):
         """Plain values; an explanation where there is one."""
         plain = {name: as_data(value) for name, value in self._asdict().items()}
         return plain if self.explanation is not None else {name: value for name, value in plain.items() if name != "explanation"}
+
+
+class Asking(NamedTuple):
+    """What a retrieval is asked of a task: queries, which candidates may come, what each query met, which must not, and rules."""
+
+    task: Task
+    nodes: Nodes
+    allowed: Filter
+    exclude: Ragged | None
+    rules: Rules
 
 
 class Judged(NamedTuple):
@@ -88,34 +100,47 @@ class Snapshot:
 
     # --- asking -----------------------------------------------------------------------------------------------------
     def answer(
-        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        rules: Rules | None = None,
     ) -> list[list[Answer]]:
         """The k best candidates for every query, best first.
 
         A query is the id of a known source (a number is the text that it is written like), or a mapping with any of "id", "text" and "history" (target ids, oldest first): a
-        shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out.
+        shopper without an account. where: an SQL condition on the candidates' columns ("price < 5"). exclude: ids left out. rules: see `Rules`.
         Already known targets are left out unless the task allows repeats. Raises KgrecError for unknown ids and bad conditions.
         """
-        return [judged.answers for judged in self.judged(queries, task, k, where, exclude)]
+        return [judged.answers for judged in self.judged(queries, task, k, where, exclude, rules)]
 
     def judged(
-        self, queries: Sequence[Query], task: str | None = None, k: int = 10, where: str | None = None, exclude: Sequence[str] = ()
+        self,
+        queries: Sequence[Query],
+        task: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        rules: Rules | None = None,
     ) -> list[Judged]:
-        """`answer`, with the calibrated probability that the first answer is right: what "answer or hand over" is decided by."""
-        of = self.task(task)
-        _check_k(k)
-        nodes = self._nodes(of, queries)
-        if not len(nodes):
+        """`answer`, with the calibrated probability that the first answer is right: what "answer or hand over" is decided by. None where
+        rules put another first."""
+        asking = self._asking(queries, task, k, where, exclude, rules)
+        if asking is None:
             return []
-        open_ = allowed(self.graph, of, where, exclude)
-        met = None if of.repeats else nodes.read(of.relation)
+        of, nodes, open_, met, rules = asking
         calibration = self.calibrations.get(of.name)
         depth = max(k, confidence.DEPTH) if calibration else k
         depth = min(depth, max(1, np.count_nonzero(open_.rows)))
-        hits = self.retrievals[of.name].search(nodes, self.model.vectors(of, nodes), depth, open_, met)
+        hits = shown = self.retrievals[of.name].search(nodes, self.model.vectors(of, nodes), depth, open_, met)
         sure = [None] * len(nodes) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
-        columns = [{name: values[i] for name, values in hits.columns.items()} for i in range(len(nodes))]
-        found = zip(hits.rows[:, :k], hits.scores[:, :k], columns, sure, strict=True)
+        if rules.reorder:
+            shown = self._steered(asking, k)
+            sure = [p if first == was else None for p, first, was in zip(sure, shown.rows[:, 0], hits.rows[:, 0], strict=True)]
+        columns = [{name: values[i] for name, values in shown.columns.items()} for i in range(len(nodes))]
+        found = zip(shown.rows[:, :k], shown.scores[:, :k], columns, sure, strict=True)
         return [Judged(self._answers(of, *row), probability) for *row, probability in found]
 
     def explain(
@@ -125,19 +150,21 @@ class Snapshot:
         k: int = 10,
         where: str | None = None,
         exclude: Sequence[str] = (),
+        rules: Rules | None = None,
         language: Language | None = None,
     ) -> list[list[Explanation]]:
         """Why `answer` answers as it does: of each answer what its score is the sum of, and the best paths that lead to it.
 
         language: "en" or "zh" of the sentence, None = as the query is written. Asks the chain once more for each thing that a query met.
         """
-        of = self.task(task)
-        _check_k(k)
-        nodes = self._nodes(of, queries)
-        open_ = allowed(self.graph, of, where, exclude)
-        met = None if of.repeats else nodes.read(of.relation)
-        k = min(k, max(1, np.count_nonzero(open_.rows)))
-        return explanations(self.model, self.retrievals[of.name], of, nodes, k, open_, met, language) if len(nodes) else []
+        asking = self._asking(queries, task, k, where, exclude, rules)
+        if asking is None:
+            return []
+        of, nodes, open_, met, rules = asking
+        most = max(1, np.count_nonzero(open_.rows))
+        only = self._steered(asking, k).rows if rules.reorder else None
+        k = min(k if only is None else max(100, 10 * k), most)
+        return explanations(self.model, self.retrievals[of.name], of, nodes, k, open_, met, language, only=only)
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out.
@@ -207,6 +234,32 @@ class Snapshot:
     def _nodes(self, of: Task, queries: Sequence[Query]) -> Nodes:
         graph, rows = with_queries(self.graph, of, queries)
         return Nodes(graph, of.relation.source, rows, "query")
+
+    def _asking(
+        self, queries: Sequence[Query], task: str | None, k: int, where: str | None, exclude: Sequence[str], rules: Rules | None
+    ) -> Asking | None:
+        """What a retrieval is asked; None where there is no query."""
+        of, rules = self.task(task), rules or Rules()
+        _check_k(k)
+        rules.check()
+        nodes = self._nodes(of, queries)
+        if not len(nodes):
+            return None
+        open_ = allowed(self.graph, of, where, exclude, rules.related)
+        return Asking(of, nodes, open_, None if of.repeats else nodes.read(of.relation), rules)
+
+    def _steered(self, asking: Asking, k: int) -> Hits:
+        """The lists as their rules want them."""
+        of, nodes, open_, met, rules = asking
+        vectors = self.model.vectors(of, nodes)
+
+        def encode(rows: NDArray[np.int64]) -> Vectors:
+            return self.model.vectors(of, Nodes(self.graph, of.relation.target, rows, "candidate"))
+
+        def search(depth: int, within: Filter) -> Hits:
+            return self.retrievals[of.name].search(nodes, vectors, depth, within, met)
+
+        return steered(search, rules, self.graph, of, k, open_, encode)
 
     def _by_vector(self, of: Task) -> Retrieval:
         """What finds candidates by their vectors."""

@@ -30,12 +30,13 @@ SETTINGS = {  # a channel alone, or re-rankers around two
     "exact": {"device": "cpu"},
     "merge": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
     "lambdarank": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
+    "mmr": {"of": {"use": "exact", "device": "cpu"}},
     "mixture": {"a": {"use": "popular"}, "b": {"use": "exact", "device": "cpu"}},
     "switch": {"default": "a", "strangers": "b", "a": {"use": "exact", "device": "cpu"}, "b": {"use": "popular"}},
     "logistic": {"by": "vectors"},
     "cross-encoder": None,  # its answers hang on a language model; its channels filter
 }
-EXACT = ("faiss", "exact", "merge", "lambdarank")  # exactly min(k, what is open) is found
+EXACT = ("faiss", "exact", "merge", "lambdarank", "mmr")  # exactly min(k, what is open) is found
 GRAPH, (TASK,) = checkerboard()
 SIZE = GRAPH.size("item")
 QUERIES = Nodes(GRAPH, "user", np.arange(9), "query", before=np.full(9, 2 * DAY + 100))
@@ -77,7 +78,7 @@ def test_only_what_is_open_and_the_best_of_it(use, k, open_, gone):
         assert len(np.unique(found)) == len(found) and free[query, found].all()
         least = min(k, free[query].sum() if use in EXACT else (free[query] & np.isfinite(scores[query])).sum())
         assert len(found) == least
-        if use not in ("merge", "lambdarank", "mixture"):  # a rank is one among those that are left
+        if use not in ("merge", "lambdarank", "mixture", "mmr"):  # a rank is one among those that are left
             best = np.sort(np.where(free[query], scores[query], -np.inf))[::-1][:least]
             np.testing.assert_allclose(hits.scores[query][: len(best)], best, atol=1e-5)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kgrec_core.domain import KgrecError, columns, grouped, told_why, with_reasons
+from kgrec_core.domain import KgrecError, Rules, columns, grouped, told_why, with_reasons
 
 if TYPE_CHECKING:
     from kgrec_core.domain import Answer, Snapshot
@@ -18,8 +18,8 @@ WHERE = {"metavar": "SQL"}
 WIDE = 60  # letters of a text in a table
 
 
-@dataclass(frozen=True)
-class Recommend:
+@dataclass(frozen=True, kw_only=True)
+class Recommend(Rules):
     """Recommend products for a customer, a history, words, or any of these together.
 
     user: a customer; one that the run does not know is a stranger. history: products chosen so far, oldest first; after those of the customer. text: what is looked for, in
@@ -44,6 +44,7 @@ class Recommend:
 
     def __post_init__(self) -> None:
         _check_k(self.k)
+        self.check()
         if not self.query:
             raise KgrecError(
                 "recommend needs something to go by: a customer (--user), products chosen so far (--history) or words (--text)"
@@ -77,10 +78,10 @@ def recommend(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[list[An
     """The k best products for each request, best first."""
 
     def answer(alike: list[Recommend]) -> list[list[Answer]]:
-        k, where, exclude, new, explain, language = _limits(alike[0])
+        k, where, exclude, new, explain, language, _ = _limits(alike[0])
         queries, gone = _queries(snapshot, alike), [*exclude, *(_sold(snapshot) if new else ())]
-        answers = snapshot.answer(queries, k=k, where=where, exclude=gone)
-        return with_reasons(answers, snapshot.explain(queries, None, k, where, gone, language)) if explain else answers
+        answers = snapshot.answer(queries, None, k, where, gone, alike[0])
+        return with_reasons(answers, snapshot.explain(queries, None, k, where, gone, alike[0], language)) if explain else answers
 
     return grouped(requests, _limits, answer)
 
@@ -119,8 +120,8 @@ def _queries(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[dict[str
     return queries
 
 
-def _limits(request: Recommend) -> tuple[int, str | None, tuple[str, ...], bool, bool, str | None]:
-    return request.k, request.where, request.exclude, request.new, request.explain, request.language
+def _limits(request: Recommend) -> tuple:
+    return request.k, request.where, request.exclude, request.new, request.explain, request.language, request.key
 
 
 def _sold(snapshot: Snapshot) -> list[str]:

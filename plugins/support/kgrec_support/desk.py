@@ -17,6 +17,7 @@ from kgrec_core.domain import (
     Answer,
     Calibration,
     Judged,
+    Rules,
     Run,
     Snapshot,
     as_data,
@@ -88,7 +89,7 @@ def ask(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply | KgrecError]
     Otherwise its probability to be right decides, and what it says must not be the opposite of what is asked (`opposites`). Without a
     calibration, nothing else is answered.
     """
-    replies = grouped(requests, lambda of: (of.where, of.k, of.explain, of.language), lambda alike: _replies(snapshot, alike))
+    replies = grouped(requests, lambda of: (of.where, of.k, of.related, of.explain, of.language), lambda alike: _replies(snapshot, alike))
     return _each_finished(snapshot, list(zip(requests, replies, strict=True)))
 
 
@@ -103,9 +104,10 @@ def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
     read = [request for request in requests if readable(cut(request.question))]
     queries = [{"text": _with_context(cut(request.question), request.context)} for request in read]
     first = requests[0]
-    judged = snapshot.judged(queries, task.name, first.k, first.where)
+    rules = Rules(related=first.related)
+    judged = snapshot.judged(queries, task.name, first.k, first.where, rules=rules)
     if first.explain and queries:
-        why = snapshot.explain(queries, task.name, first.k, first.where, language=first.language)
+        why = snapshot.explain(queries, task.name, first.k, first.where, (), rules, first.language)
         judged = [of._replace(answers=given) for of, given in zip(judged, with_reasons([of.answers for of in judged], why), strict=True)]
     found = zip(read, queries, judged, _intents(snapshot, task, queries), strict=True)
     answered = {id(request): _reply(snapshot, task, request, *of) for request, *of in found}
@@ -125,7 +127,9 @@ def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str
         reason = f"{reason} But {why}."
     outcome, text, _, answers, _ = decision
     exact = [] if request.context else _word_for_word(snapshot.graph, task, asked)
-    known = next((a for a in [*found, *([] if request.where else _entries(snapshot, task, exact))] if a.id in exact), None)
+    known = next(
+        (a for a in [*found, *([] if request.where or request.related else _entries(snapshot, task, exact))] if a.id in exact), None
+    )
     if known is not None and known.text:
         outcome, answers, reason = "answer", [known], f"Word for word a question of entry {known.id}."
     reply = Reply(outcome, text, reason, answers, probability, [], {}, intent, found)

@@ -41,6 +41,7 @@ class Ask(Chat):
 
     question: what the customer says. context: a turn before it, oldest first.
     where: only entries for which this holds, e.g. "locale = 'en'". values: what is known of the customer, for slots: order_id=AB-1.
+    related: only entries that the graph relates so, e.g. product=card; several of one name are any of them, != is none of them.
     k: entries considered. explain: say why, entry by entry. language: of the reasons, en or zh; without it, as the question is written.
 
     Example: kgrec support ask "Where is my parcel?" --run runs/faq --budget 0.05
@@ -51,6 +52,7 @@ class Ask(Chat):
     where: str | None = None
     values: Mapping[str, str] = field(default_factory=dict, metadata={"option": "--value"})
     k: int = field(default=10, metadata={"option": ("-k", "--top")})
+    related: tuple[str, ...] = field(default=(), metadata={"repeat": True, "metavar": "NAME=VALUE"})
     explain: bool = False
     language: Literal["en", "zh"] | None = None
 
