@@ -2,7 +2,7 @@
 
     python examples/benchmarks/triples.py [--small]
 
-Made: products with a hub that a tenth of the triples lead to, values drawn by a power law, weights, names, self-loops and repeated triples.
+Made: a tag that every one of a million products has, values drawn by a power law, weights, names, self-loops and repeated triples.
 Asked: under 6 GB. --small takes 20,000. One JSON line last.
 """
 
@@ -47,10 +47,12 @@ def made(folder: Path, count: int, form: str, seed: int = 0) -> Path:
     """The file of `count` triples, and a recipe beside it."""
     draw, items = np.random.default_rng(seed), count // 10
     values = np.minimum(draw.zipf(1.3, count), items)
-    values[: count // 10] = 1  # the hub
+    values[:items] = 1  # the hub: every product has this tag
     relations = draw.choice(["made_by", "has_part", "like", "sold_in", "has_tag"], count)
+    relations[:items] = "has_tag"
     kinds = {"made_by": "brand", "has_part": "part", "like": "item", "sold_in": "country", "has_tag": "tag"}
     source = draw.integers(0, items, count)
+    source[:items] = np.arange(items)
     targets = pl.DataFrame({"relation": relations, "n": values}).with_columns(
         pl.when(pl.col("relation") == "like")
         .then(pl.format("sku{}", pl.col("n") % items))

