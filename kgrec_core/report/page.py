@@ -6,6 +6,7 @@ data (names, texts, ids) is escaped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,19 +17,22 @@ from numpy.typing import NDArray
 from kgrec_core.data.summary import told
 from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Task, histories
+from kgrec_core.report.paths import drawn
 from kgrec_core.report.plots import Dot, bars, dots, lines
 from kgrec_core.report.verdict import short, verdict
 
 if TYPE_CHECKING:
+    from kgrec_core.explain.explanation import Explanation
     from kgrec_core.run.run import Answer, Run
 
-K, ASKED, EXAMPLES, SHOWN, GROUPS = 10, 500, 5, 8, 10
+K, ASKED, EXAMPLES, SHOWN, GROUPS, WHY = 10, 500, 5, 8, 10, 2
 STYLE = """
 :root { color-scheme: light dark; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #64748b; --rule: #8884; --ink: #111; }
 @media (prefers-color-scheme: dark) { :root { --c0: #60a5fa; --c1: #fb923c; --c2: #34d399; --c3: #c084fc; --c4: #94a3b8; --ink: #eee; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .grid { stroke: var(--rule); } .zero { stroke: var(--ink); } .interval { stroke: var(--c0); stroke-width: 2; } .dot { fill: var(--c0); }
+.node { fill: Canvas; stroke: var(--c4); } g:focus-visible { outline: 2px solid var(--c1); } g:focus-visible line { stroke: var(--c1); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .5rem 0; }
 td, th { padding: .15rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } small { opacity: .7; } pre { overflow-x: auto; }
@@ -50,7 +54,7 @@ def render(run: Run) -> str:
         sources = _sources(run, task)
         answers = run.answer(sources, task=task.name, k=K) if sources else []
         body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]
-    body += [*_read(run.metrics), *_training(run.history), *_card(run)]
+    body += [*_audit(run), *_read(run.metrics), *_training(run.history), *_card(run)]
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -63,6 +67,26 @@ def _read(metrics: Mapping[str, Any]) -> list[str]:
     """What was read for the fit, with doubts."""
     lines = told(metrics["data"]) if "data" in metrics else []
     return ["<h2>Data</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>", *_leaks(metrics)] if lines else []
+
+
+def _audit(run: Run) -> list[str]:
+    """What the graph and each relation pay, where `kgrec graph audit` was asked of this very run."""
+    file = run.folder.with_name(f"{run.folder.name}.audit.json")
+    try:
+        kept = json.loads(file.read_text())
+        if kept["data"] != run.manifest.get("data"):
+            return []
+        body = ["<h2>Audit of the graph</h2>", "<p>What it brings, each time fitted again without it; intervals above 0 are gains.</p>"]
+        for task, pays in kept["pays"].items():
+            for name in dict.fromkeys(name for of in pays.values() for name in of):
+                rows = [Dot(what, v["mean"], v["low"], v["high"]) for what, of in pays.items() if (v := of.get(name)) and v["n"]]
+                body += [
+                    f"<h3>{escape(task)}, {escape(name.replace('_', ' '))}: {escape(kept['metric'][task])}</h3>",
+                    dots(rows, signed=True),
+                ]
+        return body
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []  # there is none, or it is no audit
 
 
 def _leaks(metrics: Mapping[str, Any]) -> list[str]:
@@ -179,7 +203,15 @@ def _examples(run: Run, task: Task, sources: Sequence[str], answers: Sequence[Se
         channels = list(dict.fromkeys(name for answer in given for name in answer.columns))
         cells = [[a.text or a.id, f"{a.score:.3f}", *(_number(a.columns.get(name)) for name in channels)] for a in given]
         body.append(_table(["answer", "score", *channels], cells))
+        (why,) = run.explain([source], task.name, WHY)
+        body += [f"<p>{escape(of.item.name)}: {escape(str(of))}</p>{drawn(of)}{_parts(of)}" for of in why]
     return body
+
+
+def _parts(why: Explanation) -> str:
+    """What adds to a score, folded away."""
+    rows = [[name, f"{value:+.3g}"] for name, value in why.channels.items()]
+    return f"<details><summary>what its score of {why.score:.3g} is the sum of</summary>{_table(['', 'adds'], rows)}</details>"
 
 
 # --- what it is ---------------------------------------------------------------------------------------------------------
