@@ -140,6 +140,8 @@ def csr(data: NDArray, indices: NDArray, indptr: NDArray, shape: tuple[int, int]
         raise ValueError(f"a sparse matrix of shape {tuple(map(int, shape))} has {len(indptr) - 1} rows")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise ValueError("a sparse matrix holds numbers that are not finite")
+    if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():  # scipy does not look where the last is 0
+        raise ValueError("a sparse matrix' rows do not follow each other")
     matrix = sp.csr_matrix((data, indices, indptr), shape=tuple(map(int, shape)))
     matrix.check_format(full_check=True)
     return matrix
