@@ -32,7 +32,12 @@ def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Su
         with faults:
             _refuse_model(place, leaf)
     summary = Summary()
-    if not any(str(fault).startswith(("data.", "[data]", "the recipe has no [data]", "no key of [data")) for fault in faults.found):
+    if not any(
+        str(fault).startswith(
+            ("data.", "[data]", "knowledge.", "[knowledge.", "the recipe has no [data]", "no key of [data", "no key of [knowledge")
+        )
+        for fault in faults.found
+    ):
         with faults:
             summary = _loaded(recipe, registry, strict)
     faults.refuse()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -41,9 +42,11 @@ def build(
         if progress:
             progress(f"knowledge {name}", number, len(sources))
         seen = visible(graph, dataset.tasks)
-        if learn:
-            source.learn(seen)
-        more, dropped = _sound(name, source.read(seen), graph, dataset.tasks)
+        with _named(name):
+            if learn:
+                source.learn(seen)
+            more = source.read(seen)
+        more, dropped = _sound(name, more, graph, dataset.tasks)
         more = _unknown(more, graph)
         joined = graph.join(more)
         refuse_cycles(name, joined, more.relations)
@@ -64,7 +67,9 @@ def grown(graph: Graph, delta: Graph, sources: Mapping[str, Source], tasks: Iter
     for name, source in sources.items() if told else ():
         joined = graph.join(delta)
         rows = {kind: joined.rows(kind, ids) for kind, ids in told.items()}
-        more, _ = _sound(name, source.read(visible(joined, tasks), rows), joined, tasks)
+        with _named(name):
+            more = source.read(visible(joined, tasks), rows)
+        more, _ = _sound(name, more, joined, tasks)
         delta = delta.join(_unknown(more, joined))
     return delta
 
@@ -74,6 +79,15 @@ def visible(graph: Graph, tasks: Iterable[Task]) -> Graph:
     behaviour = {r for task in tasks for r in (task.relation, *task.history)}
     held = {r: edges for r, edges in graph.relations.held.items() if r in graph.timeless and r not in behaviour}
     return replace(graph, relations=Relations(held), timeless=frozenset(held))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """A source does not know what the recipe calls it: its errors say knowledge.*."""
+    try:
+        yield
+    except KgrecError as error:
+        raise KgrecError(str(error).replace("knowledge.*", f"knowledge.{name}")) from error
 
 
 def _sound(name: str, more: Graph, graph: Graph, tasks: Iterable[Task]) -> tuple[Graph, dict[Relation, int]]:

@@ -66,6 +66,8 @@ def test_a_layer_adds_and_takes_away_a_source(shop):
     assert COLOUR not in loaded(without, registry).dataset.graph.relations
     with pytest.raises(KgrecError, match=r"no key of \[knowledge.attributes\] is called 'min_coutn'; did you mean 'min_count'"):
         loaded(resolve(shop / "shop.toml", {"knowledge": {"attributes": {"use": "attributes", "min_coutn": 3}}}), registry)
+    with pytest.raises(KgrecError, match=r"called 'itme'; did you mean 'item'\?.*; correct knowledge\.mine\.of"):
+        loaded(resolve(shop / "shop.toml", {"knowledge": {"mine": {"use": "attributes", "of": "itme"}}}), registry)
     with pytest.raises(KgrecError, match="no knowledge is called 'atributes'; did you mean 'attributes'"):
         loaded(resolve(shop / "shop.toml", {"knowledge": {"x": {"use": "atributes"}}}), registry)
 
