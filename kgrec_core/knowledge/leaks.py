@@ -122,14 +122,14 @@ def _texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _ids(asked: _Asked) -> Iterator[Leak]:
-    """The id of the held-out target in the query's text; ids of other candidates in a candidate's."""
+    """The id of the held-out target in the query's text; ids of other candidates in a candidate's. An id without a digit is a word that anybody may say."""
     source, target = asked.kinds
     ids = [id.lower() for id in asked.graph.gather(target, asked.right, "id")["id"].to_list()]
     own = _texts(asked.graph, source, asked.nodes.rows)
-    share = np.mean([len(id) > 3 and id in _words(text) for id, text in zip(ids, own, strict=True)])
+    share = np.mean([_code(id) and id in _words(text) for id, text in zip(ids, own, strict=True)])
     if share >= NAMED:
         yield Leak("ids", f"{source}.text", f"the id of the held-out {target} is in {share:.1%} of the texts of those who are asked")
-    every = {id.lower() for id in asked.graph.entities[target]["id"].to_list() if len(id) > 4 and any(c.isdigit() for c in id)}
+    every = {id.lower() for id in asked.graph.entities[target]["id"].to_list() if _code(id)}
     named = [bool((_words(text) & every) - {id}) for id, text in zip(ids, _texts(asked.graph, target, asked.right), strict=True)]
     if np.mean(named) >= 5 * NAMED:
         yield Leak("ids", f"{target}.text", f"{np.mean(named):.1%} of the texts name the id of another {target}")
@@ -173,6 +173,10 @@ def _verbatim(asked: _Asked) -> Iterator[Leak]:
     if held >= VERBATIM and held >= LIFT * max(chance, 1 / len(usable)):
         said = f"{held:.0%} of the held-out steps join texts with {PHRASE} rare words in a row in common, {chance:.0%} by chance: they quote their neighbours"
         yield Leak("written from what is held out", f"{target}.text", said)
+
+
+def _code(id: str) -> bool:
+    return len(id) > 3 and any(map(str.isdigit, id))
 
 
 def _words(text: str) -> set[str]:
