@@ -56,7 +56,8 @@ class Alike(Source):
             ends.append(self._nearest(ids[start : start + BLOCK], vectors[start : start + BLOCK], start))
         owner, found, weight = (np.concatenate(of) for of in zip(*ends, strict=True)) if ends else (np.zeros(0, np.int64),) * 3
         pairs = pl.DataFrame({"source": ids.gather(owner), "target": self.ids_.gather(found), "weight": weight.astype(np.float64)})
-        if rows is not None:  # who comes later is found by those that come after it
+        if rows is not None:  # who comes later is found by those that come after it; an edit that was refused left nobody
+            pairs = pairs.filter(pl.Series(graph.rows(self.of, pairs["target"].to_list()) >= 0))
             new = ~ids.is_in(self.ids_.implode())
             self.ids_, self.vectors_ = pl.concat([self.ids_, ids.filter(new)]), np.concatenate([self.vectors_, vectors[new.to_numpy()]])
         return delta({Relation(self.of, self.relation, self.of): pairs}) if len(pairs) else Graph({})
@@ -73,17 +74,21 @@ class Alike(Source):
             raise KgrecError(f"{folder} is damaged ({error}); restore the run from a copy or fit again") from error
 
     def _encoded(self, graph: Graph, rows: NDArray[np.int64]) -> tuple[pl.Series, NDArray[np.float32]]:
-        """Ids of the rows that have a text, and their unit vectors."""
+        """Ids of the rows that have a text, and their unit vectors, as the encoder `text` has them of the same model."""
+        import torch
+
         from kgrec_core.encoder.cache import VectorCache, default_folder
-        from kgrec_core.encoder.pretrained import fingerprint, load
+        from kgrec_core.encoder.pretrained import load
+        from kgrec_core.encoder.tower import Tower
 
         table = graph.gather(self.of, rows, "id", "text").filter(pl.col("text").fill_null("") != "")
         texts = [self.prefix + text for text in table["text"]]
-        model = load(self.model)
-        cache, width = VectorCache(default_folder(), f"alike-{fingerprint(model)}"), model.get_embedding_dimension()
-        vectors, known = cache.get(texts, width)
+        tower = Tower(load(self.model)).eval()
+        cache = VectorCache(default_folder(), tower.pristine)
+        vectors, known = cache.get(texts, tower.dim)
         if missing := [text for text, there in zip(texts, known, strict=True) if not there]:
-            fresh = model.encode(missing, normalize_embeddings=True, show_progress_bar=False).astype(np.float32)
+            with torch.inference_mode():
+                fresh = torch.nn.functional.normalize(tower(missing), dim=1).cpu().numpy()
             vectors[~known] = fresh
             cache.put(missing, fresh)
         return table["id"], vectors

@@ -93,8 +93,8 @@ class Llm(Source):
         which = np.arange(graph.size(self.of)) if rows is None else rows[self.of]
         table = graph.gather(self.of, which, "id", self.column).filter(pl.col(self.column).fill_null("") != "")
         found: dict[str, list[tuple[str, str, float]]] = {}
-        if rows is None:
-            self.told_, self.errors_ = [], []
+        again = set(table["id"])
+        self.told_, self.errors_ = ([line for line in lines if line["id"] not in again] for lines in (self.told_, self.errors_))
         for id, facts in self._facts(table["id"].to_list(), table[self.column].to_list()):
             for fact in facts:
                 self.told_.append({"id": id, **fact._asdict(), "model": self.model, **({"server": self.server} if self.server else {})})
@@ -120,6 +120,7 @@ class Llm(Source):
         try:
             kept = document(folder / "answers.json")
             self.answers_ = {key: [Fact(str(r), str(v), float(c)) for r, v, c in facts] for key, facts in kept.items()}
+            self.told_, self.errors_ = ([document(line) for line in (folder / f).read_bytes().splitlines()] for f in (FACTS, ERRORS))
         except (OSError, ValueError, TypeError) as error:
             raise KgrecError(f"{folder / 'answers.json'} is damaged ({error}); restore the run from a copy or fit again") from error
 

@@ -110,6 +110,7 @@ def test_a_run_keeps_the_answers_and_where_they_are_from(server, tmp_path):
     opened, count = Llm(model="m", server=url, relations=RELATIONS, cache=tmp_path / "elsewhere"), len(got)
     opened.load(tmp_path)
     assert edges(opened.read(GRAPH, {"item": GRAPH.rows("item", ["good"])}), MADE) == {("good", "wooden")} and len(got) == count
+    assert [told["id"] for told in opened.told_] == ["good"] * 2, "each fact once"
     (tmp_path / "answers.json").write_text("[]")
     with pytest.raises(KgrecError, match=r"answers\.json is damaged"):
         opened.load(tmp_path)
