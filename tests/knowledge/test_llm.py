@@ -100,7 +100,7 @@ def test_the_build_goes_on_lists_what_failed_and_resumes(server, tmp_path, monke
     assert edges(third.read(GRAPH), MADE) == {("good", "wooden"), ("odd", "paper")}, "what was written behind a torn line is read"
 
 
-def test_a_run_keeps_the_answers_and_where_they_are_from(server, tmp_path):
+def test_a_run_keeps_the_answers_and_where_they_are_from(server, tmp_path, monkeypatch):
     url, got = server
     source = Llm(model="m", server=url, relations=RELATIONS, cache=tmp_path / "cache")
     source.read(GRAPH, {"item": GRAPH.rows("item", ["good"])})
@@ -110,7 +110,12 @@ def test_a_run_keeps_the_answers_and_where_they_are_from(server, tmp_path):
     opened, count = Llm(model="m", server=url, relations=RELATIONS, cache=tmp_path / "elsewhere"), len(got)
     opened.load(tmp_path)
     assert edges(opened.read(GRAPH, {"item": GRAPH.rows("item", ["good"])}), MADE) == {("good", "wooden")} and len(got) == count
-    assert [told["id"] for told in opened.told_] == ["good"] * 2, "each fact once"
+    assert not opened.read(GRAPH, {"item": GRAPH.rows("item", ["odd"])}).relations and len(got) == count, "a stranger's server"
+    assert "not asked: a run's server" in opened.errors_[0]["error"]
+    monkeypatch.setenv("KGREC_LLM_SERVERS", f"http://other/v1,{url}")
+    opened.read(GRAPH, {"item": GRAPH.rows("item", ["odd"])})
+    assert len(got) == count + 1
+    assert [told["id"] for told in opened.told_ if told["id"] == "good"] == ["good"] * 2, "each fact once"
     (tmp_path / "answers.json").write_text("[]")
     with pytest.raises(KgrecError, match=r"answers\.json is damaged"):
         opened.load(tmp_path)
