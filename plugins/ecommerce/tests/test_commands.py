@@ -98,6 +98,25 @@ def test_recommend_by_history_text_and_all_together(shop):
     assert len(kgrec_ecommerce.recommend(run, user=shop.user, k=10_000)) == run.graph.size("item")
 
 
+def test_why_a_product_is_recommended(shop):
+    done = shop.ask("recommend", "--user", shop.user, "-k", "3", "--explain", "--json")
+    assert done.code == 0, done.err
+    for answer in json.loads(done.out):
+        why = answer["explanation"]
+        assert why["item"]["id"] == answer["id"] and sum(why["channels"].values()) == pytest.approx(answer["score"], abs=1e-5)
+    said = shop.ask("recommend", "--user", shop.user, "-k", "3", "--explain", "--language", "zh").out
+    assert "。" in said and "baseline" in said and "explanation" not in shop.ask("recommend", "--user", shop.user, "--json").out
+
+
+def test_lists_as_rules_want_them(shop):
+    done = shop.ask("recommend", "--user", shop.user, "-k", "8", "--at-most", "price_band=2", "--boost", "price < 2=3", "--json")
+    assert done.code == 0 and len(json.loads(done.out)) == 8, done.err
+    only = shop.ask("recommend", "--user", shop.user, "--related", "keyword!=red", "--json")
+    assert only.code == 0 and not any("RED " in answer["text"] for answer in json.loads(only.out))
+    wrong = shop.ask("recommend", "--user", shop.user, "--related", "brand=ACME")
+    assert wrong.code == 2 and "no relation of item is called 'brand'" in wrong.err
+
+
 def test_similar(shop):
     found = json.loads(shop.ask("similar", shop.hostile, "-k", "3", "--json").out)
     assert len(found) == 3 and shop.hostile not in {row["id"] for row in found}

@@ -100,6 +100,14 @@ def test_what_is_said_of_a_text_does_not_depend_on_its_company(run):
     assert gold.companies["GOLDSPC"].like == [] and sum(gold.tasks["sentiment"].second.values()) == pytest.approx(1)
 
 
+def test_a_label_says_why(run):
+    found = kgrec_finance.classify(run, "Infosys falls as TCS gains", explain=True)
+    for opinion in (*found.tasks.values(), *found.companies.values()):
+        assert opinion.why.item.id == opinion.label and sum(opinion.why.channels.values()) == pytest.approx(opinion.why.score, abs=1e-4)
+        assert "why" in opinion.to_json() and str(opinion.why)
+    assert "why" not in kgrec_finance.classify(run, "Infosys falls").to_json()["sentiment"]
+
+
 def test_labels_that_are_only_described(fitted, tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text(
         "task,label,text\ntopic,sport,football and tennis matches\ntopic,metals,the price of gold and silver\n"

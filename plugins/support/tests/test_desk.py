@@ -46,6 +46,14 @@ def test_a_clear_question_is_answered_within_the_budget_and_says_why(read_only):
         assert reply.intent.id == "activate_my_card" and 0 <= reply.intent.probability <= 1 and len(reply.found) == 10
 
 
+def test_every_entry_that_was_considered_says_why(read_only):
+    reply = kgrec_support.ask(read_only, "my card has not arrived", explain=True, log=False)
+    assert all(answer.explanation is not None for answer in reply.found)
+    first = reply.to_json()["found"][0]["explanation"]
+    assert first["sentence"] and sum(first["channels"].values()) == pytest.approx(reply.found[0].score, abs=1e-5)
+    assert "explanation" not in kgrec_support.ask(read_only, "my card has not arrived", log=False).to_json()["found"][0]
+
+
 def test_a_smaller_budget_never_answers_more(read_only):
     questions = ["my card", "how old must I be", "is there a limit", "top up", "atm", "beneficiary", "apple pay"]
     answered = [sum(kgrec_support.ask(read_only, q, budget=b).outcome == "answer" for q in questions) for b in (0.02, 0.1, 0.3)]
