@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from kgrec_core import fusing
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.run import open_run
 
 TEXT = {"use": "tfidf", "width": 8}
 AUTO = {"encoder": {"use": "history", "items": {"use": "auto", "text": TEXT}}}
@@ -81,3 +84,18 @@ def test_a_fit_chooses_and_publishes_a_plain_recipe(shop: Path, tmp_path):
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["fusions"]
     assert [row["name"] for row in rows] == ["none", "verbalize", "propagate"] and sum(row["chosen"] for row in rows) == 1
     assert "auto" not in (tmp_path / "run" / "recipe.toml").read_text() and run.answer(["ruser0"], k=3)[0]
+
+
+def test_a_run_of_fusions_within_fusions_serves_what_is_added_at_once(shop: Path, tmp_path):
+    """A gadget that only the graph knows to be red: no word of its text is known."""
+    around = {"use": "attention", "hops": 2, "text": {"use": "verbalize", "text": TEXT}}
+    items = {"use": "gate", "text": around, "entity": {"use": "kge", "width": 8, "epochs": 5}}
+    layer = {"encoder": {"use": "history", "items": items}, "retrieval": {"buys": {"use": "exact"}}, "train": {"steps": 2, "batch": 8}}
+    run = fit(resolve(shop / "shop.toml", layer), tmp_path / "run")
+    (relation,) = [r for r in run.graph.relations if r.name != "buys"]
+    entities = {"item": pl.DataFrame({"id": ["new"], "text": ["gizmo"]}), relation.target: pl.DataFrame({"id": ["red"]})}
+    run.add(Graph(entities, {relation: pl.DataFrame({"source": [0], "target": [0]}).cast(pl.UInt32)}))
+    for opened in (run, open_run(tmp_path / "run")):
+        (found,) = opened.similar(["new"], k=8)
+        assert {answer.id[0] for answer in found} == {"r"}
+        assert "new" in {answer.id for answer in opened.similar(["r0"], k=16)[0]}
