@@ -53,6 +53,7 @@ class Alike(Source):
             return Graph({})
         ends: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
         for start in range(0, len(ids), BLOCK):
+            self.progress(start, len(ids))
             ends.append(self._nearest(ids[start : start + BLOCK], vectors[start : start + BLOCK], start))
         owner, found, weight = (np.concatenate(of) for of in zip(*ends, strict=True)) if ends else (np.zeros(0, np.int64),) * 3
         pairs = pl.DataFrame({"source": ids.gather(owner), "target": self.ids_.gather(found), "weight": weight.astype(np.float64)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,14 +39,16 @@ def build(
     if not sources:
         return Built(dataset, {})
     graph, found = dataset.graph, {}
-    for number, (name, source) in enumerate(sources.items()):
+    for name, source in sources.items():
         if progress:
-            progress(f"knowledge {name}", number, len(sources))
+            progress(f"knowledge {name}", 0, 0)
+            source.progress = partial(progress, f"knowledge {name}")
         seen = visible(graph, dataset.tasks)
         with _named(name):
             if learn:
                 source.learn(seen)
             more = source.read(seen)
+        vars(source).pop("progress", None)
         more, dropped = _sound(name, more, graph, dataset.tasks)
         more = _unknown(more, graph)
         joined = graph.join(more)

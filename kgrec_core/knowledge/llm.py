@@ -158,7 +158,9 @@ class Llm(Source):
                     return reply
 
                 asked = list(todo.items())
-                for (key, (_, text)), reply in zip(asked, pool.map(ask, (q for _, (q, _) in asked)), strict=True):
+                replies = pool.map(ask, (question for _, (question, _) in asked))
+                for done, ((key, (_, text)), reply) in enumerate(zip(asked, replies, strict=True)):
+                    self.progress(done, len(asked))
                     if isinstance(reply, str):
                         try:
                             self.answers_[key] = read_answer(reply, text, self.relations)

@@ -30,6 +30,9 @@ class Source:
     doubtful: Sequence[Pair] = ()  # pairs of spellings that a person has to decide, see `linking`
     notes: tuple[str, ...] = ()  # what is to be said of the last `learn` and `read`: what was left out, what is doubtful
 
+    def progress(self, done: int, total: int) -> None:
+        """Called by a source that takes long; while a graph is built the host puts a function here that shows it."""
+
     def learn(self, graph: Graph) -> None:
         """Learn vocabularies and patterns from the whole graph. Called once, before `read`; deterministic."""
 

@@ -78,7 +78,10 @@ def test_the_build_goes_on_lists_what_failed_and_resumes(server, tmp_path, monke
     url, got = server
     monkeypatch.setattr("kgrec_core.generators.time.sleep", lambda seconds: None)
     source = Llm(model="m", server=url, relations=RELATIONS, timeout=0.3, cache=tmp_path)
+    told: list[tuple[int, int]] = []
+    source.progress = lambda done, total: told.append((done, total))
     found = source.read(GRAPH)
+    assert told == [(i, 5) for i in range(5)]
     assert edges(found, MADE) == {("good", "wooden")} and found.relations[MADE]["weight"].to_list() == [0.9]
     assert Relation("item", "for_room", "for_room") not in found.relations, "below the least confidence"
     assert {e["id"]: e["error"][:40] for e in source.errors_}.keys() == {"evil", "slow", "odd"}
