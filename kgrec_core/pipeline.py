@@ -17,6 +17,7 @@ from kgrec_core import devices, fusing
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, Comparison
+from kgrec_core.encoder import facts
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.interfaces import Retrieval
@@ -293,8 +294,7 @@ def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> di
 
 def knowledge(dataset: Dataset) -> list[Relation]:
     """The relations that are neither asked for nor a query's history: brand, category, keyword."""
-    behaviour = {r for task in dataset.tasks for r in (task.relation, *task.history)}
-    return [r for r in dataset.graph.relations if r not in behaviour]
+    return facts.knowledge(dataset.graph, dataset.tasks)
 
 
 def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, View]:

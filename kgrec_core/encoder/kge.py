@@ -184,6 +184,6 @@ class Kge(Encoder):
         return np.where(met.rows < sizes[met.relation, end], starts[met.relation, end] + met.rows, -1)
 
 
-def _told(epoch: int, epochs: int) -> None:
-    if epoch == epochs or epoch % 5 == 0:
-        log.info("entity embeddings: epoch %d of %d", epoch, epochs)
+def _told(done: int, total: int) -> None:
+    if done == total or done % 500 == 0:
+        log.info("entity embeddings: %d of %d updates", done, total)

@@ -15,11 +15,13 @@ from kgrec_core.knowledge.embedding.triples import Triples
 
 FULL = 4_000  # entities up to which every one is a wrong answer of every triple
 NEGATIVES = 1_000  # wrong answers of a batch beyond that
+SPARSE = 50_000  # entities from which on an update touches only those in it (their own momenta: lazy Adam)
+UPDATES, GROWS = 20_000, 4_000  # most updates in all; of an epoch, before batches grow instead
 DECAY = {True: 1e-3, False: 1e-2}  # of scorers by distance, of others: chosen on a tenth of the triples of lastfm's graph
 
 
 class How(NamedTuple):
-    """width: of the vectors. epochs, batch, lr: of Adam. decay: N3 regularisation (Lacroix et al. 2018) of what stands in a triple,
+    """width: of the vectors. epochs, batch, lr: of Adam; batches grow with the triples, and after UPDATES it ends. decay: N3 regularisation (Lacroix et al. 2018) of what stands in a triple,
     None = DECAY.
 
     hidden: share of the triples in which an entity stands by its text alone, where it has one: what has no triple is read by it.
@@ -51,7 +53,7 @@ def learned(
     targets and sources, each counting by how right it looks, which is the self-adversarial weight of Sun et al. 2019. An entity's vector is
     one of its own plus the map of its text.
 
-    texts: (size, d) float32, zero where there is none. told(epoch, epochs): progress. The same seed gives the same vectors.
+    texts: (size, d) float32, zero where there is none. told(done, updates): progress. The same seed gives the same vectors.
     """
     scorer, random = SCORERS[how.scorer], torch.Generator().manual_seed(how.seed)
     own = nn.Parameter(torch.randn(triples.size, how.width, generator=random) * 0.1)
@@ -59,13 +61,14 @@ def learned(
     read = None if texts is None else torch.from_numpy(np.ascontiguousarray(texts, np.float32))
     text = None if read is None else nn.Parameter(torch.randn(read.shape[1], how.width, generator=random) * 0.1 / read.shape[1] ** 0.5)
     parameters = [p for p in (own, relations, text) if p is not None]
-    optimizer = torch.optim.Adam(parameters, lr=how.lr)
+    sparse = triples.size >= SPARSE
+    optimizers = [torch.optim.Adam(parameters[sparse:], lr=how.lr)] + [torch.optim.SparseAdam([own], lr=how.lr)] * sparse
     decay = DECAY[scorer.by_distance] if how.decay is None else how.decay
     ends = torch.from_numpy(np.stack([triples.source, triples.relation, triples.target]))
     has_text = None if read is None else read.any(1)
 
     def vectors(rows: torch.Tensor, hide: bool) -> torch.Tensor:
-        found = own[rows]
+        found = nn.functional.embedding(rows, own, sparse=sparse)
         if read is None:
             return found
         if hide:
@@ -74,8 +77,11 @@ def learned(
         return found + read[rows] @ text
 
     every, few = torch.arange(triples.size), triples.size <= FULL
-    for epoch in range(how.epochs if len(triples) else 0):
-        for at in torch.randperm(len(triples), generator=random).split(how.batch):
+    batch = max(how.batch, len(triples) // GROWS)
+    total = min(UPDATES, how.epochs * -(-len(triples) // batch))
+    done = 0
+    while done < total:
+        for at in torch.randperm(len(triples), generator=random).split(batch)[: total - done]:
             source, relation, target = ends[:, at]
             s, r, t = vectors(source, True), relations[relation], vectors(target, True)
             rivals = every if few else torch.randint(triples.size, (NEGATIVES,), generator=random)
@@ -88,11 +94,14 @@ def learned(
                     scores = torch.cat([own_score, scores.masked_fill(rivals[None] == right[:, None], float("-inf"))], 1)
                     right = torch.zeros_like(right)
                 loss = loss + nn.functional.cross_entropy(scores, right)
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimizer.step()
-        if told:
-            told(epoch + 1, how.epochs)
+            for optimizer in optimizers:
+                optimizer.step()
+            done += 1
+            if told:
+                told(done, total)
     with torch.no_grad():
         whole = torch.cat([vectors(rows, False) for rows in every.split(65_536)]) if triples.size else own
     return Embedding(whole.detach(), relations.detach(), None if text is None else text.detach(), scorer)

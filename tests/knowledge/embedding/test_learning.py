@@ -28,10 +28,13 @@ def families(members: int = 12) -> Triples:
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
-@pytest.mark.parametrize("full", [True, False])
-def test_held_out_ends_are_found(scorer, full, monkeypatch):
-    if not full:
+@pytest.mark.parametrize("how", ["all", "drawn", "sparse"])
+def test_held_out_ends_are_found(scorer, how, monkeypatch):
+    """All entities are rivals, some are drawn, and of these alone vectors change."""
+    if how != "all":
         monkeypatch.setattr(learning, "FULL", 0)
+    if how == "sparse":
+        monkeypatch.setattr(learning, "SPARSE", 0)
     kept, asked = held_out(families(), 0.1, seed=3)
     found = learned(kept, HOW._replace(scorer=scorer))
     assert measures(ranks(found, asked, kept)[:1])["hits@3"] >= 0.85  # of 42; a guess has .07
@@ -66,3 +69,11 @@ def test_the_triples_of_a_graph():
     assert found.starts == {"colour": 0, "item": 2, "user": 14} and found.size == 38 and len(found) == 12 + 96
     assert found.source[0] == 2 and found.target[:2].tolist() == [0, 1] and found.relations == (HAS, BUYS)
     assert triples(graph, [HAS]).seen.all() and len(triples(graph, [])) == 0
+
+
+def test_batches_grow_and_updates_end(monkeypatch):
+    monkeypatch.setattr(learning, "GROWS", 2)
+    monkeypatch.setattr(learning, "UPDATES", 5)
+    done = []
+    learned(families(), HOW, told=lambda now, total: done.append((now, total)))
+    assert done == [(n, 5) for n in range(1, 6)]
