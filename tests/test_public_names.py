@@ -23,6 +23,7 @@ INSIDE = {
     "fidelity.py",
     "fusions.py",
     "ml100k.py",
+    "tower.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),

