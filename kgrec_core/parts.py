@@ -52,6 +52,7 @@ __getattr__, __dir__, __all__ = late(
         "retrieval.popular": "Popular",
         "retrieval.merge": "Merge",
         "retrieval.mixture": "Mixture",
+        "retrieval.mmr": "Mmr",
         "retrieval.lambdarank": "Lambdarank",
         "retrieval.cross_encoder": "CrossEncoder",
         "training.supervised": "Supervised",

@@ -23,7 +23,8 @@ from kgrec_core.report.verdict import short, verdict
 
 if TYPE_CHECKING:
     from kgrec_core.explain.explanation import Explanation
-    from kgrec_core.run.run import Answer, Run
+    from kgrec_core.run.run import Run
+    from kgrec_core.run.snapshot import Answer
 
 K, ASKED, EXAMPLES, SHOWN, GROUPS, WHY = 10, 500, 5, 8, 10, 2
 STYLE = """

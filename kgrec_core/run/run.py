@@ -22,23 +22,20 @@ from kgrec_core import devices
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.errors import KgrecError
-from kgrec_core.explain.explanation import Explanation, Language
 from kgrec_core.graph import Graph, Task
 from kgrec_core.graph.edges import widened
-from kgrec_core.interfaces import Vectors
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
-from kgrec_core.run.asked import Query, known
+from kgrec_core.run.asked import known
+from kgrec_core.run.asks import Asks
 from kgrec_core.run.carry import compact_apart
 from kgrec_core.run.certain import recalibrated
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.origin import check_owners
-from kgrec_core.run.rules import Rules
-from kgrec_core.run.snapshot import Answer, Judged, Snapshot
-from kgrec_core.run.texts import Past, Probabilities
+from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.stored import document
 
 
@@ -94,7 +91,7 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
     return Snapshot(folder, recipe, graph, Model(encoder, heads, tasks).refresh(graph, {}), retrievals, calibrations, sources)
 
 
-class Run:
+class Run(Asks):
     """Made by `open_run`. folder, recipe, manifest, tasks: what was published. It swaps snapshots: an edit is built, then committed,
     then shown. What is asked is asked of the latest snapshot; who asks several things of one moment takes `run.snapshot`."""
 
@@ -144,56 +141,6 @@ class Run:
     def task(self, name: str | None = None) -> Task:
         """A task by name; without one, the only or first."""
         return self._latest[0].task(name)
-
-    # --- asking: see Snapshot ---------------------------------------------------------------------------------------
-    def answer(
-        self,
-        queries: Sequence[Query],
-        task: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        rules: Rules | None = None,
-    ) -> list[list[Answer]]:
-        return self.snapshot.answer(queries, task, k, where, exclude, rules)
-
-    def judged(
-        self,
-        queries: Sequence[Query],
-        task: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        rules: Rules | None = None,
-    ) -> list[Judged]:
-        return self.snapshot.judged(queries, task, k, where, exclude, rules)
-
-    def explain(
-        self,
-        queries: Sequence[Query],
-        task: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        rules: Rules | None = None,
-        language: Language | None = None,
-    ) -> list[list[Explanation]]:
-        return self.snapshot.explain(queries, task, k, where, exclude, rules, language)
-
-    def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
-        return self.snapshot.similar(ids, task, k, where)
-
-    def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
-        return self.snapshot.encode(task, queries)
-
-    def probabilities(self, texts: Sequence[str], task: str | None = None) -> Probabilities:
-        return self.snapshot.probabilities(texts, task)
-
-    def past(self, queries: Sequence[Query], task: str | None = None, k: int = 3) -> list[Past]:
-        return self.snapshot.past(queries, task, k)
-
-    def calibration(self, task: str | None = None) -> Calibration | None:
-        return self.snapshot.calibration(task)
 
     # --- editing ----------------------------------------------------------------------------------------------------
     def add(self, delta: Graph, undoes: int | None = None) -> None:

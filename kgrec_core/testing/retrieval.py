@@ -39,6 +39,7 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
     _check_reads(part, queries, vectors, scores)
     _check_filters(part, queries, vectors, scores)
     _check_scores(part, queries, vectors, size)
+    _check_parts(part, queries, vectors, size)
     _check_newcomer(part, graph, task, queries, scores)
     with TemporaryDirectory() as folder:
         part.save(Path(folder))
@@ -97,6 +98,15 @@ def _check_scores(part: Retrieval, queries: Nodes, vectors: Vectors, size: int) 
     for told in (asked.score(pairs), part.score(queries, vectors, pairs)):
         assert not checks.scores(told, pairs), checks.scores(told, pairs)
         same(told, hits.scores[owner, column], "the score of a pair must be what search gives it")
+
+
+def _check_parts(part: Retrieval, queries: Nodes, vectors: Vectors, size: int) -> None:
+    hits, parts = part.explain(queries, vectors, size)
+    same(_dense(part.search(queries, vectors, size), size), _dense(hits, size), "`explain` must find what `search` finds")
+    there = hits.rows >= 0
+    assert parts and all(of.shape == hits.rows.shape for of in parts.values()), "`explain` must give a number for each hit, part by part"
+    if there.any():
+        same(hits.scores[there], np.float32(sum(parts.values())[there]), "the parts that `explain` gives must sum to the score")
 
 
 def _check_newcomer(part: Retrieval, graph: Graph, task: Task, queries: Nodes, scores: NDArray[np.float32]) -> None:
