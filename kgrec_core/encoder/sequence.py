@@ -10,7 +10,6 @@ model = "sentence-transformers/all-MiniLM-L6-v2"
 from __future__ import annotations
 
 from collections.abc import Sequence as List
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,28 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kgrec_core.encoder.met import Met, bucket, read
 from kgrec_core.encoder.reading import Reading
 from kgrec_core.encoder.squares import Squares
 from kgrec_core.encoder.whitening import Whitening
 from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
-from kgrec_core.retrieval.profile import fading, horizon, moments
+from kgrec_core.retrieval.profile import fading
 
 STEP = 0.1  # of the transformer's last layer: what it adds grows no faster than what the closed form gave
 GAPS, PLACES = 24, 32  # buckets of days since, and of steps back, both finer where they are small
-
-
-class Met(NamedTuple):
-    """What n nodes met, oldest first. owner: the node; kind: its place among the kinds; rows; days: since, 0 without a clock; place: steps back."""
-
-    owner: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    days: NDArray[np.float64]
-    place: NDArray[np.int64]
-
-    def where(self, keep: NDArray[np.bool_]) -> Met:
-        return Met(*(column[keep] for column in self))
 
 
 class Sequence(Reading):
@@ -124,7 +111,7 @@ class Sequence(Reading):
         if "text" in nodes.graph.columns(nodes.kind):
             own = self._told(self.items(nodes))
         relations = [r for r in self.read_[nodes.kind] if r in nodes.graph.relations and r.target in self.told_]
-        met = self._read(nodes, relations)
+        met = read(nodes, relations, self.kinds_)
         alike, behaviour, entry = self._distinct(nodes.graph, met)
         late = met.place < self.last
         seen, added = self._latest(met.where(late), alike, behaviour, entry[late], len(nodes))
@@ -215,25 +202,6 @@ class Sequence(Reading):
         have = have[self.met_.cpu().numpy()[at[have]]]
         return made.index_copy(0, torch.from_numpy(have).to(made.device), self.factors_[torch.from_numpy(at[have]).to(made.device)])
 
-    def _read(self, nodes: Nodes, relations: List[Relation]) -> Met:
-        """What the nodes may know that they met, through all relations."""
-        parts, stamps = [], []
-        for relation in relations:
-            found = nodes.read(relation)
-            days, time = np.zeros(len(found.rows)), np.arange(len(found.rows))
-            if nodes.graph.dated(relation):
-                time = nodes.graph.values(relation, "time", found.edges)
-            if nodes.graph.clocked(relation):
-                days = np.maximum(moments(nodes, horizon(nodes.graph, relation))[found.owner] - time, 0) / DAY
-            parts.append((found.owner, np.full(len(found.rows), self.kinds_.index(relation.target)), found.rows, days))
-            stamps.append(time)
-        if not parts:
-            return Met(*(np.zeros(0, np.int64) for _ in Met._fields))
-        owner, kind, rows, days = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((np.concatenate(stamps), owner)) if len(parts) > 1 else np.arange(len(owner))
-        ends = np.cumsum(np.bincount(owner, minlength=len(nodes)))
-        return Met(owner[order], kind[order], rows[order], days[order], ends[owner[order]] - 1 - np.arange(len(owner)))
-
     def _distinct(self, graph: Graph, met: Met) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], NDArray[np.int64]]:
         """Likeness (m, kept) and behaviour (m, width), learned and of the closed form, of the different items met; which one each is."""
         key, entry = np.unique(met.kind * (met.rows.max(initial=0) + 1) + met.rows, return_inverse=True)
@@ -258,9 +226,9 @@ class Sequence(Reading):
         some, owner = np.unique(met.owner, return_inverse=True)
         deep = int(met.place.max()) + 1
         item, gap, real = np.zeros((len(some), deep), np.int64), np.zeros((len(some), deep), np.int64), np.zeros((len(some), deep), bool)
-        item[owner, met.place], gap[owner, met.place], real[owner, met.place] = entry, _bucket(met.days, 2.0, GAPS), True
+        item[owner, met.place], gap[owner, met.place], real[owner, met.place] = entry, bucket(met.days, 2.0, GAPS), True
         item, gap, real, some = (torch.from_numpy(x).to(device) for x in (item, gap, real, some))
-        place = torch.from_numpy(_bucket(np.arange(deep), 3.5, PLACES)).to(device)
+        place = torch.from_numpy(bucket(np.arange(deep), 3.5, PLACES)).to(device)
         bias = self.days_[:, gap].transpose(0, 1) + self.places_[:, place]  # (queries, heads + 1, deep)
         weight = bias[:, -1].masked_fill(~real, -torch.inf).softmax(1)
         seen = torch.einsum("ql,qlk->qk", weight, alike[item])
@@ -289,17 +257,9 @@ class Sequence(Reading):
 
     def _chosen(self, graph: Graph, kind: str, relations: List[Relation], sizes: List[int]) -> sp.csr_matrix:
         """(sources, items of all kinds) what was met, faded."""
-        with torch.no_grad():
-            self.told_ = set(self.kinds_)
-            met = self._read(Nodes(graph, kind, np.arange(graph.size(kind)), "query"), [r for r in relations if r in graph.relations])
-            self.told_ = set()
+        met = read(Nodes(graph, kind, np.arange(graph.size(kind)), "query"), [r for r in relations if r in graph.relations], self.kinds_)
         at = met.rows + np.cumsum([0, *sizes])[met.kind]
         x = sp.csr_matrix((self._faded(met.days), (met.owner, at)), shape=(graph.size(kind), sum(sizes)), dtype=np.float32)
         if not met.days.any():
             x.data[:] = 1
         return x
-
-
-def _bucket(values: NDArray, fine: float, most: int) -> NDArray[np.int64]:
-    """(n,) equal steps of the logarithm, `fine` to a doubling."""
-    return np.minimum(fine * np.log2(np.maximum(values, 0) + 1), most - 1).astype(np.int64)
