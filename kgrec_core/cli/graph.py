@@ -110,29 +110,38 @@ def show(place: Path, entity: str, k: int, allow: tuple[str, ...], as_json: bool
 @allow
 @as_json
 def paths(place: Path, one: str, other: str, hops: int, k: int, allow: tuple[str, ...], as_json: bool) -> None:
-    """What connects ONE and OTHER (KIND:ID, or an id) in PLACE: paths, those over rare entities first."""
+    """What connects ONE and OTHER (KIND:ID, or an id) in PLACE: paths of knowledge, those over rare entities first, and who met both.
+
+    Paths over what was bought or clicked are shown only where nothing else connects the two.
+    """
     from kgrec_core.jobs.graph import opened
-    from kgrec_core.knowledge.paths import find
+    from kgrec_core.knowledge.paths import find, shared
     from kgrec_core.knowledge.paths import paths as between
 
-    graph, _ = opened(place, allow)
-    found = [
+    graph, behaviour = opened(place, allow)
+    ends = find(graph, one), find(graph, other)
+    both = {str(relation): count for relation, count in shared(graph, *ends, behaviour).items()}
+    found = between(graph, *ends, hops, k, [r for r in graph.relations if r not in behaviour])
+    found = found or ([] if both else between(graph, *ends, hops, k))
+    told = [
         {
             "score": path.score,
             "start": _named(graph, path.start),
             "steps": [{"relation": str(s.relation), "inverse": s.inverse, "to": _named(graph, s.to)} for s in path.steps],
         }
-        for path in between(graph, find(graph, one), find(graph, other), hops, k)
+        for path in found
     ]
     if as_json:
-        say_json(found)
-    elif not found:
-        say(f"no path of {hops} edges or fewer")
-    for path in () if as_json else found:
-        say(
-            f"{path['score']:.4f}  {_short(path['start'])} "
-            + " ".join(f"{_arrow(s['relation'], s['inverse'])} {_short(s['to'])}" for s in path["steps"])
-        )
+        say_json({"paths": told, "both": both})
+        return
+    for path in told:
+        steps = " ".join(f"{_arrow(s['relation'], s['inverse'])} {_short(s['to'])}" for s in path["steps"])
+        say(f"{path['score']:.4f}  {_short(path['start'])} {steps}")
+    if not told:
+        say(f"no path of knowledge of {hops} edges or fewer")
+    for relation, count in both.items():
+        kind, _, rest = relation.partition("-")
+        say(f"{count:,} of kind {kind} {rest.rpartition('->')[0]} both")
 
 
 @click.command(epilog="Example: kgrec graph export graphs/shop facts.tsv")

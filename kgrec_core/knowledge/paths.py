@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import ceil, log
 from typing import NamedTuple
 
@@ -49,10 +49,15 @@ def find(graph: Graph, told: str) -> Place:
     raise KgrecError(f"no entity has the id '{told}'; kinds: {', '.join(f'{k} (e.g. {_some(graph, k)})' for k in graph.entities)}")
 
 
-def neighbours(graph: Graph, place: Place, most: int = 0) -> Iterator[tuple[Relation, bool, np.ndarray, int]]:
-    """relation, inverse, rows of the other ends (the first `most`; 0 = all), and how many there are; for each that the entity has."""
+def neighbours(
+    graph: Graph, place: Place, most: int = 0, over: Collection[Relation] | None = None
+) -> Iterator[tuple[Relation, bool, np.ndarray, int]]:
+    """relation, inverse, rows of the other ends (the first `most`; 0 = all), and how many there are; for each that the entity has.
+
+    over: only these relations.
+    """
     kind, row = place
-    for relation in graph.relations:
+    for relation in graph.relations if over is None else over:
         for inverse in (False, True):
             if (relation.target if inverse else relation.source) != kind:
                 continue
@@ -62,12 +67,27 @@ def neighbours(graph: Graph, place: Place, most: int = 0) -> Iterator[tuple[Rela
                 yield relation, inverse, rows[:most] if most else rows, count
 
 
-def paths(graph: Graph, one: Place, other: Place, hops: int = 3, most: int = 10) -> list[Path]:
-    """At most `most` paths of at most `hops` edges, no entity twice, best first. Both ends are searched from, so hubs cost little."""
+def shared(graph: Graph, one: Place, other: Place, behaviour: Collection[Relation]) -> dict[Relation, int]:
+    """How many sources of each of these relations have both entities as targets (customers who bought both); those with any."""
+    found = {}
+    for relation in behaviour:
+        if one[0] == other[0] == relation.target:
+            mine, theirs = (np.unique(graph.adjacent(relation, [row], inverse=True).rows) for _, row in (one, other))
+            if count := len(np.intersect1d(mine, theirs, assume_unique=True)):
+                found[relation] = count
+    return found
+
+
+def paths(graph: Graph, one: Place, other: Place, hops: int = 3, most: int = 10, over: Collection[Relation] | None = None) -> list[Path]:
+    """At most `most` paths of at most `hops` edges, no entity twice, best first. Both ends are searched from, so hubs cost little.
+
+    over: only these relations.
+    """
+    over = list(graph.relations) if over is None else over
     if one == other:
         raise KgrecError("both ends are the same entity")
     degrees: dict[Place, int] = {}
-    ahead, behind = _reached(graph, one, other, ceil(hops / 2), degrees), _reached(graph, other, one, hops // 2, degrees)
+    ahead, behind = _reached(graph, one, other, ceil(hops / 2), degrees, over), _reached(graph, other, one, hops // 2, degrees, over)
     found: dict[tuple[Step, ...], Path] = {}
     for middle in ahead.keys() & behind.keys():
         for there in ahead[middle]:
@@ -79,7 +99,9 @@ def paths(graph: Graph, one: Place, other: Place, hops: int = 3, most: int = 10)
     return sorted(found.values(), key=lambda path: (-path.score, len(path.steps), str(path.steps)))[:most]
 
 
-def _reached(graph: Graph, start: Place, end: Place, depth: int, degrees: dict[Place, int]) -> dict[Place, list[tuple[Step, ...]]]:
+def _reached(
+    graph: Graph, start: Place, end: Place, depth: int, degrees: dict[Place, int], over: Collection[Relation]
+) -> dict[Place, list[tuple[Step, ...]]]:
     """Every entity within `depth` steps, with a few ways to it."""
     found: dict[Place, list[tuple[Step, ...]]] = {start: [()]}
     frontier = [start]
@@ -88,7 +110,7 @@ def _reached(graph: Graph, start: Place, end: Place, depth: int, degrees: dict[P
         for place in frontier:
             if place != start and (place == end or _degree(graph, place, degrees) > HUB):
                 continue
-            for relation, inverse, rows, _ in neighbours(graph, place):
+            for relation, inverse, rows, _ in neighbours(graph, place, over=over):
                 kind = relation.source if inverse else relation.target
                 for to in ((kind, row) for row in rows.tolist()):
                     ways = found.setdefault(to, [])

@@ -16,6 +16,7 @@ from kgrec_core.jobs import graph as jobs
 from kgrec_core.knowledge.imported import Triples
 from kgrec_core.knowledge.paths import find, paths
 
+BUYS = Relation("user", "buys", "item")
 NAMES = {"knowledge": {"names": {"use": "attributes"}}}
 
 
@@ -46,9 +47,16 @@ def test_build_tells_coverage_and_ambiguity(shop, built, tmp_path):
 def test_show_and_paths_over_a_graph_and_a_run(built, published):
     assert "-has_colour->  colour:red" in kgrec("show", built, "r1")
     assert "item-colour->colour" in kgrec("stats", published)
-    found = json.loads(kgrec("paths", built, "r1", "item:r2", "--hops", 2, "--json"))
-    assert found[0]["steps"][0]["relation"].startswith(("item-", "user-")) and found[0]["steps"][-1]["to"]["id"] == "r2"
-    assert all(one["score"] >= other["score"] for one, other in pairwise(found))
+    told = json.loads(kgrec("paths", built, "r1", "item:r2", "--hops", 2, "--json"))
+    found = told["paths"]
+    assert {step["relation"] for path in found for step in path["steps"]} == {"item-colour->colour", "item-has_colour->colour"}
+    assert found[0]["steps"][-1]["to"]["id"] == "r2" and all(one["score"] >= other["score"] for one, other in pairwise(found))
+    graph = jobs.opened(built)[0]
+    met = [set(graph.adjacent(BUYS, graph.rows("item", [id]), inverse=True).rows.tolist()) for id in ("r1", "r2")]
+    assert told["both"] == {str(BUYS): len(met[0] & met[1])}
+    assert "of kind user buys both" in kgrec("paths", built, "r1", "r2")
+    apart = json.loads(kgrec("paths", built, "r1", "user:ruser0", "--hops", 1, "--json"))["paths"]
+    assert not apart or apart[0]["steps"][0]["relation"] == str(BUYS), "where knowledge has none"
 
 
 @pytest.mark.parametrize("form", ["tsv", "parquet"])
