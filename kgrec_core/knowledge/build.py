@@ -17,6 +17,7 @@ from kgrec_core.graph.edges import Relations
 from kgrec_core.knowledge.disguise import refuse_disguised
 from kgrec_core.knowledge.hierarchy import refuse_cycles
 from kgrec_core.knowledge.source import Source
+from kgrec_core.recipe.discovery import strict, why
 
 Progress = Callable[[str, int, int], None]
 
@@ -86,11 +87,15 @@ def visible(graph: Graph, tasks: Iterable[Task]) -> Graph:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """A source does not know what the recipe calls it: its errors say knowledge.*."""
+    """A source does not know what the recipe calls it: its errors say knowledge.*. What a foreign one raises is one line, guarded or not."""
     try:
         yield
     except KgrecError as error:
         raise KgrecError(str(error).replace("knowledge.*", f"knowledge.{name}")) from error
+    except Exception as error:
+        if strict() or isinstance(error, OSError | MemoryError):
+            raise
+        raise KgrecError(f"[knowledge.{name}]: {why(error)}") from error
 
 
 def _sound(name: str, more: Graph, graph: Graph, tasks: Iterable[Task]) -> tuple[Graph, dict[Relation, int]]:

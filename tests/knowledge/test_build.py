@@ -168,3 +168,12 @@ def test_a_hierarchy_that_goes_round_is_refused_by_its_members():
         build(small(), {"one": Fixed((parent, [("w", "x"), ("x", "y"), ("y", "z"), ("z", "x")]))})
     built, _ = build(small(), {"one": Fixed((parent, [("w", "x"), ("x", "y"), ("w", "y")]))})
     assert len(built.graph.relations[parent]) == 3
+
+
+def test_what_a_source_raises_is_one_line_with_its_name():
+    class Raises(Source):
+        def read(self, graph, rows=None):
+            raise ZeroDivisionError("nothing to divide")
+
+    with pytest.raises(KgrecError, match=r"\[knowledge.mine\]: ZeroDivisionError: nothing to divide \(test_build.py line \d+\)"):
+        build(small(), {"mine": Raises()})
