@@ -1,7 +1,7 @@
 """Who is published: the whole chain, a part of it, or something simple, by what each finds for the select queries.
 
 What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
-one standard error of the paired differences over what learned less; a chain that learned nothing gives way only where it loses so much
+one standard error of the paired differences over what learned less; a chain that learned nothing gives way where it loses half of that
 (the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). Nobody here has learned from the select queries but
 the moment at which fine-tuning was stopped.
 """
@@ -130,7 +130,7 @@ class Referee:
         simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values), default=whole)
         mean, error = _mean(whole.values - simple.values)
         learned = whole.retrieval.learns or system == "after"
-        return whole if mean > (error if learned else -error) or simple is whole else simple
+        return whole if mean > (error if learned else -error / 2) or simple is whole else simple
 
     def _choice(self, task: Task, system: str, publish: str) -> Choice:
         of = [c for c in self.heard[task.name] if c.system in (system, None)]
