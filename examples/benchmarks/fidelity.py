@@ -1,6 +1,6 @@
 """Are explanations faithful? Deleting the edges that one names must lower the answer's score more than deleting random ones.
 
-    python examples/benchmarks/fidelity.py [--set beauty|order_book] [--answers 500] [--seed 0] [--small]
+    python examples/benchmarks/fidelity.py [--set beauty|order_book] [--run RUN] [--answers 500] [--seed 0] [--small]
 
 Amazon Beauty (in KGREC_DATA, default ../shared/data; left out where it is not) and the order book, each by its benchmark's own chain with
 the encoder as it was pretrained, fitted once; of the order book also with what a customer met out of the ranking. Of each of 500 test
@@ -16,9 +16,11 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 from beauty import RECIPE as BEAUTY
 from order_book import SMALL
 
+from kgrec_core import Nodes, open_run
 from kgrec_core.domain import Recipe, Registry, Split, fidelity, fitted_chain, loaded, resolve, split
 
 
@@ -36,18 +38,34 @@ def measured(recipe: Recipe, answers: int, seed: int, new: bool = False) -> dict
     return found
 
 
+def of_run(folder: Path, answers: int, seed: int) -> dict[str, dict]:
+    """Of a published run, asked by those it knows."""
+    run = open_run(folder)
+    snapshot, task = run.snapshot, run.tasks[0]
+    known = np.flatnonzero(run.graph.degree(task.relation, np.arange(run.graph.size(task.relation.source))) > 1)
+    queries = Nodes(run.graph, task.relation.source, known, "query")
+    gone = None if task.repeats else queries.read(task.relation)
+    return fidelity(snapshot.model, snapshot.retrievals[task.name], task, queries, gone, answers, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=("beauty", "order_book"))
+    parser.add_argument("--run", type=Path, help="of a published run instead, whatever its domain")
     parser.add_argument("--answers", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="12 answers of a few customers")
     asked = parser.parse_args()
     folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
+    asked.run = asked.run and asked.run.absolute()
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     answers, began = 12 if asked.small else asked.answers, time.monotonic()
     small = ["data.users=150", "retrieval.buys.trees=10"] if asked.small else ["retrieval.buys.queries=4000"]
     found: dict = {"benchmark": "fidelity", "seed": asked.seed, "answers": answers}
+    if asked.run:
+        found["run"] = of_run(asked.run, answers, asked.seed)
+        print(json.dumps(found))
+        return
     if asked.set != "order_book" and folder.is_dir():
         found["beauty"] = measured(resolve(BEAUTY, [f"data.folder={folder}", *small]), answers, asked.seed)["all"]
         print("beauty", json.dumps(found["beauty"]), flush=True)
