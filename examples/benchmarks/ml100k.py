@@ -44,7 +44,7 @@ CHANNELS = {
 }
 RANKER = {
     "use": "lambdarank",
-    "windows": 3,
+    "windows": 4,
     "pool": 100,
     "negatives": 150,
     "trees": 150,
