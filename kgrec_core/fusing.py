@@ -130,7 +130,9 @@ def _with(recipe: Recipe, place: Sequence[str], name: str) -> Recipe:
 
 
 def _frozen(recipe: Recipe) -> Recipe:
-    """With every language model as it came: what is tried are the fusions."""
+    """With every language model as it came, and in its place an adapter in every head that ranks: what is tried are the fusions, and none of
+    them must win for being the only one that learns.
+    """
 
     def still(node: Any) -> Any:
         if not isinstance(node, dict):
@@ -139,4 +141,7 @@ def _frozen(recipe: Recipe) -> Recipe:
         frozen = tree({"train_layers": 0}, Path.cwd(), "auto") if getattr(node.get("use"), "value", None) in ("core/text", "text") else {}
         return {**node, **frozen}
 
-    return Recipe({**recipe.tree, "encoder": still(recipe.tree["encoder"])})
+    ranks = {name: head for name, head in recipe.tree.get("head", {}).items() if head["use"].value in ("core/rank", "rank")}
+    heads = {name: {**head, **tree({"adapter": True}, Path.cwd(), "auto")} for name, head in ranks.items()}
+    changed = {"head": {**recipe.tree["head"], **heads}} if heads else {}
+    return Recipe({**recipe.tree, **changed, "encoder": still(recipe.tree["encoder"])})

@@ -56,10 +56,12 @@ def test_when_the_minutes_are_used_up_the_rest_is_not_tried(monkeypatch, caplog)
     assert table == TEXT and not rows[1]["tried"] and "gate: not tried" in caplog.text
 
 
-def test_language_models_are_frozen_while_choosing():
+def test_language_models_are_frozen_while_choosing_and_heads_learn_instead():
     layer = {"encoder": {"use": "auto", "text": {"use": "concat", "meaning": {"use": "text", "model": "m", "train_layers": 2}}}}
-    frozen = fusing._frozen(resolve(layer)).tables["encoder"]["text"]["meaning"]
-    assert frozen == {"use": "text", "model": "m", "train_layers": 0}
+    layer["head"] = {"buys": {"use": "rank", "logq": False}, "mood": {"use": "classify"}}
+    tables = fusing._frozen(resolve(layer)).tables
+    assert tables["encoder"]["text"]["meaning"] == {"use": "text", "model": "m", "train_layers": 0}
+    assert tables["head"] == {"buys": {"use": "rank", "logq": False, "adapter": True}, "mood": {"use": "classify"}}
 
 
 @pytest.mark.parametrize(

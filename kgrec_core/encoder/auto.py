@@ -26,7 +26,7 @@ CHOICES = ("none", "verbalize", "gate", "attention", "propagate")
 class Auto(Fusion):
     """Until a fit has chosen, it is the text's encoder.
 
-    Each choice is trained for `steps` updates with the language model frozen, and asked the select queries. The best is taken if it
+    Each choice is trained for `steps` updates, the language model frozen and an adapter in the head instead, and asked the select queries. The best is taken if it
     gains more than one standard error of the paired differences over `none`, the text without a graph. The table of candidates is in the
     run's metrics.json, under `fusions`, and printed.
 
