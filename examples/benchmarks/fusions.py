@@ -43,13 +43,9 @@ def main() -> None:
     asked, began = parser.parse_args(), time.monotonic()
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     settings = asked.settings + (SMALL[asked.set] if asked.small else [])
-    auto = {
-        "use": "auto",
-        "text": {"use": "tfidf", "width": 16} if asked.small else TEXT,
-        "choices": asked.choices.split(","),
-        "steps": 2 if asked.small else asked.steps,
-        "minutes": 60.0,
-    }
+    auto = {"use": "auto", "text": TEXT, "choices": asked.choices.split(","), "steps": asked.steps, "minutes": 60.0}
+    if asked.small:
+        auto |= {"text": {"use": "tfidf", "width": 16}, "entity": {"use": "kge", "epochs": 1, "width": 8}, "steps": 2}
     layers = [data(asked.set), {"encoder": {"use": "history", "items": auto, **HISTORY.get(asked.set, {})}}]
     recipe = resolve(*layers, [f"split.seed={asked.seed}", f"train.seed={asked.seed}", f"fit.select={asked.queries}", *settings])
     with tempfile.TemporaryDirectory() as folder:
