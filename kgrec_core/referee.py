@@ -31,6 +31,7 @@ log = logging.getLogger("kgrec")
 WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
 FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
+TELL = 20  # select queries below which only what is clearly worse, by two standard errors, is not published as the recipe has it
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
 
 
@@ -119,7 +120,8 @@ class Referee:
         if len(systems) == 2 and publish == "best":
             gains = [self._best(found, "after").values - self._best(found, "before").values for found in heard.values()]
             of = [_mean(gain) for gain in gains]
-            if np.mean([mean for mean, _ in of]) > np.sqrt(np.sum([error**2 for _, error in of])) / len(of):
+            error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
+            if np.mean([mean for mean, _ in of]) > (-2 * error if all(map(_few, gains)) else error):
                 system = "after"
         return Verdict(system, {task.name: self._choice(task, system, publish) for task in tasks if task.name in heard})
 
@@ -130,7 +132,8 @@ class Referee:
         simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values), default=whole)
         mean, error = _mean(whole.values - simple.values)
         learned = whole.retrieval.learns or system == "after"
-        return whole if mean > (error if learned else -error / 2) or simple is whole else simple
+        margin = -2 * error if _few(whole.values) else error if learned else -error / 2
+        return whole if mean > margin or simple is whole else simple
 
     def _choice(self, task: Task, system: str, publish: str) -> Choice:
         of = [c for c in self.heard[task.name] if c.system in (system, None)]
@@ -138,6 +141,8 @@ class Referee:
         simple = max((c for c in of if c.name not in WHOLE.values()), key=lambda c: np.nanmean(c.values), default=best)
         slices = self._slices(task, of, best) if publish == "best" else {}
         told = {"published": best.name, "system": system, "metric": self.results[task.name].metric, "simple": simple.name}
+        if publish == "best" and best.name in WHOLE.values() and _few(best.values):
+            told["few"] = TELL
         select = intervals({c.name: c.values for c in of}, self.seed)
         told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
         parts = {"usual": self._whole(task, best)} | {which: self._whole(task, other) for which, other in slices.items()}
@@ -177,6 +182,10 @@ class Referee:
 def _build(part: Retrieval, name: str, model: Model, graph: Graph) -> None:
     task = next(task for task in model.tasks if task.name == name)
     part.build(graph, task, candidates(graph, task), model.encode(task))
+
+
+def _few(values: NDArray[np.float64]) -> bool:
+    return np.count_nonzero(~np.isnan(values)) < TELL
 
 
 def _mean(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -61,6 +61,16 @@ def test_fine_tuning_that_does_not_pay_is_dropped(gain, system):
     assert judge.decide((), "after").system == system
 
 
+def test_hardly_a_query_takes_nothing_from_the_recipe_but_what_is_clearly_worse():
+    draw = np.random.default_rng(1)
+    before = draw.random(9)
+    noise = draw.normal(0, 0.1, 9)
+    for gain, system, published in ((-0.01, "after", WHOLE["after"]), (-0.3, "before", "ease")):
+        after = contender(WHOLE["after"], before + noise - noise.mean() + gain, "after")
+        assert best(after, contender("ease", before), system="after") == published
+        assert Judge([contender(WHOLE["before"], before, "before"), after]).decide((), "after").system == system
+
+
 def test_a_channel_alone_fills_its_list_with_what_is_popular():
     table = alone("nearest text", {"use": "faiss"})
     assert table["use"] == "merge" and table["nearest_text"] == {"use": "faiss"} and table["weights"]["filled"] < 0.01

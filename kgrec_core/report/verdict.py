@@ -20,7 +20,9 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items())
     said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries"
     gain = contenders[of["simple"]].get("gain")
-    if of["simple"] == of["published"]:
+    if "few" in of:
+        said += f", as the recipe has it: fewer than {of['few']} select queries say little."
+    elif of["simple"] == of["published"]:
         said += ", the best simple thing in it, as nothing that learned more does clearly better."
     elif gain:
         said += f", {figure(gain, signed=True)} over {of['simple']}, the best simple thing on the select queries."
