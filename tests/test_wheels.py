@@ -27,7 +27,7 @@ def fresh(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     core, *others = sorted(wheels.glob("*.whl"))
     assert core.name.startswith("kgrec_core") and len(others) == 3
-    install = [str(bin / "python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    install = [str(bin / "python"), "-m", "pip", "install", "--quiet", "--no-compile", "-c", str(ROOT / "constraints.txt")]
     subprocess.run([*install, f"kgrec-core[cpu] @ {core.as_uri()}", *map(str, others)], check=True, cwd=folder)
 
     def run(*words):
