@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
@@ -70,6 +71,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         derived = [relation for of in made.values() for relation in of["relations"]]
         best = compared(recipe, registry, dataset, work, purpose, stages, budget, derived)
         recipe, chain = best.recipe, best.chain
+        gc.collect()  # models and what watches them refer to each other; nearly all of the comparison's memory is theirs
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         with stages("certainty by known queries"):
@@ -85,6 +87,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
     devices.shared(lambda: None)  # to those that assist: there is no further job
+    del best, chain, model, retrievals, dataset, sources  # what is opened would be there twice
     return open_run(folder, allow=recipe.foreign)
 
 

@@ -96,7 +96,7 @@ def become(words: list[str], cwd: str, env: dict[str, str], ends: dict[str, str]
         if module:
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
-            runpy.run_path(words[0], run_name="__main__")
+            runpy.run_path(str(Path(words[0]).resolve()), run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):

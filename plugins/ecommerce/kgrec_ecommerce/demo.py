@@ -11,7 +11,7 @@ from kgrec_ecommerce.shop import Recommend, recommend, table
 if TYPE_CHECKING:
     from kgrec_core.domain import Answer, Run
 
-FEW = {"train": {"steps": 32}, "retrieval": {"buys": {"windows": 1}}}  # minutes, not the best figures
+FEW = {"train": {"steps": 16, "validations": 1}, "retrieval": {"buys": {"windows": 1}}}  # minutes, not the best figures
 
 
 @dataclass(frozen=True)
