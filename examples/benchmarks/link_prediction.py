@@ -52,7 +52,11 @@ def main() -> None:
             found[scorer]["gain_over_shuffled"] = {k: round(v, 4) for k, v in wrong.items()}
         found[scorer] |= {"mrr_gain": {k: round(v, 4) for k, v in paired.items()}, "seconds": round(time.monotonic() - began, 1)}
         print(scorer, found[scorer], flush=True)
-    print(json.dumps({"held_out": len(held.source), "entities": whole.size, "seed": asked.seed, "scorers": found}))
+    print(
+        json.dumps(
+            {"benchmark": "link_prediction", "held_out": len(held.source), "entities": whole.size, "seed": asked.seed, "scorers": found}
+        )
+    )
 
 
 def triples() -> Triples:
