@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,10 +39,8 @@ from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages
-from kgrec_core.training import checkpoint
-from kgrec_core.training.loop import Learner, finetune
+from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
-from kgrec_core.training.records import keeping_best, patient, shown, timely
 
 log = logging.getLogger("kgrec")
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
@@ -232,35 +230,6 @@ def briefly(
     model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
     fine_tuned(model, views, options, job._replace(recipe=recipe, options=options), progress)
     return model.refresh(views["select"].graph, new={})
-
-
-def train(
-    model: Model,
-    view: View,
-    options: Train,
-    validate: Callable[[], dict[str, float]],
-    file: Path,
-    purpose: str,
-    progress: Progress,
-    budget: Budget | None = None,
-) -> list[dict[str, Any]]:
-    """Fine-tune on the training view; the best weights stay. Returns the history, a record per validation.
-
-    validate() -> task -> metric, of the model as it is. file: checkpoint; a killed fit continues from it and ends with the same numbers.
-    purpose: what the checkpoint must belong to. budget: beside train.minutes.
-    """
-    learner = Learner(model.encoder, model.heads, model.tasks, view, options)
-    if not learner.total:
-        return []
-    so_far = checkpoint.resumed(learner, file, purpose)
-    updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
-    updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
-    updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
-    for _ in patient(updates, so_far, options.patience):
-        pass
-    learner.load(so_far.weights)
-    model.refresh(view.graph)
-    return so_far.history
 
 
 class Job(NamedTuple):

@@ -15,11 +15,12 @@ from kgrec_core import devices
 from kgrec_core.comparison import Chain
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes, candidates
-from kgrec_core.pipeline import build_model, build_retrievals, train
+from kgrec_core.pipeline import build_model, build_retrievals
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
 from kgrec_core.split import Split, split
+from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
 THERE = torch.device("mps", 0)

@@ -13,10 +13,10 @@ from kgrec_core.graph import Dataset, Graph, Relation, Task, candidates
 from kgrec_core.head.classify import Classify
 from kgrec_core.interfaces import Encoder
 from kgrec_core.model import Model
-from kgrec_core.pipeline import train
 from kgrec_core.split import Split, split
 from kgrec_core.training.contrastive import Alike, Contrastive, means
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
 SAYS = Relation("question", "says", "mood")

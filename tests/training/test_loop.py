@@ -13,8 +13,8 @@ from kgrec_core.graph import candidates
 from kgrec_core.head.rank import Rank
 from kgrec_core.limits import Budget
 from kgrec_core.model import Model
-from kgrec_core.pipeline import train
 from kgrec_core.training import checkpoint
+from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
 OPTIONS = Train(epochs=40, batch=12, lr=0.05, head_lr=0.05, validations=5, schedule="constant", weight_decay=0.0)

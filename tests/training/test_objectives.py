@@ -9,10 +9,10 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.head.classify import Classify
 from kgrec_core.head.rank import Rank
 from kgrec_core.model import Model
-from kgrec_core.pipeline import train
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.training.contrastive import Alike
+from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
 from kgrec_core.training.options import Train
 from kgrec_core.training.supervised import Edges, Supervised

@@ -1,0 +1,45 @@
+"""One fit from beginning to end: the loop, what stands around it, and the best weights in place at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kgrec_core.graph import View
+from kgrec_core.limits import Budget
+from kgrec_core.model import Model
+from kgrec_core.stages import Progress
+from kgrec_core.training import checkpoint
+from kgrec_core.training.loop import Learner, finetune
+from kgrec_core.training.options import Train
+from kgrec_core.training.records import keeping_best, patient, shown, timely
+
+
+def train(
+    model: Model,
+    view: View,
+    options: Train,
+    validate: Callable[[], dict[str, float]],
+    file: Path,
+    purpose: str,
+    progress: Progress,
+    budget: Budget | None = None,
+) -> list[dict[str, Any]]:
+    """Fine-tune on the training view; the best weights stay. Returns the history, a record per validation.
+
+    validate() -> task -> metric, of the model as it is. file: checkpoint; a killed fit continues from it and ends with the same numbers.
+    purpose: what the checkpoint must belong to. budget: beside train.minutes.
+    """
+    learner = Learner(model.encoder, model.heads, model.tasks, view, options)
+    if not learner.total:
+        return []
+    so_far = checkpoint.resumed(learner, file, purpose)
+    updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
+    updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
+    updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
+    for _ in patient(updates, so_far, options.patience):
+        pass
+    learner.load(so_far.weights)
+    model.refresh(view.graph)
+    return so_far.history
