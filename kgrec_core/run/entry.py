@@ -13,7 +13,6 @@ from kgrec_core.graph import Graph, Relation
 from kgrec_core.graph.edges import Edges, Relations, check_edges
 from kgrec_core.graph.entities import Kind, Kinds
 from kgrec_core.run.folder import ipc
-from kgrec_core.stored import stream
 
 
 class Entry(NamedTuple):
@@ -51,7 +50,7 @@ def written(entry: Entry) -> tuple[dict[str, Any], list[bytes]]:
     return head, [ipc(t) for t in (*delta.entities.values(), *delta.relations.values(), *old.values())]
 
 
-def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
+def read(head: Mapping[str, Any], tables: Sequence[pl.DataFrame]) -> Entry:
     """As it was written. Raises ValueError where it was not; ids are not looked at again."""
     if missing := {"entities", "relations", "timeless", "sizes", "undoes"} - head.keys():
         raise ValueError(f"its head has no {min(missing)}")
@@ -63,9 +62,9 @@ def read(head: Mapping[str, Any], bodies: Sequence[bytes]) -> Entry:
         raise ValueError("its head holds a time, a number or calibrations that are none")
     if len(head["entities"]) != len(head["sizes"]) or len(head["relations"]) != len(head["timeless"]):
         raise ValueError("its head lists more than it holds")
-    if len(bodies) != len(head["entities"]) + len(head["relations"]) + len(head.get("old") or ()):
-        raise ValueError(f"an edit has {len(bodies)} tables")
-    frames = map(stream, bodies)
+    if len(tables) != len(head["entities"]) + len(head["relations"]) + len(head.get("old") or ()):
+        raise ValueError(f"an edit has {len(tables)} tables")
+    frames = iter(tables)
     kinds = {kind: next(frames) for kind in head["entities"]}
     relations = {Relation(*map(str, r)): next(frames) for r in head["relations"]}
     if any(table.schema.get("id") != pl.String or table["id"].null_count() for table in kinds.values()):

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.run.entry import Entry, chained, read, written
-from kgrec_core.stored import document
+from kgrec_core.stored import document, framed, stream
 
 WAIT = 30  # seconds for another process that is committing
 REMEDY = "restore it, or move it away and open the run again without its edits"
@@ -79,16 +79,18 @@ class Live:
         bodies: dict[int, list[bytes]] = {}
         for number, body in parts:
             bodies.setdefault(number, []).append(body)
-        entries = []
+        whole = []
         for number, text in found:
-            try:
+            with self._damage(number):
                 head, of = document(str(text).encode()), bodies.get(number, [])
                 if "chain" in head and (number != mark.number + 1 or head["chain"] != chained(mark.head, head, of)):
                     raise KgrecError(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
                 mark = Mark(number, text)
-                entries.append((mark, read(head, of)))
-            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-                raise KgrecError(f"{self.file} is damaged: edit {number}: {error}; {REMEDY}") from error
+                whole.append((mark, head, [stream(body) for body in of]))
+        frames, entries = iter(framed([table for *_, of in whole for table in of])), []
+        for mark, head, of in whole:
+            with self._damage(mark.number):
+                entries.append((mark, read(head, [next(frames) for _ in of])))
         return entries
 
     def heads(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -114,7 +116,15 @@ class Live:
         with self._reading() as db:
             (text,) = db.execute("SELECT head FROM delta WHERE number = ?", (number,)).fetchone()
             bodies = db.execute("SELECT body FROM part WHERE number = ? ORDER BY place", (number,)).fetchall()
-        return read(json.loads(text), [body for (body,) in bodies])
+        return read(json.loads(text), framed([stream(body) for (body,) in bodies]))
+
+    @contextmanager
+    def _damage(self, number: int) -> Iterator[None]:
+        """What goes wrong while an edit is read is the file's fault."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            raise KgrecError(f"{self.file} is damaged: edit {number}: {error}; {REMEDY}") from error
 
     # --- writing ----------------------------------------------------------------------------------------------------
     def append(self, entry: Entry, mark: Mark) -> Mark | None:
