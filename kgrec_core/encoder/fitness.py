@@ -24,7 +24,7 @@ REMEDY = "take one that knows their language, e.g. encoder.model = intfloat/mult
 def unread(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.float64]:
     """(n,) share of each text's letters that the tokenizer does not know, or only letter by letter as no word it has learned; 0 without letters.
 
-    A script without spaces is one word here, so there a character known by itself is read. Raises nothing: a tokenizer that does not say which characters a token
+    A script without spaces is one word here, so there a character known by itself is read, and an unknown one is lost alone. Raises nothing: a tokenizer that does not say which characters a token
     stands for is believed.
     """
     if not len(texts) or not getattr(tokenizer, "is_fast", False):
@@ -40,7 +40,7 @@ def _unread(read: Any, text: str, unknown: int | None) -> float:
         pieces = [(id, sum(map(str.isalpha, text[start:end]))) for _, id, (start, end) in word]
         length = sum(n for _, n in pieces)
         spelt = length >= SPELT and len(pieces) >= length
-        letters, lost = letters + length, lost + length * (spelt or any(id == unknown for id, _ in pieces))
+        letters, lost = letters + length, lost + (length if spelt else sum(n for id, n in pieces if id == unknown))
     return lost / letters if letters else 0.0
 
 

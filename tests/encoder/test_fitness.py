@@ -45,6 +45,16 @@ def test_other_scripts_cannot_be_read_and_other_words_can(tokenizer):
     assert unread(tokenizer, []).shape == (0,) and unread(object(), FOREIGN).tolist() == [0] * len(FOREIGN)
 
 
+def test_one_unknown_character_of_a_script_without_spaces_is_lost_alone():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁", -1.0), ("如何", -1.0), ("开通", -1.0), ("银行", -1.0)], unk_id=0))
+    words.pre_tokenizer = pre_tokenizers.Metaspace()
+    shares = unread(PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"), ["如何开通银行", "如何开通囍", "囍囍"])
+    assert shares.tolist() == [0, 0.2, 1]
+
+
 def test_half_is_refused_a_part_is_said_and_nothing_is_said_of_little(tokenizer, caplog):
     caplog.set_level(logging.WARNING, "kgrec")
     check(tokenizer, [*KNOWN * 4, FOREIGN[0]], MODEL)
