@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from kgrec_core.errors import choices
+from kgrec_core.errors import KgrecError, choices
 from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.components import Component
 from kgrec_core.recipe.registry import ALL, Registry, load
@@ -46,18 +47,41 @@ def list_parts(kind: str | None, as_json: bool) -> None:
     say_json(rows) if as_json else say(columns([tuple(row.values()) for row in rows]))
 
 
-@click.command(epilog="Examples: kgrec show retrieval faiss; kgrec show encoder my_file:MyEncoder; kgrec show domain ecommerce")
+@click.command(
+    epilog="Examples: kgrec show retrieval faiss; kgrec show encoder my_file:MyEncoder; kgrec show domain ecommerce; kgrec show train"
+)
 @click.argument("kind")
-@click.argument("name")
+@click.argument("name", required=False)
 @as_json
-def show(kind: str, name: str, as_json: bool) -> None:
-    """Show the recipe keys of part NAME with types, defaults and meaning; `show domain NAME` prints the domain's recipe."""
-    if kind == "domain":
+def show(kind: str, name: str | None, as_json: bool) -> None:
+    """Show the recipe keys of part NAME with types, defaults and meaning; `show domain NAME` prints the domain's recipe, `show train` how
+    to fine-tune: its keys, and which of them make a technique."""
+    if kind == "train":
+        _show_train(as_json)
+    elif name is None:
+        raise KgrecError(
+            f"name the {kind}, e.g. kgrec show encoder text (`kgrec list {kind}` shows what there is); kgrec show train needs none"
+        )
+    elif kind == "domain":
         _show_domain(name, as_json)
     elif kind in ALL:
         _show_part(kind, name, as_json)
     else:
-        raise choices("kind", kind, ALL)
+        raise choices("kind", kind, (*ALL, "train"))
+
+
+def _show_train(as_json: bool) -> None:
+    from kgrec_core.recipe.signatures import stand_in
+    from kgrec_core.training.table import ROWS
+
+    train = stand_in("kgrec_core.training.options:Train")
+    assert train is not None
+    keys = _keys(train)
+    if as_json:
+        say_json({"parameters": keys, "techniques": [{k: v for k, v in row._asdict().items() if isinstance(v, str)} for row in ROWS]})
+        return
+    say(f"[train]\n{_column(keys)}\n\nWhat each is good for:")
+    say(columns([(row.keys.replace(" ", ", "), row.does, row.when, row.source) for row in ROWS]))
 
 
 def _show_domain(name: str, as_json: bool) -> None:
@@ -74,16 +98,9 @@ def _show_domain(name: str, as_json: bool) -> None:
 
 
 def _show_part(kind: str, name: str, as_json: bool) -> None:
-    from kgrec_core.recipe.parameters import REQUIRED, expand, parameters, part_kind, part_mapping, spell, toml
-
     component: Component[Any] = Registry.discover().component(kind, name)
     factory = load(component, kind)
-    keys = []
-    for p in (key for parameter in parameters(factory).values() for key in expand(parameter)):
-        form = "sub-tables of any name with `use`" if part_mapping(p.wanted) else "a sub-table with `use`" if part_kind(p.wanted) else ""
-        default = {} if p.default is REQUIRED else {"default": p.default}
-        doc = "; ".join(filter(None, [form, p.doc]))
-        keys.append({"name": p.name, "type": spell(p.wanted), "required": p.default is REQUIRED, **default, "doc": doc})
+    keys = _keys(factory)
     doc = (inspect.getdoc(factory) or component.summary).partition("\n\n")[0]
     says = {name: _said(getattr(factory, name)) for name in ("reads", "scales") if kind == "retrieval"}
     if as_json:
@@ -95,7 +112,26 @@ def _show_part(kind: str, name: str, as_json: bool) -> None:
     say(f'[{"knowledge.NAME" if kind == "knowledge" else kind}] use = "{component.name}"\n{doc}\n')
     if says:
         say("".join(f"{name}: {value}\n" for name, value in says.items()))
-    say(columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys]))
+    say(_column(keys))
+
+
+def _keys(factory: Callable[..., Any]) -> list[dict[str, Any]]:
+    """What a constructor takes: name, type, required or default, doc."""
+    from kgrec_core.recipe.parameters import REQUIRED, expand, parameters, part_kind, part_mapping, spell
+
+    keys = []
+    for p in (key for parameter in parameters(factory).values() for key in expand(parameter)):
+        form = "sub-tables of any name with `use`" if part_mapping(p.wanted) else "a sub-table with `use`" if part_kind(p.wanted) else ""
+        default = {} if p.default is REQUIRED else {"default": {} if p.default is ... else p.default}  # ...: not read from the source
+        doc = "; ".join(filter(None, [form, p.doc]))
+        keys.append({"name": p.name, "type": spell(p.wanted), "required": p.default is REQUIRED, **default, "doc": doc})
+    return keys
+
+
+def _column(keys: list[dict[str, Any]]) -> str:
+    from kgrec_core.recipe.parameters import toml
+
+    return columns([(k["name"], k["type"], "required" if k["required"] else f"= {toml(k['default'])}", k["doc"]) for k in keys])
 
 
 def _said(value: Any) -> str:

@@ -26,6 +26,7 @@ def resumed(learner: Learner, file: Path, purpose: str) -> SoFar:
     learner.load(state["weights"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.schedule.load_state_dict(state["schedule"])
+    learner.restore(state["beside"])
     return SoFar(state["history"], state["best"], state["best_weights"])
 
 
@@ -33,10 +34,12 @@ def written(records: Iterator[Record], learner: Learner, so_far: SoFar, file: Pa
     """After every validation the main process writes what a killed fit goes on from, to end with the same numbers."""
     for record in records:
         if "select" in record and devices.main():
-            now = so_far.weights if record["best"] else learner.weights()  # the same tensors are written once
+            same = record["best"] and not learner.instead()
+            now = so_far.weights if same else learner.weights()  # the same tensors are written once
             write(file, {
                 "purpose": purpose, "weights": now, "optimizer": learner.optimizer.state_dict(),
                 "schedule": learner.schedule.state_dict(), "history": so_far.history, "best": so_far.best, "best_weights": so_far.weights,
+                "beside": learner.beside(),
             })  # fmt: skip
         yield record
 

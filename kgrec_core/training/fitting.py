@@ -34,12 +34,15 @@ def train(
     learner = Learner(model.encoder, model.heads, model.tasks, view, options)
     if not learner.total:
         return []
-    so_far = checkpoint.resumed(learner, file, purpose)
-    updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
-    updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
-    updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
-    for _ in patient(updates, so_far, options.patience):
-        pass
-    learner.load(so_far.weights)
+    try:
+        so_far = checkpoint.resumed(learner, file, purpose)
+        updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
+        updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
+        updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
+        for _ in patient(updates, so_far, options.patience):
+            pass
+        learner.load(so_far.weights)
+    finally:
+        learner.end()
     model.refresh(view.graph)
     return so_far.history

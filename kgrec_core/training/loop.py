@@ -6,28 +6,26 @@
 from __future__ import annotations
 
 import copy
-import functools
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import get_scheduler
 
 from kgrec_core import devices
 from kgrec_core.graph import Task, View
 from kgrec_core.interfaces import Encoder, Head
 from kgrec_core.training.contrastive import Contrastive
 from kgrec_core.training.objective import Objective
+from kgrec_core.training.optimiser import optimizer, pretrained, schedule
 from kgrec_core.training.options import Train
+from kgrec_core.training.passes import accelerator
 from kgrec_core.training.supervised import Supervised
+from kgrec_core.training.table import techniques
 from kgrec_core.training.update import Vectors, backward
 
 Record = dict[str, Any]
@@ -41,51 +39,56 @@ def finetune(learner: Learner, validate: Callable[[], dict[str, float]], step: i
     """
     began, losses = time.monotonic() - seconds, []
     learner.refresh()
+    learner.refreshed()
     number = step
     while number < learner.total:
         losses.append(learner.update(number))
         number += 1
         yield {"step": number, "loss": losses[-1], "lr": learner.rate}
         if number % learner.every == 0 or number == learner.total:
-            learner.refresh()
-            found = devices.shared(lambda: {"select": validate(), "seconds": round(time.monotonic() - began, 2)})
+            with learner.asked():
+                found = devices.shared(lambda: {"select": validate(), "seconds": round(time.monotonic() - began, 2)})
             loss = float(np.mean(losses))
             yield {"step": number, "epoch": learner.epoch(number), "loss": loss, "lr": learner.rate, **found}
             losses = []
+            learner.refreshed()
 
 
 class Learner:
-    """Encoder and objectives as one module, with optimizer and rate schedule.
+    """Encoder and objectives as one module, with optimizer, rate schedule and the techniques that the options name.
 
-    total: updates in all, 0 = there is nothing to learn; lowered meanwhile, the fit ends there, with a validation. rate: of the last update.
+    total: updates in all, 0 = there is nothing to learn; lowered meanwhile, the fit ends there, with a validation. planned: as it was at first.
+    rate: of the last update.
     """
 
     rate: float = 0.0
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...], view: View, options: Train) -> None:
         self.encoder, self.graph, self.options = encoder, view.graph, options
+        self.techniques = techniques(options)
         objectives = _objectives(heads, tasks, view, options)
+        objectives = [reduce(lambda objective, technique: technique.around(objective), self.techniques, of) for of in objectives]
         self.starts, self.total = _plan(objectives, options.steps)
+        self.planned = self.total
         self.vectors = Vectors(encoder, objectives)
-        if not any(p.requires_grad for p in self.vectors.parameters()):
-            self.total = 0
-        self.frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        self.pretrained = [p for p in pretrained(encoder) if p.requires_grad]
         if not self.total:
             return
+        self.accelerator = accelerator(options)
+        came = pretrained(encoder)
+        for technique in self.techniques:
+            technique.begin(self)
+        if not any(p.requires_grad for p in self.vectors.parameters()):
+            self.end()
+            self.total = 0
+            return
+        self.frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        self.pretrained = [p for p in pretrained(encoder) if p.requires_grad]
         self.every = max(1, self.total // max(1, options.validations))
-        device = devices.device()
-        self.accelerator = Accelerator(
-            cpu=device.type == "cpu",
-            device_placement=False,
-            mixed_precision="bf16" if options.precision == "bf16" else "no",
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
-        optimizer = _optimizer(self.vectors.to(device), options)
+        made = optimizer(self.vectors.to(devices.device()), came, options)
         still = [self._still(phase) for phase in self.starts]
         ends = [start for start, one, two in zip([*self.starts.values()][1:], still, still[1:], strict=False) if one != two]
-        self.schedule = _schedule(optimizer, options, [0, *ends, self.total])
-        self.module, self.optimizer = self.accelerator.prepare(self.vectors, optimizer)
+        self.schedule = schedule(made, options, [0, *ends, self.total])
+        self.module, self.optimizer = self.accelerator.prepare(self.vectors, made)
 
     def update(self, number: int) -> float:
         """Update number `number`, counted from 0; returns the loss of its batch."""
@@ -94,22 +97,49 @@ class Learner:
             self._finish(phase)
         for parameter in self.pretrained:
             parameter.requires_grad_(not self._still(phase))
+        for technique in self.techniques:
+            technique.before(self, number)
         self.vectors.train()  # what is frozen has no dropout
         which = self._draw(phase, number)
         step = self.vectors.objectives[which].step(number)
-        loss = backward(self.accelerator, self.module, which, step, self.options.chunk, (self.options.seed, number))
+
+        def gradients() -> float:
+            return backward(self.accelerator, self.module, which, step, self.options.chunk, (self.options.seed, number))
+
+        loss = gradients()
+        for technique in self.techniques:
+            technique.gradients(self, gradients)
         if self.options.clip:
             self.accelerator.clip_grad_norm_(self.vectors.parameters(), self.options.clip)
         self.optimizer.step()
         self.rate = self.schedule.get_last_lr()[0]
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for technique in self.techniques:
+            technique.after(self, number)
         return loss
 
     def refresh(self) -> None:
         """Ready to be asked, on the training graph; what the next updates read without gradients is of these weights."""
         self.vectors.eval()
         self.encoder.refresh(self.graph)
+
+    def refreshed(self) -> None:
+        """To be told once the next updates' weights and tables are in place."""
+        for technique in self.techniques:
+            technique.refreshed(self)
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Ready to be asked, by the weights that would be published; afterwards as the next update needs it."""
+        if instead := self.instead():
+            own = self.weights()
+            self.load(instead)
+        self.refresh()
+        yield
+        if instead:
+            self.load(own)
+            self.refresh()
 
     def epoch(self, done: int) -> float:
         """Passes of the last phase after `done` updates."""
@@ -125,8 +155,33 @@ class Learner:
         """A copy, on the CPU, of what changes: parameters that learn, and buffers."""
         return {name: t.detach().to("cpu", copy=True) for name, t in self.vectors.state_dict().items() if name not in self.frozen}
 
+    def learning(self) -> dict[str, torch.nn.Parameter]:
+        """The weights that learn, by the same names."""
+        return {name: p for name, p in self.vectors.named_parameters() if name not in self.frozen}
+
+    def instead(self) -> dict[str, torch.Tensor]:
+        """What is validated and published in their place: an average, where a technique has one."""
+        return reduce(lambda found, technique: found | technique.weights(self), self.techniques, {})
+
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.vectors.load_state_dict(weights, strict=False)
+
+    def beside(self) -> dict[str, Any]:
+        """What a resumed fit needs beside weights, optimizer and schedule."""
+        scaler = self.accelerator.scaler
+        return {"techniques": [technique.state() for technique in self.techniques], "scaler": scaler.state_dict() if scaler else {}}
+
+    def restore(self, beside: Mapping[str, Any]) -> None:
+        """As it was when `beside` was taken."""
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(beside["scaler"])
+        for technique, state in zip(self.techniques, beside["techniques"], strict=True):
+            technique.load(state)
+
+    def end(self) -> None:
+        """What the techniques changed in the model is as it was, but for the weights."""
+        for technique in reversed(self.techniques):
+            technique.end(self)
 
     def _still(self, phase: int) -> bool:
         """Whether what came pretrained stays as it is in a phase."""
@@ -166,47 +221,3 @@ def _plan(objectives: Sequence[Objective], steps: int) -> tuple[dict[int, int], 
         updates = math.ceil(sum(e * sum(o.batches for o in of if o.epochs == e) for e in {o.epochs for o in of}))
         starts[phase], total = total, total + (min(updates, steps) if steps and phase > 0 else updates)
     return starts, total
-
-
-def _schedule(optimizer: torch.optim.Optimizer, options: Train, bounds: Sequence[int]) -> LambdaLR:
-    """transformers' schedule between one bound and the next, counted so that no update has a rate of 0: neither the first of a
-    warm-up nor the last.
-    """
-    named = {"constant": "constant_with_warmup"}.get(options.schedule, options.schedule)
-    parts = []
-    for start, end in itertools.pairwise(bounds):
-        total = end - start
-        parts.append((start, get_scheduler(named, optimizer, int(options.warmup * total) + 1, total + 1).lr_lambdas))
-
-    def share(group: int, number: int) -> float:
-        start, shares = next(part for part in reversed(parts) if part[0] <= number)
-        return shares[group](number - start + 1)
-
-    return LambdaLR(optimizer, [functools.partial(share, group) for group in range(len(optimizer.param_groups))])
-
-
-def _optimizer(module: Vectors, options: Train) -> torch.optim.Optimizer:
-    """What came pretrained learns at `lr`, all else at `head_lr`.
-
-    Weight decay for matrices only, as usual: biases, norms and single numbers are not drawn to zero.
-    """
-    groups, old = [], pretrained(module.encoder)
-    every = [p for p in module.parameters() if p.requires_grad]
-    for came, lr in ((True, options.lr), (False, options.head_lr)):
-        learning = [p for p in every if (p in old) == came]
-        groups.append({"params": [p for p in learning if p.ndim > 1], "weight_decay": options.weight_decay, "lr": lr})
-        groups.append({"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0, "lr": lr})
-    groups = [g for g in groups if g["params"]]
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9)
-    return torch.optim.AdamW(groups, fused=True)  # one kernel for all weights: a fifth of a CPU's time per update saved
-
-
-def pretrained(encoder: Encoder) -> set[nn.Parameter]:
-    """The weights of those encoders that say so, from the outermost to the innermost."""
-    found: set[nn.Parameter] = set()
-    for part in encoder.modules():
-        if isinstance(part, Encoder):
-            own = set(part.parameters())
-            found = found | own if part.pretrained else found - own
-    return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.training.objective import Objective
 
 
@@ -22,9 +23,13 @@ class Train:
         `contrastive` takes the place of what epochs or contrastive say.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate of weights that came pretrained; head_lr: of all others, the heads' and those
         of encoders that are new (the share of a history, a gate); warmup: share of the updates; schedule after it; clip: gradient norm.
+    layer_decay: the rate of a layer as a share of that above it; 1 = all the same.
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
-    minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. precision: "bf16" where the device has it. epochs = 0 fine-tunes nothing.
+    minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing.
+    precision: "bf16" where the device has it; "fp16" and "tf32" on CUDA. compile: the language model, by torch.
+    gradient_checkpointing: layers are computed twice instead of kept in memory.
+    average: "ema" or "swa", see `kgrec show train`; average_decay: of "ema"; average_share: of the updates, the last ones, that "swa" averages.
     """
 
     epochs: float = 1.0
@@ -37,6 +42,7 @@ class Train:
     contrastive: float = 0.0
     lr: float = 3e-5
     head_lr: float = 1e-3
+    layer_decay: float = 1.0
     weight_decay: float = 0.01
     warmup: float = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -47,5 +53,15 @@ class Train:
     metric: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "tf32"] = "fp32"
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    average: Literal["none", "ema", "swa"] = "none"
+    average_decay: float = 0.999
+    average_share: float = 0.25
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least, most in (("layer_decay", 0, 1), ("average_decay", 0, 1), ("average_share", 0, 1)):
+            if not least < (value := getattr(self, key)) <= most:
+                raise KgrecError(f"train.{key} = {value:g} is not above {least} and at most {most}; see `kgrec show train`")

@@ -49,7 +49,7 @@ def keeping_best(records: Iterator[Record], learner: Learner, so_far: SoFar) -> 
             record["best"] = score > so_far.best
             so_far.history.append(record)
             if record["best"]:
-                so_far.best, so_far.weights = score, learner.weights()
+                so_far.best, so_far.weights = score, learner.weights() | learner.instead()
         yield record
 
 

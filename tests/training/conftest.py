@@ -16,13 +16,17 @@ from accelerate.utils import DistributedDataParallelKwargs
 from safetensors.torch import save_file
 from torch import nn
 
+from kgrec_core.encoder.text import Text
 from kgrec_core.head.rank import Rank
 from kgrec_core.interfaces import Encoder, Head
+from kgrec_core.model import Model
 from kgrec_core.split import Split, split
 from kgrec_core.testing import BUYS, checkerboard
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 from kgrec_core.training.update import Vectors, backward
+from tests import tiny
 
 CASES = [(kind, chunk) for kind in ("rank", "classes") for chunk in (0, 5)]
 
@@ -90,6 +94,26 @@ def toy():
 def board():
     graph, tasks = checkerboard()
     return SimpleNamespace(graph=graph, tasks=tasks, task=tasks[0], views=split((graph, tasks), Split(by="last")))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> str:
+    """A tiny language model."""
+    return tiny.model(tmp_path_factory.mktemp("tiny") / "bert")
+
+
+@pytest.fixture
+def tuned(board, folder, tmp_path):
+    """tuned(Train(...)) -> the history and the fine-tuned model, of a `text` encoder on the checkerboard."""
+
+    def fit(
+        options: Train, file: Path = tmp_path / "state", progress=lambda *told: None, validate=lambda: {"buys": 1.0}, model=folder, **how
+    ):
+        encoder = Text(model=model, cache=tmp_path / "cache", **how)
+        found = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks).prepare(board.views["train"].graph)
+        return train(found, board.views["train"], options, validate, file, "this", progress), found
+
+    return fit
 
 
 @pytest.fixture(autouse=True)

@@ -158,7 +158,7 @@ def test_only_what_came_pretrained_learns_at_lr():
     from torch import nn
 
     from kgrec_core.interfaces import Encoder
-    from kgrec_core.training.loop import pretrained
+    from kgrec_core.training.optimiser import pretrained
 
     class Old(Encoder):
         pretrained = True

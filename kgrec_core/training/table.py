@@ -1,0 +1,61 @@
+"""What fine-tuning can do beside a plain loop, each with its keys: the one table that `kgrec show train` prints and the docs contain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kgrec_core.training.options import Train
+    from kgrec_core.training.technique import Technique
+
+
+class Row(NamedTuple):
+    """keys: of the recipe, dotted, the first what switches it on. asked: whether a recipe does; made: the technique, "module:Class", given its
+    options by `with_`. Both None: something else of the loop, an objective or a head does it.
+    """
+
+    keys: str
+    does: str
+    when: str
+    source: str = ""
+    asked: Callable[[Train], bool] | None = None
+    made: str = ""
+    with_: tuple[str, ...] = ()
+
+
+HERE = "kgrec_core.training"
+ROWS = (
+    Row("train.epochs train.steps train.batch train.repeats train.seed", "passes over the tasks' edges, of so many an update", "always"),
+    Row("train.objectives train.contrastive train.weights", "what else is learned from, before or beside the tasks' own edges", "`kgrec list objective` says", "Khosla et al. 2020; Tunstall et al. 2022 (SetFit)"),
+    Row("train.negatives", "further candidates as wrong answers of every batch", "small batches, large catalogues"),
+    Row("train.validations train.patience train.metric train.minutes", "the best weights on the select queries stay; early stopping", "always", "Prechelt 1998"),
+    Row("train.optimizer train.weight_decay", "AdamW in one kernel, or SGD with momentum; no decay of biases and norms", "AdamW, unless memory is short", "Loshchilov & Hutter 2019"),
+    Row("train.lr train.head_lr", "one rate for what came pretrained, another for what is new", "always"),
+    Row("train.layer_decay", "each layer learns less than the one above it", "few examples, large models: .8 to .95", "Clark et al. 2020 (ELECTRA)"),
+    Row("train.schedule train.warmup train.clip", "the rate rises, then falls; long gradients are shortened", "always"),
+    Row("train.chunk", "gradient caching: a batch of any size in the memory of a chunk, same gradients", "contrastive batches beyond the memory", "Gao et al. 2021 (GradCache)"),
+    Row("train.gradient_checkpointing", "layers are computed twice instead of kept", "long texts, large models", "Chen et al. 2016", lambda o: o.gradient_checkpointing, f"{HERE}.passes:Checkpointing"),
+    Row("train.precision", "fp32, bf16, fp16 with loss scaling, tf32", "bf16 where the processor has it", "Micikevicius et al. 2018", lambda o: o.precision == "tf32", f"{HERE}.passes:Tf32"),
+    Row("train.compile", "the language model as one compiled graph", "thousands of updates on a GPU", "Ansel et al. 2024 (PyTorch 2)", lambda o: o.compile, f"{HERE}.passes:Compiled"),
+    Row("train.average train.average_decay train.average_share", "the mean of the weights on their way is validated and published", "noisy validations, many updates", "Polyak & Juditsky 1992; Izmailov et al. 2018 (SWA)", lambda o: o.average != "none", f"{HERE}.averaging:Averaging", ("average", "average_decay", "average_share")),
+)  # fmt: skip
+
+
+def techniques(options: Train) -> list[Technique]:
+    """Those that the options ask for, in the table's order."""
+    from importlib import import_module
+
+    found = []
+    for row in ROWS:
+        if row.asked is not None and row.asked(options):
+            module, _, name = row.made.partition(":")
+            found.append(getattr(import_module(module), name)(*(getattr(options, key) for key in row.with_)))
+    return found
+
+
+def markdown() -> str:
+    """The table as docs/training.md contains it."""
+    lines = ["| keys | what it does | when | source |", "|---|---|---|---|"]
+    lines += [f"| {', '.join(f'`{key}`' for key in row.keys.split())} | {row.does} | {row.when} | {row.source} |" for row in ROWS]
+    return "\n".join(lines) + "\n"
