@@ -39,6 +39,8 @@ from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages
+from kgrec_core.teaching.distillation import with_teacher
+from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
@@ -123,6 +125,7 @@ def compared(
     """
     how, options, limits = sections(recipe, registry)
     views = sampled(split(dataset, how), limits, how.seed)
+    refuse_leak(options.teacher, recipe, registry, dataset, views)
     with stages("leaks"):
         found = leaks(dataset, views, how, derived, how.seed)
         for leak in found:
@@ -257,7 +260,7 @@ def fine_tuned(
         model.refresh(view.graph, new={})
         return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
 
-    return train(model, views["train"], options, validate, job.file, job.purpose, progress, budget)
+    return train(model, views["train"], with_teacher(options), validate, job.file, job.purpose, progress, budget)
 
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:

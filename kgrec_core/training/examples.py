@@ -54,11 +54,15 @@ class Examples:
         """Batches of an epoch."""
         return max(1, len(self) // self.size)
 
-    def step(self, number: int) -> Step:
-        """Batch `number` of an endless sequence of shuffled epochs."""
+    def pairs(self, number: int) -> NDArray[np.int64]:
+        """Which pairs are in batch `number`."""
         epoch, place = divmod(number, self.batches)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        pairs = np.sort(order[place * self.size : (place + 1) * self.size])
+        return np.sort(order[place * self.size : (place + 1) * self.size])
+
+    def step(self, number: int) -> Step:
+        """Batch `number` of an endless sequence of shuffled epochs."""
+        (epoch, place), pairs = divmod(number, self.batches), self.pairs(number)
         rng = np.random.default_rng([self.seed, epoch, place])
         drawn = self.catalogue if self.every else rng.choice(self.catalogue, min(self.negatives, len(self.catalogue)), replace=False)
         rows = np.unique(np.concatenate([self.target[pairs], drawn]))

@@ -67,6 +67,8 @@ class Learner:
         self.encoder, self.graph, self.options = encoder, view.graph, options
         self.techniques = techniques(options)
         objectives = _objectives(heads, tasks, view, options)
+        for objective in objectives:
+            objective.begin(encoder)
         objectives = [reduce(lambda objective, technique: technique.around(objective), self.techniques, of) for of in objectives]
         self.starts, self.total = _plan(objectives, options.steps)
         self.planned = self.total

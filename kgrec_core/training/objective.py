@@ -52,6 +52,9 @@ class Objective(nn.Module):
         """Learn from the training view what the batches need; returns what takes part: itself, one for every task, or nothing."""
         return [self]
 
+    def begin(self, encoder: Encoder) -> None:
+        """Called once, before any update, of a resumed fit too: the encoder as it was pretrained."""
+
     @property
     def batches(self) -> int:
         """Of a pass over all there is to learn from; 0 = nothing, it takes no part."""

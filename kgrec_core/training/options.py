@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.training.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Who teaches, besides the labels: [train.teacher].
+
+    model: a run folder, or a language model: hub id, local folder or package:NAME.
+    texts: unlabelled texts that are taught, too: .txt with one a line, or a table with a column for them. column: its name.
+    what: "logits", "scores", "vectors", "probe"; without any: logits where both classify, scores where both rank, else vectors.
+    temperature: by which "logits" and "probe" are softened. epochs: passes over all that is taught; weight: how often its batches are
+        drawn, relative to others; batch: 0 = train.batch. first: before the labels, instead of mixed with them.
+    query_prefix, candidate_prefix, max_length: of a language model that teaches ("query: " for e5).
+    """
+
+    model: str
+    texts: Path | None = None
+    column: str = "text"
+    what: tuple[Literal["logits", "scores", "vectors", "probe"], ...] = ()
+    temperature: float = 2.0
+    epochs: float = 1.0
+    weight: float = 1.0
+    batch: int = 0
+    first: bool = False
+    query_prefix: str = ""
+    candidate_prefix: str = ""
+    max_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +48,7 @@ class Train:
     contrastive: passes before that over the queries of classifications, see `kgrec show objective contrastive`.
     objectives: what else is learned from, by name: `use` is of `kgrec list objective` or `my_file:MyObjective`. A table `supervised` or
         `contrastive` takes the place of what epochs or contrastive say.
+    teacher: a run or a language model whose knowledge the fit learns, see `kgrec show train`.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate of weights that came pretrained; head_lr: of all others, the heads' and those
         of encoders that are new (the share of a history, a gate); warmup: share of the updates; schedule after it; clip: gradient norm.
     layer_decay: the rate of a layer as a share of that above it; 1 = all the same.
@@ -53,6 +81,7 @@ class Train:
     metric: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
+    teacher: Teacher | None = None
     precision: Literal["fp32", "bf16", "fp16", "tf32"] = "fp32"
     compile: bool = False
     gradient_checkpointing: bool = False

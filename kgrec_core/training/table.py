@@ -28,6 +28,7 @@ HERE = "kgrec_core.training"
 ROWS = (
     Row("train.epochs train.steps train.batch train.repeats train.seed", "passes over the tasks' edges, of so many an update", "always"),
     Row("train.objectives train.contrastive train.weights", "what else is learned from, before or beside the tasks' own edges", "`kgrec list objective` says", "Khosla et al. 2020; Tunstall et al. 2022 (SetFit)"),
+    Row("train.teacher", "a run, or a language model, teaches probabilities, scores or vectors, also on unlabelled text", "a small model shall serve what a large one knows", "Hinton et al. 2015; Hofstaetter et al. 2020 (MarginMSE); Reimers & Gurevych 2020"),
     Row("train.negatives", "further candidates as wrong answers of every batch", "small batches, large catalogues"),
     Row("train.validations train.patience train.metric train.minutes", "the best weights on the select queries stay; early stopping", "always", "Prechelt 1998"),
     Row("train.optimizer train.weight_decay", "AdamW in one kernel, or SGD with momentum; no decay of biases and norms", "AdamW, unless memory is short", "Loshchilov & Hutter 2019"),
