@@ -20,7 +20,6 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals
 from kgrec_core.graph import Graph, Task, View, candidates
 from kgrec_core.interfaces import Retrieval
-from kgrec_core.limits import Fit, sampled
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
@@ -98,11 +97,11 @@ class Referee:
 
     def test(self, model: Model, published: Mapping[str, Retrieval], verdict: Verdict, rebuild: bool) -> None:
         """Every contender's figure on up to 1,000 test queries, and what the published retrieval gains over it; nothing is chosen any more."""
-        view = sampled({"test": self.views["test"]}, Fit(select=0, adjust=0, test=TESTED), self.seed)["test"]
-        graph = self.views["test" if rebuild else "train"].graph
+        graph, rng = self.views["test" if rebuild else "train"].graph, np.random.default_rng(self.seed)
         for name, choice in verdict.choices.items():
-            result, columns = self.results[name], {}
-            own = result.asked(model, published[name], view)
+            result, queries, columns = self.results[name], self.views["test"].queries[name], {}
+            index = np.sort(rng.choice(n := len(queries.nodes), min(n, TESTED), replace=False))
+            own, view = result.tested("published")[index], View(self.views["test"].graph, {name: queries.take(index)})
             for c in choice.others:
                 if rebuild and c.retrieval is not published[name]:
                     _build(c.retrieval, name, model, graph)

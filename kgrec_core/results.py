@@ -87,6 +87,10 @@ class Ranking:
         case = variants.whole(view.queries[self.task.name], self.task)
         return rank_tables.chain_values(rank_tables.chain_hits(model, retrieval, self.task, case), case)[self.metric]
 
+    def tested(self, system: str) -> NDArray[np.float64]:
+        """(n,) the metric of a system for every test query, NaN without a target."""
+        return self.values["whole"][system][self.metric]
+
     def simple(self, graph: Graph, recipe: contenders.Table) -> dict[str, contenders.Table]:
         """What could be published in place of the recipe's retrieval, as tables: what goes with the history, and what is asked always."""
         # What `references` asks finds a question that was added, too, and at once; the floor's words do not.
@@ -160,6 +164,10 @@ class Classification:
         case = variants.whole(view.queries[self.task.name], self.task)
         found = class_metrics.predicted(rank_tables.chain_hits(model, retrieval, self.task, case))
         return class_metrics.right(found, case.queries.targets)
+
+    def tested(self, system: str) -> NDArray[np.float64]:
+        """See `Ranking.tested`."""
+        return class_metrics.right(self.found[system], self.targets)
 
     def simple(self, graph: Graph, recipe: contenders.Table) -> dict[str, contenders.Table]:
         """See `Ranking.simple`."""

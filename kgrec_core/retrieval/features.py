@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.graph.ragged import distinct
 from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile
 from kgrec_core.retrieval.ties import Ends
 
@@ -112,7 +113,7 @@ class _Trail:
         pair = pl.struct("source", "target")
         table = table.with_columns(nth=pl.int_range(pl.len()).over(pair)).sort("target", "time", "source")
         self.times, nth = table["time"].to_numpy(), table["nth"].to_numpy()
-        self.stamps = np.unique(self.times)
+        self.stamps = distinct(self.times)
         self.width = len(self.stamps) + 1
         self.codes = table["target"].to_numpy().astype(np.int64) * self.width + np.searchsorted(self.stamps, self.times)
         # Who came first, who came back: running sums over the order by (target, time), so a difference counts one candidate's.
@@ -178,7 +179,7 @@ class _Met:
 
     def of_queries(self) -> Columns:
         edges = np.bincount(self.owner, minlength=self.n)
-        breadth = np.bincount(np.unique(self.owner * self.size + self.found.rows) // self.size, minlength=self.n)
+        breadth = np.bincount(distinct(self.owner * self.size + self.found.rows) // self.size, minlength=self.n)
         baskets = np.maximum(self.baskets, 1)
         columns = {
             "own events": edges,

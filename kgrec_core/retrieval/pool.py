@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Ragged
+from kgrec_core.graph.ragged import distinct
 from kgrec_core.interfaces import Hits
 
 Columns = Mapping[str, NDArray[np.float32]]  # one number for every pair of a pool
@@ -23,7 +24,7 @@ def union(hits: Iterable[Hits], n: int, also: Ragged | None = None) -> Ragged:
         rows.append(found.rows[owner, column])
     owner, row = np.concatenate(owners), np.concatenate(rows)
     width = int(row.max(initial=0)) + 1
-    keys = np.unique(owner * width + row)
+    keys = distinct(owner * width + row)
     return Ragged.of(keys // width, keys % width, n)
 
 
