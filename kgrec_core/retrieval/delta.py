@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Task
+from kgrec_core.graph.ragged import distinct
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 
 CELLS = 2**24  # scores held at once: 64 MiB of float32
+TOGETHER, FEW = 512, 64  # most queries of one product; of fewer each pair is scored by itself, the same whatever is beside it
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # rows (n, k), -1 = none, and scores (n, k), best first
 
 
@@ -115,16 +117,19 @@ class Layered(Retrieval):
     def score(self, queries: Nodes, vectors: Vectors | None, pairs: Ragged) -> NDArray[np.float32]:
         """(len(pairs.rows),) the score of every (query, candidate) pair; 0 for rows that are no candidates."""
         owner, out = pairs.owner, np.zeros(len(pairs.rows), np.float32)
-        step = CELLS // max(1, vectors.shape[1])
-        for start in range(0, len(out), step):
-            part = slice(start, start + step)
-            rows, where = np.unique(pairs.rows[part], return_inverse=True)
-            stored = self.stored(rows)
-            first, last = (owner[part][end] for end in (0, -1))
-            if last - first >= 64 and (last - first + 1) * len(rows) <= 32 * len(where):  # many pairs of few: one product is faster
-                out[part] = (vectors[first : last + 1] @ stored.T)[owner[part] - first, where]
-            else:
-                out[part] = np.einsum("nd,nd->n", vectors[owner[part]], stored[where])
+        dim, step = vectors.shape[1], CELLS // max(1, vectors.shape[1])
+        for start in range(0, len(vectors), TOGETHER):
+            asked = slice(start, min(start + TOGETHER, len(vectors)))
+            n, part = asked.stop - start, slice(pairs.indptr[start], pairs.indptr[asked.stop])
+            rows = distinct(pairs.rows[part]) if n >= FEW else ()
+            if len(rows) and n * len(rows) <= 32 * (part.stop - part.start) and max(n, dim) * len(rows) <= CELLS:
+                place = owner[part] - start, np.searchsorted(rows, pairs.rows[part])
+                out[part] = (vectors[asked] @ self.stored(rows).T)[place]  # many pairs of few candidates: one product is faster
+                continue
+            for at in range(part.start, part.stop, step):
+                few = slice(at, min(at + step, part.stop))
+                rows, where = np.unique(pairs.rows[few], return_inverse=True)
+                out[few] = np.einsum("nd,nd->n", vectors[owner[few]], self.stored(rows)[where])
         return out
 
     def stored(self, rows: NDArray[np.int64]) -> Vectors:
