@@ -45,10 +45,18 @@ def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: flo
 
 def places(pool: Ragged, scores: NDArray) -> NDArray[np.int64]:
     """(len(pool.rows),) the rank, from 0, of every pair in its query; equal scores: the lower row first, NaN last."""
-    order = np.lexsort((-scores, pool.owner))
+    order = np.lexsort((-scores, pool.owner)) if scores.dtype != np.float32 else np.argsort(_keys(pool.owner, scores), kind="stable")
     out = np.empty(len(order), np.int64)
     out[order] = np.arange(len(order)) - pool.indptr[:-1][pool.owner]
     return out
+
+
+def _keys(owner: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """One number for query and score, so that one sort does for both: the bits of a float, those below 0 turned around, are in its order."""
+    bits = (np.float32(0) - scores).view(np.int32)
+    bits ^= (bits >> 31) & np.int32(2**31 - 1)
+    bits[np.isnan(scores)] = 2**31 - 1
+    return (owner << 32) + bits
 
 
 def relative(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, candidates
@@ -98,3 +100,13 @@ def test_pools():
     np.testing.assert_array_equal(relative(pool, np.array([2, 4, -3, -1], np.float32)), [0.5, 1, 0, 0])
     assert len(union([], 3).indptr) == 4
     assert isinstance(pool, Ragged)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_places_are_the_same_for_floats_of_both_widths(seed):
+    rng = np.random.default_rng(seed)
+    owner = np.sort(rng.integers(0, 5, 60))
+    scores = rng.choice([0.0, -0.0, np.nan, np.inf, -np.inf, 1.5, -2.5, 1e-30, *rng.normal(size=4)], 60).astype(np.float32)
+    pool = Ragged.of(owner, np.arange(60), 5)
+    np.testing.assert_array_equal(places(pool, scores), places(pool, scores.astype(np.float64)))
