@@ -25,6 +25,7 @@ from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
 from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.encoder.tower import Tower
+from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.stored import document, numbers, parquet
@@ -38,6 +39,7 @@ class Text(Spoken):
         asked and answered. In training it does not know the question it is asked for.
     max_length: longest text in tokens. query_prefix, candidate_prefix: put before texts ("query: ", "passage: " for e5).
     train_layers: only so many of the last layers learn; 0 = frozen (each text is then encoded once), "none" = all.
+    trunk: with train_layers: GB of disk that the outputs of the frozen layers may take, which are then computed once; 0 = every time.
     dropout: of the model, "none" = its own.
     cache: folder for vectors of unchanged weights; "none" = KGREC_CACHE or the user's cache folder.
     foreign: texts of a kind of which the model cannot read half of the letters are refused, or allowed with a warning.
@@ -54,6 +56,7 @@ class Text(Spoken):
         query_prefix: str = "",
         candidate_prefix: str = "",
         train_layers: int | None = None,
+        trunk: float = 8.0,
         dropout: float | None = None,
         cache: Path | None = None,
         foreign: Literal["refuse", "allow"] = "refuse",
@@ -61,7 +64,7 @@ class Text(Spoken):
         super().__init__()
         self.source, self.asked, self.max_length = model, asked, max_length
         self.query_prefix, self.candidate_prefix = query_prefix, candidate_prefix
-        self.train_layers, self.dropout, self.cache, self.foreign = train_layers, dropout, cache, foreign
+        self.train_layers, self.trunk, self.dropout, self.cache, self.foreign = train_layers, trunk, dropout, cache, foreign
         self.table_ = Known([], torch.zeros(0, 0))
         self.version_ = ""  # of the weights that the table and the memory were made with
         self.memory_: Known | None = None  # other texts met while fitting; a served run keeps none
@@ -89,6 +92,8 @@ class Text(Spoken):
             if "text" in graph.columns(relation.source):
                 told.setdefault(relation.target, []).append(relation)
         self._assemble(load(self.source, self.max_length), [kind for kind in shown if "text" in graph.columns(kind)], told)
+        if self.train_layers:
+            self.tower_.trunk_ = Trunk(self.tower_.model, self.train_layers, self.cache or default_folder(), self.trunk)
         if not any("text" in graph.columns(kind) for kind in kinds):
             raise KgrecError(f"encoder 'text': none of the kinds {', '.join(kinds)} has a text; name text columns in data.entities")
         self.memory_ = Known([], torch.zeros(0, self.dim))

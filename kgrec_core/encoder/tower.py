@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from kgrec_core.encoder.pretrained import fingerprint, settings_of
+from kgrec_core.encoder.trunk import Trunk
 
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
@@ -44,6 +45,7 @@ class Tower(nn.Module):
         self.settings = settings_of(model)
         self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
+        self.trunk_: Trunk | None = None  # while fitting: what the frozen layers make of the texts of `tokens_`
         if train_layers is not None:
             _freeze(model, train_layers)
 
@@ -66,9 +68,13 @@ class Tower(nn.Module):
         tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
         order, outputs, rows = [], [], _ROWS.get()
         lengths = np.array([len(t) for t in tokens])
+        trunk = self.trunk_ if self.trunk_ and self.training and rows is None and not unknown and self.trunk_.usable else None
+        trunk = trunk if trunk and trunk.hold(tokens, self._features) else None
         for batch in _by_length(lengths) if rows is None else _of_one_shape(lengths, rows):
             order.append(batch)
-            outputs.append(self.model(self._features([tokens[i] for i in batch], rows))["sentence_embedding"][: len(batch)])
+            of = [tokens[i] for i in batch]
+            with trunk.replaying(trunk.padded(of, max(map(len, of)), self.device)) if trunk else nullcontext():
+                outputs.append(self.model(self._features(of, rows))["sentence_embedding"][: len(batch)])
         back = np.argsort(np.concatenate(order))
         if len(place) < len(texts):
             back = back[[place[t] for t in texts]]
@@ -85,10 +91,16 @@ class Tower(nn.Module):
         encoded = self.model.tokenizer(texts, truncation=limit is not None, max_length=limit, return_attention_mask=False)
         return [np.asarray(ids, np.int32) for ids in encoded["input_ids"]]
 
-    def _features(self, tokens: list[NDArray[np.int32]], rows: int | None) -> dict[str, torch.Tensor]:
+    def train(self, mode: bool = True) -> Tower:
+        super().train(mode)
+        if mode and self.trunk_ is not None:
+            self.trunk_.still()
+        return self
+
+    def _features(self, tokens: Sequence[NDArray[np.int32]], rows: int | None = None) -> dict[str, torch.Tensor]:
         width = max(map(len, tokens))
         if rows is not None:
-            tokens, width = tokens + tokens[:1] * (rows - len(tokens)), -(-width // STEP) * STEP
+            tokens, width = [*tokens, *[tokens[0]] * (rows - len(tokens))], -(-width // STEP) * STEP
         ids = np.full((len(tokens), width), self.model.tokenizer.pad_token_id or 0, np.int64)
         mask = np.zeros((len(tokens), width), np.int64)
         left = self.model.tokenizer.padding_side == "left"

