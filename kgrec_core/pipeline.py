@@ -41,6 +41,7 @@ from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
+from kgrec_core.training import adapter
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
@@ -179,6 +180,7 @@ def compared(
 
     verdict = referee.decide(dataset.tasks, "after" if history or not measured else "before", limits.publish)
     if verdict.system == "before" and history:
+        adapter.remove(model.encoder)
         model.restore(pretrained)
     chain, certain = comparison.publish(verdict, chains, calibrations)
     with stages("figures"):

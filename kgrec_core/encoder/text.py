@@ -29,6 +29,7 @@ from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.stored import document, numbers, parquet
+from kgrec_core.training import adapter
 
 
 class Text(Spoken):
@@ -130,12 +131,13 @@ class Text(Spoken):
         self.train(training)
 
     def save(self, folder: Path) -> None:
-        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors."""
+        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, and an adapter where it was tuned by one."""
         folder.mkdir(parents=True, exist_ok=True)
-        with silence():
+        with silence(), adapter.aside(self.tower_):
             self.tower_.model.save(str(folder), create_model_card=False)
         extra = folder / "kgrec"
         extra.mkdir(exist_ok=True)
+        adapter.save(self.tower_, extra / "adapter")
         save_file({"table": self.table_.vectors.cpu().contiguous()}, extra / "table.safetensors")
         pl.DataFrame({"text": self.table_.texts}, schema={"text": pl.String}).write_parquet(extra / "texts.parquet")
         (extra / "reads.json").write_text(json.dumps({"shown": self.shown_, "told": self.told_}))
@@ -152,6 +154,7 @@ class Text(Spoken):
         except Exception as error:
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
         self._assemble(load(str(folder), self.max_length), shown, told)
+        adapter.load(self.tower_, extra / "adapter")
         if len(texts) and vectors.shape[1] != self.dim:
             raise KgrecError(f"{folder}: its vectors have the width {vectors.shape[1]}, its model makes {self.dim}; restore the folder")
         self.table_ = Known(texts, vectors)

@@ -14,6 +14,7 @@ from torch import nn
 
 from kgrec_core.encoder.pretrained import fingerprint, settings_of
 from kgrec_core.encoder.trunk import Trunk
+from kgrec_core.training.layers import layers
 
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
@@ -132,8 +133,7 @@ def _of_one_shape(lengths: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.
 
 def _freeze(model: SentenceTransformer, train_layers: int) -> None:
     """Only the last `train_layers` transformer layers (and what is above them) learn; embeddings never do then."""
-    stacks = [m for m in model[0].modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
     model[0].requires_grad_(False)
-    if train_layers and stacks:
-        for layer in max(stacks, key=len)[-train_layers:]:
+    if train_layers:
+        for layer in layers(model[0])[-train_layers:]:
             layer.requires_grad_(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.training.objective import Objective
@@ -57,6 +57,8 @@ class Train:
     minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing.
     precision: "bf16" where the device has it; "fp16" and "tf32" on CUDA. compile: the language model, by torch.
     gradient_checkpointing: layers are computed twice instead of kept in memory.
+    freeze: "embeddings", a number (these and so many of the lowest layers), "gradual", or "all" that came pretrained.
+    adapter: kind ("lora", "prefix", "bottleneck", any of peft's) and the keys of its own configuration.
     average: "ema" or "swa", see `kgrec show train`; average_decay: of "ema"; average_share: of the updates, the last ones, that "swa" averages.
     """
 
@@ -85,6 +87,8 @@ class Train:
     precision: Literal["fp32", "bf16", "fp16", "tf32"] = "fp32"
     compile: bool = False
     gradient_checkpointing: bool = False
+    freeze: int | Literal["none", "embeddings", "gradual", "all"] = "none"
+    adapter: Mapping[str, Any] = field(default_factory=dict)
     average: Literal["none", "ema", "swa"] = "none"
     average_decay: float = 0.999
     average_share: float = 0.25
@@ -94,3 +98,7 @@ class Train:
         for key, least, most in (("layer_decay", 0, 1), ("average_decay", 0, 1), ("average_share", 0, 1)):
             if not least < (value := getattr(self, key)) <= most:
                 raise KgrecError(f"train.{key} = {value:g} is not above {least} and at most {most}; see `kgrec show train`")
+        if self.adapter and self.freeze != "none":
+            raise KgrecError("train.adapter freezes the whole language model; remove train.freeze, or the adapter")
+        if self.adapter and "kind" not in self.adapter:
+            raise KgrecError('[train.adapter] needs the key \'kind\': "lora", "prefix", "bottleneck", or another type of peft\'s')

@@ -35,6 +35,8 @@ ROWS = (
     Row("train.lr train.head_lr", "one rate for what came pretrained, another for what is new", "always"),
     Row("train.layer_decay", "each layer learns less than the one above it", "few examples, large models: .8 to .95", "Clark et al. 2020 (ELECTRA)"),
     Row("train.schedule train.warmup train.clip", "the rate rises, then falls; long gradients are shortened", "always"),
+    Row("train.freeze", "the embeddings, the lowest layers or all that came pretrained stay; or layers open one by one", "few examples; embeddings of many languages", "Howard & Ruder 2018 (ULMFiT)", lambda o: o.freeze != "none", f"{HERE}.freezing:Freezing", ("freeze",)),
+    Row("train.adapter", "a few new weights learn in the language model's place, merged at the end where that can be", "large models, little memory", "Hu et al. 2021 (LoRA); Li & Liang 2021; Houlsby et al. 2019", lambda o: bool(o.adapter), f"{HERE}.adapter:Adapter", ("adapter", "seed")),
     Row("train.chunk", "gradient caching: a batch of any size in the memory of a chunk, same gradients", "contrastive batches beyond the memory", "Gao et al. 2021 (GradCache)"),
     Row("train.gradient_checkpointing", "layers are computed twice instead of kept", "long texts, large models", "Chen et al. 2016", lambda o: o.gradient_checkpointing, f"{HERE}.passes:Checkpointing"),
     Row("train.precision", "fp32, bf16, fp16 with loss scaling, tf32", "bf16 where the processor has it", "Micikevicius et al. 2018", lambda o: o.precision == "tf32", f"{HERE}.passes:Tf32"),

@@ -1,0 +1,153 @@
+"""An adapter learns in the language model's place: merged it is a plain model again, else it stands beside it and comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from kgrec_core.encoder.text import Text
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Nodes
+from kgrec_core.training import adapter
+from kgrec_core.training.layers import below, language_models, layers
+from kgrec_core.training.options import Train
+from tests import tiny
+
+FEW = {"epochs": 10, "steps": 4, "batch": 12, "head_lr": 0.05, "validations": 1, "schedule": "constant", "warmup": 0.0}
+KINDS = {
+    "lora": {"kind": "lora", "r": 4},
+    "ia3": {"kind": "ia3"},
+    "prefix": {"kind": "prefix", "num_virtual_tokens": 2},
+    "bottleneck": {"kind": "bottleneck", "width": 4, "layers": [0, 2]},
+}
+
+
+def vectors(encoder: Text, board) -> torch.Tensor:
+    graph = board.views["train"].graph
+    encoder.eval().refresh(graph)
+    with torch.no_grad():
+        return encoder(Nodes(graph, "item", np.arange(12), "candidate"))
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory) -> str:
+    return tiny.model(tmp_path_factory.mktemp("tiny") / "llama", decoder=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_adapter_learns_and_what_is_saved_gives_the_same_vectors(board, tuned, tmp_path, kind):
+    _, before = tuned(Train(epochs=0))
+    came = {name: p.clone() for name, p in before.encoder.state_dict().items()}
+    history, model = tuned(Train(**FEW, adapter=KINDS[kind]))
+    found = vectors(model.encoder, board)
+    assert history and (found - vectors(before.encoder, board)).abs().max() > 1e-3
+    assert all(p.requires_grad for p in came.values()) or all(p.requires_grad for p in before.encoder.parameters())
+    model.encoder.save(tmp_path / "run")
+
+    again = Text(model="elsewhere")
+    again.load(tmp_path / "run")
+    torch.testing.assert_close(vectors(again, board), found, atol=1e-5, rtol=1e-4)
+    plain = SentenceTransformer(str(tmp_path / "run"), device="cpu")
+    texts = board.views["train"].graph.entities["item"]["text"].to_list()
+    theirs = torch.nn.functional.normalize(torch.from_numpy(plain.encode(texts)), dim=1)
+    merged = kind in ("lora", "ia3")
+    assert (theirs - found).abs().max() < 1e-5 if merged else (theirs - vectors(before.encoder, board)).abs().max() < 1e-5
+    kept = load_file(tmp_path / "run/kgrec/adapter/adapter_model.safetensors")
+    assert kept and sum(t.numel() for t in kept.values()) < sum(t.numel() for t in came.values()) / 2
+
+    adapter.remove(model.encoder)
+    names = model.encoder.state_dict().keys()
+    assert names == came.keys() and (merged or all(torch.equal(came[n], model.encoder.state_dict()[n]) for n in names))
+    model.encoder.save(tmp_path / "plain")
+    assert not (tmp_path / "plain/kgrec/adapter").exists()
+
+
+@pytest.mark.parametrize("pooling", ["lora", "bottleneck"])
+def test_a_decoder_is_tuned_as_an_encoder(board, tuned, decoder, tmp_path, pooling):
+    history, model = tuned(Train(**FEW | {"steps": 40, "validations": 4}, adapter=KINDS[pooling]), model=decoder)
+    assert history[-1]["loss"] < history[0]["loss"] - 0.05
+    model.encoder.save(tmp_path / "run")
+    again = Text(model="elsewhere")
+    again.load(tmp_path / "run")
+    torch.testing.assert_close(vectors(again, board), vectors(model.encoder, board), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"kind": "lor"}, r"no kind of \[train.adapter\] is called 'lor'; did you mean 'lora'\?"),
+        ({"kind": "lora", "rank": 4}, r"no key of \[train.adapter\] with kind lora is called 'rank'.*peft's LoraConfig"),
+        ({"kind": "lora", "target_modules": ["attn"]}, r"peft cannot put lora into this model .*; its modules are dense, key, query, value"),
+        ({"kind": "lora", "layers_to_transform": [1, 9]}, r"train.adapter.layers_to_transform: the language model has no layer 9; it has 0 to 2"),
+        ({"kind": "bottleneck", "layers": [3]}, r"train.adapter.layers: the language model has no layer 3; it has 0 to 2"),
+        ({"kind": "bottleneck", "depth": 3}, r"no key of .* kind bottleneck is called 'depth'.*known: layers, width"),
+        ({"kind": "bottleneck", "width": 0}, r"train.adapter.width = 0"),
+    ],
+)  # fmt: skip
+def test_what_the_model_has_not_is_told_in_one_line(tuned, table, said):
+    with pytest.raises(KgrecError, match=said) as caught:
+        tuned(Train(**FEW, adapter=table))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_needs_a_kind_and_freezes_by_itself(board, toy):
+    from kgrec_core.head.rank import Rank
+    from kgrec_core.training.loop import Learner
+
+    with pytest.raises(KgrecError, match=r"\[train.adapter\] needs the key 'kind'"):
+        Train(adapter={"r": 4})
+    with pytest.raises(KgrecError, match=r"train\.adapter freezes the whole language model; remove train\.freeze"):
+        Train(adapter={"kind": "lora"}, freeze="all")
+    for options in ({"adapter": {"kind": "lora"}}, {"freeze": "embeddings"}, {"compile": True}, {"gradient_checkpointing": True}):
+        with pytest.raises(KgrecError, match=f"train.{next(iter(options))}: the encoder has no language model in it"):
+            Learner(toy.Latest(), {"buys": Rank()}, board.tasks, board.views["train"], Train(**options))
+
+
+def test_a_damaged_adapter_is_refused(tuned, tmp_path):
+    _, model = tuned(Train(**FEW, adapter=KINDS["bottleneck"]))
+    model.encoder.save(tmp_path / "run")
+    file = tmp_path / "run/kgrec/adapter/adapter_model.safetensors"
+    save_file({name: t * float("nan") for name, t in load_file(file).items()}, file)
+    with pytest.raises(KgrecError, match=r"the adapter is missing or damaged \(its weights are others\)"):
+        Text(model="elsewhere").load(tmp_path / "run")
+
+
+# --- freezing -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("freeze", "moved"), [("all", []), ("embeddings", [0, 1, 2]), (0, [0, 1, 2]), (2, [2]), (3, []), ("gradual", [0, 1, 2])]
+)
+def test_what_is_frozen_stays(board, tuned, freeze, moved):
+    _, before = tuned(Train(epochs=0))
+    _, after = tuned(Train(**FEW | {"lr": 0.01, "steps": 2 if freeze == "gradual" else 4}, freeze=freeze))
+    one, other = (language_models(m.encoder)[0] for m in (before, after))
+
+    def same(a, b) -> bool:
+        return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+    assert [i for i, (a, b) in enumerate(zip(layers(one), layers(other), strict=True)) if not same(a, b)] == moved
+    assert same(below(one), below(other))
+    assert all(p.requires_grad for p in other.parameters()), "afterwards open, as it came"
+
+
+def test_layers_open_from_above_the_embeddings_last(tuned, monkeypatch):
+    from kgrec_core.training.freezing import Freezing
+
+    opened, before = [], Freezing.before
+
+    def watched(self, learner, number):
+        before(self, learner, number)
+        bert = language_models(learner.encoder)[0]
+        opened.append([all(p.requires_grad for p in part.parameters()) for part in (below(bert), *layers(bert))])
+
+    monkeypatch.setattr(Freezing, "before", watched)
+    tuned(Train(**FEW | {"steps": 8, "lr": 0.01}, freeze="gradual"))
+    assert [sum(of) for of in opened] == [1, 1, 2, 2, 3, 3, 4, 4] and opened[0][-1] and not opened[5][0]
+
+
+@pytest.mark.parametrize("number", [4, -1])
+def test_more_layers_than_there_are(tuned, number):
+    with pytest.raises(KgrecError, match=f"train.freeze = {number}: the language model has 3 layers; choose 0 to 3, "):
+        tuned(Train(**FEW, freeze=number))
