@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.explain.explanation import Edge, Node, Path
 from kgrec_core.explain.words import Rarity
-from kgrec_core.graph import Nodes, Relation, Task
+from kgrec_core.graph import Graph, Nodes, Relation, Task
 
 STARTS, EXAMPLES = 30, 500  # of what a query met, the latest, from which paths begin; known queries of an answer that are looked at
 Weights = Mapping[tuple[str, str | None], float]  # (evidence, relation of the graph or None) -> part of the score, above 0
@@ -30,15 +30,39 @@ class Met(NamedTuple):
     times: NDArray[np.int64]
 
 
+class Ties:
+    """The ends that rows of a kind have by a relation: (ends,) of each, and the length of each row when rare ends count more."""
+
+    def __init__(self, graph: Graph, relation: Relation, kind: str, rows: NDArray[np.int64]) -> None:
+        self.graph, self.relation, self.inverse = graph, relation, relation.source != kind
+        self.kind, self.size = relation.target if relation.source == kind else relation.source, graph.size(kind)
+        self._rare: dict[int, float] = {}
+        self.ends, self.length = self.of(rows)
+
+    def of(self, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], list[float]]:
+        found = self.graph.adjacent(self.relation, rows, inverse=self.inverse)
+        new = np.setdiff1d(found.rows, list(self._rare))
+        degree = self.graph.degree(self.relation, new, inverse=not self.inverse)
+        self._rare.update(zip(new.tolist(), (np.log((1 + self.size) / (1 + degree)) + 1).tolist(), strict=True))
+        ends = [np.unique(found.rows[start:end]) for start, end in zip(found.indptr[:-1], found.indptr[1:], strict=True)]
+        return ends, [sum(self._rare[end] ** 2 for end in of.tolist()) ** 0.5 or 1.0 for of in ends]
+
+    def rare(self, end: int) -> float:
+        return self._rare[end]
+
+
 class Paths:
     """Of one query. query: its single node. influence: (m, answers), what the score of each loses without each thing met, 0 or more."""
 
     def __init__(self, task: Task, query: Nodes, met: Met, influence: NDArray[np.float64]) -> None:
         self.task, self.query, self.graph, self.met, self.influence = task, query, query.graph, met, influence
         self.kind = task.relation.target
+        self.nodes: dict[tuple[str, int], Node] = {}
         self.source = self.node(task.relation.source, int(query.rows[0]))
         self.known = self._nodes(met.rows)
         self.ties = [r for r in sorted(self.graph.timeless) if self.kind in (r.source, r.target) and len(self.graph.relations[r])]
+        self.tied: dict[Relation, Ties] = {}
+        self.having: list[NDArray[np.int64]] | None = None
 
     def to(self, answer: int, place: int, weights: Weights, most: int) -> tuple[Path, ...]:
         """The best paths to a row, the place-th of the answers."""
@@ -83,42 +107,45 @@ class Paths:
             )
 
     def _shared(self, relation: Relation, answer: int, pull: NDArray) -> Iterable[tuple[float, int, Node | None]]:
-        graph, both = self.graph, relation.source == relation.target == self.kind
-        inverse, other = relation.source != self.kind, relation.target if relation.source == self.kind else relation.source
-        of = graph.adjacent(relation, np.array([answer, *self.met.rows]), inverse=inverse)
-        ends, where = np.unique(of.rows, return_inverse=True)
-        rare = np.log((1 + graph.size(self.kind)) / (1 + graph.degree(relation, ends, inverse=not inverse))) + 1
-        lists = [set(where[of.indptr[i] : of.indptr[i + 1]].tolist()) for i in range(len(self.met.rows) + 1)]
-        length = [np.sqrt(sum(rare[e] ** 2 for e in ends_of)) or 1.0 for ends_of in lists]
-        for place, row in enumerate(self.met.rows):
+        ties = self._ties(relation)
+        (own,), (length,) = ties.of(np.array([answer]))
+        for place, (ends, long) in enumerate(zip(ties.ends, ties.length, strict=True)):
+            row = int(self.met.rows[place])
             if row == answer:
                 continue
-            for end in sorted(lists[0] & lists[place + 1]):
-                share = float(pull[place] * rare[end] ** 2 / (length[0] * length[place + 1]))
-                yield share, place, self.node(other, int(ends[end]))
-            if both and answer in ends[list(lists[place + 1])]:
+            for end in np.intersect1d(own, ends, True).tolist():
+                yield float(pull[place] * ties.rare(end) ** 2 / (length * long)), place, self.node(ties.kind, end)
+            if relation.source == relation.target == self.kind and answer in ends:
                 yield float(pull[place]), place, None
+
+    def _ties(self, relation: Relation) -> Ties:
+        """What was met by a relation of the graph; read once, whatever the answers are."""
+        if relation not in self.tied:
+            self.tied[relation] = Ties(self.graph, relation, self.kind, self.met.rows)
+        return self.tied[relation]
 
     def _behaviour(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
         """By others who have both, in aggregate: their number over the root of how many have each."""
         own, relation = weights.get(("behaviour", None), 0.0), self.task.relation
         if not own or not len(self.met.rows):
             return
-        before = None if self.query.before is None else np.full(len(self.met.rows) + 1, self.query.before[0])
-        having = self.graph.adjacent(relation, np.array([answer, *self.met.rows]), before, inverse=True)
-        lists = [np.unique(having.rows[having.indptr[i] : having.indptr[i + 1]]) for i in range(len(self.met.rows) + 1)]
-        lists = [sources[sources != self.query.rows[0]] for sources in lists]
-        both = np.array(
-            [
-                len(np.intersect1d(lists[0], theirs, True)) if row != answer else 0
-                for row, theirs in zip(self.met.rows, lists[1:], strict=True)
-            ]
-        )
-        share = pull * both / np.sqrt(np.maximum(1, len(lists[0]) * np.array([len(theirs) for theirs in lists[1:]])))
+        if self.having is None:
+            self.having = self._having(self.met.rows)
+        (theirs,), place = self._having(np.array([answer])), np.repeat(np.arange(len(pull)), [len(of) for of in self.having])
+        both = np.bincount(place[np.isin(np.concatenate(self.having), theirs)], minlength=len(pull))
+        both[self.met.rows == answer] = 0
+        share = pull * both / np.sqrt(np.maximum(1, len(theirs) * np.array([len(of) for of in self.having])))
         for place in np.flatnonzero(share):
             crowd = Node(relation.source, "", None)
             nodes, weight = (self.known[place], crowd, item), float(own * share[place] / share.sum())
             yield Path("behaviour", nodes, (relation.name,) * 2, weight, int(both[place]), (), (self._own(place),))
+
+    def _having(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Who else has each of the rows, as far as the query may know."""
+        before = None if self.query.before is None else np.full(len(rows), self.query.before[0])
+        of = self.graph.adjacent(self.task.relation, rows, before, inverse=True)
+        others = of.keep(of.rows != self.query.rows[0])
+        return [np.unique(others.rows[start:end]) for start, end in zip(others.indptr[:-1], others.indptr[1:], strict=True)]
 
     def _words(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
         """By words that the answer's text has in common with the query's own, or with those of what was met."""
@@ -163,7 +190,9 @@ class Paths:
         return Edge(relation, source.id, target.id)
 
     def node(self, kind: str, row: int) -> Node:
-        return self._nodes(np.array([row]), kind)[0]
+        if (kind, row) not in self.nodes:
+            (self.nodes[kind, row],) = self._nodes(np.array([row]), kind)
+        return self.nodes[kind, row]
 
     def _nodes(self, rows: NDArray[np.int64], kind: str = "") -> list[Node]:
         kind = kind or self.kind

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time as _clock
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -193,6 +193,7 @@ class Nodes:
     rows: (n,) rows of `kind`. side: "query" or "candidate" (prefixes; follower and followed where both ends are one kind).
     before: (n,) only edges with time < before are read: a basket never sees itself. None = all of the graph.
     hide: relation -> for every node the other ends that are not read: how an undated target stays out of its own query.
+    memo: what several parts find out about these very nodes; other nodes made of them begin anew.
     """
 
     graph: Graph
@@ -201,6 +202,7 @@ class Nodes:
     side: Literal["query", "candidate"]
     before: NDArray[np.int64] | None = None
     hide: Mapping[Relation, Ragged] | None = None
+    memo: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -132,7 +132,8 @@ class _Blocks(Asked):
         step = int(np.clip(CELLS // max(part._cells(), 1), 1, 512))
         for start in range(0, n, step):
             block = slice(start, min(start + step, n))
-            s = part.scores(self.queries.take(block), None if self.vectors is None else self.vectors[block])
+            asked = self.queries if block == slice(0, n) else self.queries.take(block)
+            s = part.scores(asked, None if self.vectors is None else self.vectors[block])
             cells += s.size
             if cells <= KEPT:
                 kept.append((block, s))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation
 
 log = logging.getLogger("kgrec")
+BLOCK = 512  # queries of which what was read is kept while they are asked
 
 
 def horizon(graph: Graph, relation: Relation) -> int:
@@ -49,6 +52,10 @@ def fading(age: NDArray, half_life: float) -> NDArray[np.float32]:
 
 def events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int64] | None]:
     """The queries' edges, each (target, time) once per query and oldest first, with their times; without a clock: all, None."""
+    return _once(queries, ("events", relation), lambda: _events(queries, relation))
+
+
+def _events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int64] | None]:
     found = queries.read(relation)
     if relation not in queries.graph.relations or not queries.graph.clocked(relation):
         return found, None
@@ -68,15 +75,32 @@ def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: floa
     decay: weight decay^(m - j) of the j-th of m edges. half_life: instead, where there is a clock, .5^(days since / half_life), summed
     over events. Targets beyond `size`, new since the channel was built, are left out.
     """
+    how = ("profile", relation, size, now, decay, half_life)
+    data, indices, indptr = _once(queries, how, lambda: _profile(queries, *how[1:]))
+    return sp.csr_matrix((data.copy(), indices.copy(), indptr.copy()), shape=(len(queries), size), dtype=np.float32)
+
+
+def _profile(queries: Nodes, relation: Relation, size: int, now: int, decay: float, half_life: float) -> tuple[NDArray, NDArray, NDArray]:
+    """`profile` as data, indices and indptr."""
     if half_life and clocked(queries.graph, relation):
         found, time = events(queries, relation)
         weight = fading(moments(queries, now)[found.owner] - time, half_life)
     else:
-        found = queries.read(relation)
+        found = _once(queries, ("read", relation), lambda: queries.read(relation))
         place = found.indptr[1:][found.owner] - 1 - np.arange(len(found.rows))
         weight = (decay**place).astype(np.float32)
     known = found.rows < size
-    return sp.csr_matrix((weight[known], (found.owner[known], found.rows[known])), shape=(len(queries), size), dtype=np.float32)
+    read = sp.csr_matrix((weight[known], (found.owner[known], found.rows[known])), shape=(len(queries), size), dtype=np.float32)
+    return read.data, read.indices, read.indptr
+
+
+def _once(queries: Nodes, what: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    """What several channels ask of a block of queries; of many at once nothing is kept, it would be there as long as they are."""
+    if len(queries) > BLOCK:
+        return make()
+    if what not in queries.memo:
+        queries.memo[what] = make()
+    return queries.memo[what]
 
 
 def matrix(graph: Graph, relation: Relation, now: int, half_life: float = 0.0) -> sp.csr_matrix:
