@@ -268,6 +268,15 @@ class Retrieval:
         hits = self.search(queries, vectors, k, allowed, exclude)
         return hits, {"score": hits.scores.astype(np.float64)}
 
+    def again(
+        self, queries: Nodes, vectors: Vectors | None, pairs: Ragged, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> NDArray[np.float32]:
+        """(len(pairs.rows),) the scores that `search` gives these candidates among all others; NaN where it finds them no longer."""
+        hits, out = self.search(queries, vectors, 100, allowed, exclude), np.full(len(pairs.rows), np.nan, np.float32)
+        where, place = np.nonzero(hits.rows[pairs.owner] == pairs.rows[:, None])
+        out[where] = hits.scores[pairs.owner[where], place]
+        return out
+
     def without_language_model(self, vectors: bool) -> Retrieval | None:
         """What is left of it, unbuilt as it is, without any language model: itself or nothing. vectors: whether there still are any."""
         return None if self.language_model or (self.reads == "vectors" and not vectors) else self

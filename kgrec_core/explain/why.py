@@ -88,18 +88,17 @@ def _influence(
     lost = [np.ones((len(of.rows), rows.shape[1])) for of in met]
     place = np.concatenate([np.arange(len(of.rows)) for of in met]) if met else np.zeros(0, np.int64)
     place = place[np.repeat([len(of.rows) > 1 for of in met], [len(of.rows) for of in met])]
-    k = max(DEPTH, rows.shape[1])
     for start in range(0, len(owner), TOGETHER):
         block = np.arange(start, min(start + TOGETHER, len(owner)))
         asked = without(nodes.take(owner[block]), task, Ragged.of(np.arange(len(block)), hidden[block], len(block)))
-        gone = None if exclude is None else exclude.take(owner[block])
-        hits = retrieval.search(asked, model.vectors(task, asked), k, allowed, gone)
+        gone, of = None if exclude is None else exclude.take(owner[block]), rows[owner[block]]
+        pairs = Ragged.of(*np.nonzero(of >= 0), len(block))._replace(rows=of[of >= 0])
+        now = np.full(of.shape, np.nan)
+        now[of >= 0] = retrieval.again(asked, model.vectors(task, asked), pairs, allowed, gone)
+        least = np.fmin.reduce(now, axis=1, initial=np.inf, keepdims=True)
+        now = np.where(np.isnan(now), np.where(np.isfinite(least), least, 0.0), now)
         for j, one in enumerate(block):
-            there = hits.rows[j] >= 0
-            known = dict(zip(hits.rows[j][there].tolist(), hits.scores[j][there].tolist(), strict=True))
-            least = min(known.values(), default=0.0)
-            now = np.array([known.get(row, least) for row in rows[owner[one]].tolist()])
-            lost[owner[one]][place[one]] = np.maximum(0, np.where(rows[owner[one]] >= 0, scores[owner[one]] - now, 0))
+            lost[owner[one]][place[one]] = np.maximum(0, np.where(of[j] >= 0, scores[owner[one]] - now[j], 0))
     return lost
 
 

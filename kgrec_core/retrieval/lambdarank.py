@@ -18,7 +18,7 @@ from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pairs import Stage
-from kgrec_core.retrieval.pool import Columns, explained, places, top
+from kgrec_core.retrieval.pool import Columns, explained, lookup, places, top
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, hidden, unsold
 from kgrec_core.retrieval.trees import booster
@@ -206,6 +206,14 @@ class Lambdarank(Around):
         blank = [np.zeros(hits.rows.shape) for hits in found]
         return _stacked(found, k), {n: np.concatenate([p.get(n, b) for p, b in zip(every, blank, strict=True)]) for n in every_name}
 
+    def again(
+        self, queries: Nodes, vectors: Vectors | None, pairs: Ragged, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> NDArray[np.float32]:
+        """See Retrieval; the trees are asked of the pairs alone, whose places are still those among all that the channels find."""
+        placed, each = self._placed(queries, vectors, DEPTH, allowed, exclude, self.trees_, only=pairs), pairs.counts.max(initial=1)
+        found = [top(of.pool, of.scores, each, {}) for of in placed]
+        return lookup(_stacked(found, each), pairs)
+
     def _placed(
         self,
         queries: Nodes,
@@ -215,14 +223,18 @@ class Lambdarank(Around):
         exclude: Ragged | None,
         trees: Trees,
         given: Mapping[str, Hits] | None = None,
+        only: Ragged | None = None,
     ) -> Iterator[Placed]:
-        """The pool and its scores, a block of queries after the other."""
+        """The pool and its scores, a block of queries after the other. only: of these pairs alone."""
         for block in _blocks(len(queries)):
             nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
             known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
             pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
             if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
                 keep = ~pool.among(gone)
+                pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
+            if only is not None:
+                keep = pool.among(only.take(block))
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
             merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
             ranked, columns = np.zeros(len(pool.rows), np.float32), said

@@ -12,6 +12,7 @@ from kgrec_core.errors import choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
+from kgrec_core.retrieval.pool import lookup, top
 
 
 @dataclass(kw_only=True, eq=False)
@@ -55,6 +56,22 @@ class Switch(Around):
             return hits
 
         return self._answered(queries, k, ask), every
+
+    def again(
+        self, queries: Nodes, vectors: Vectors | None, pairs: Ragged, allowed: Filter | None = None, exclude: Ragged | None = None
+    ) -> NDArray[np.float32]:
+        """See Retrieval; asked of whoever answers the query."""
+        each = int(pairs.counts.max(initial=1))
+
+        def ask(channel: Retrieval, rows: NDArray[np.int64]) -> Hits:
+            gone, given, mine = (
+                None if exclude is None else exclude.take(rows),
+                None if vectors is None else vectors[rows],
+                pairs.take(rows),
+            )
+            return top(mine, channel.again(queries.take(rows), given, mine, allowed, gone), each, {})
+
+        return lookup(self._answered(queries, each, ask), pairs)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn, each by all the queries; returns (n, min(100, candidates)) hits, out of fold where one learned."""

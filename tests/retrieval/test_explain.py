@@ -68,6 +68,29 @@ def test_the_parts_of_a_score_sum_to_it_and_the_answers_are_those_of_search(boar
     assert len(parts) > (name != "one channel")
 
 
+@pytest.mark.parametrize("name", RETRIEVALS)
+def test_scores_asked_again_are_those_of_search_whatever_else_is_asked(board, name):
+    part = built(RETRIEVALS[name], board, fit="without" not in name)
+    vectors, met = board.encode(board.nodes), board.history()
+    hits = part.search(board.nodes, vectors, 5, None, met)
+    for place in ([0], [4, 1], [0, 1, 2, 3, 4]):
+        rows = hits.rows[:, place]
+        pairs = Ragged.of(*np.nonzero(rows >= 0), len(rows))._replace(rows=rows[rows >= 0])
+        assert np.allclose(part.again(board.nodes, vectors, pairs, None, met), hits.scores[:, place][rows >= 0], atol=1e-6)
+    bought = Ragged.of(np.arange(len(rows)), met.rows[met.indptr[:-1]], len(rows))
+    assert np.isnan(part.again(board.nodes, vectors, bought, None, met)).all()  # what is left out is not found
+
+
+def test_an_explanation_is_the_same_alone_and_beside_others(board):
+    part = built(RETRIEVALS["lambdarank"], board)
+    together = explanations(Vectors(board), part, board.task, board.nodes, 4, None, board.history())
+    for i, of in enumerate(together):
+        (alone,) = explanations(Vectors(board), part, board.task, board.nodes.take([i]), 4, None, board.history().take(np.array([i])))
+        assert [(str(why), why.edges) for why in alone] == [(str(why), why.edges) for why in of]
+        (first,) = explanations(Vectors(board), part, board.task, board.nodes.take([i]), 1, None, board.history().take(np.array([i])))
+        assert first[0].edges == of[0].edges and str(first[0]) == str(of[0])
+
+
 def test_a_reopened_ranker_gives_the_same_parts(board, tmp_path):
     part = built(RETRIEVALS["lambdarank"], board)
     part.save(tmp_path)
