@@ -127,6 +127,10 @@ class Head(nn.Module):
         """(n, d): what the index stores and a query is compared by."""
         raise NotImplementedError
 
+    def logits(self, q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """(n, m) scores on the scale whose softmax the loss is of."""
+        return q @ c.T
+
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Scalar. A pure function of tensors, without parameters: gradient caching and gathering equal one big batch."""
         raise NotImplementedError

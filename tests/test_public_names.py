@@ -24,6 +24,7 @@ INSIDE = {
     "fusions.py",
     "ml100k.py",
     "tower.py",
+    "trainer.py",
     "trunk.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [

@@ -16,10 +16,12 @@ Through = Callable[[Nodes, list[str], "Spoken"], list[str]]
 class Spoken(Encoder):
     """through: (nodes, their texts, this encoder) -> the texts that are read instead, as many. Set before `prepare`; not saved.
 
+    augment: texts of queries -> what is learned from in their place, while it learns. Set and taken back by a fit.
     longest: tokens that are read of a text, None = all.
     """
 
     through: Through | None = None
+    augment: Callable[[list[str]], list[str]] | None = None
 
     @property
     def longest(self) -> int | None:

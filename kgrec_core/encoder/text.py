@@ -110,7 +110,10 @@ class Text(Spoken):
     def forward(self, nodes: Nodes) -> torch.Tensor:
         if "text" not in nodes.graph.columns(nodes.kind):
             return torch.zeros(len(nodes), self.dim, device=self.tower_.device)
-        return self._encoded(self._whole(nodes))
+        texts = self._whole(nodes)
+        if self.augment is not None and self.training and nodes.side == "query" and not self.frozen_:
+            texts = self.augment(texts)
+        return self._encoded(texts)
 
     @torch.no_grad()
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:

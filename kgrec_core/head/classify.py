@@ -17,6 +17,7 @@ from torch import nn
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
+from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
 
 FILE = "classify.safetensors"
@@ -28,6 +29,7 @@ class Classify(Head):
     Prefer `rank` where candidates have telling texts, come and go, or are many: it needs no example of a candidate to find it.
 
     label_smoothing: share of the target spread evenly over all classes that are not masked (Szegedy et al. 2016).
+    focal: what is nearly certain counts less, by (1 - p) to this power; 0 = not (Lin et al. 2017); 2 is usual.
     class_weights: "balanced": an example counts by 1 / the share of its class, so rare classes count as much as frequent ones.
     temperature: logit = x @ w / temperature + bias; at .05 vectors of length one give logits between -20 and 20.
     """
@@ -36,10 +38,15 @@ class Classify(Head):
     metric: ClassVar[str] = "macro_f1"
 
     def __init__(
-        self, *, label_smoothing: float = 0.0, class_weights: Literal["none", "balanced"] = "none", temperature: float = 0.05
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        class_weights: Literal["none", "balanced"] = "none",
+        temperature: float = 0.05,
     ) -> None:
         super().__init__()
-        self.label_smoothing, self.class_weights, self.temperature = label_smoothing, class_weights, temperature
+        self.label_smoothing, self.focal, self.class_weights, self.temperature = label_smoothing, focal, class_weights, temperature
 
     def prepare(self, graph: Graph, task: Task, dim: int) -> None:
         """A random direction of length one, the same in every run, and a bias of zero for every row of the target kind."""
@@ -77,11 +84,7 @@ class Classify(Head):
 
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Weighted mean cross-entropy of the target among the classes that are not masked."""
-        logp = (q @ c.T).masked_fill(batch.mask, float("-inf")).log_softmax(1)
-        each = -logp.gather(1, batch.positive[:, None])[:, 0]
-        if self.label_smoothing:
-            even = -logp.masked_fill(batch.mask, 0).sum(1) / (~batch.mask).sum(1)
-            each = (1 - self.label_smoothing) * each + self.label_smoothing * even
+        each = cross_entropy(q @ c.T, batch, self.label_smoothing, self.focal)
         weight = batch.weight
         if self.class_weights == "balanced":  # proportional to 1 / share; the division below sets the mean to 1
             weight = weight * torch.softmax(-batch.logq[batch.positive], 0)

@@ -19,6 +19,7 @@ from torch import nn
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
+from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
 
 
@@ -31,6 +32,7 @@ class Rank(Head):
         "bce": binary cross-entropy of the target and the sampled negatives; for calibrated yes or no.
         "bpr": the target above each negative (Rendle et al. 2009). "mse": targets towards 1, negatives towards 0.
     logq: "softmax": correct for popularity; without it popular candidates are pushed down.
+    label_smoothing, focal: of "softmax", as in `classify`.
     adapter: a linear map for each side, added to the vector, which starts as it was and gets unit length again (supervised semantic
         indexing: Bai et al. 2009). What questions and answers have in common is learned at `train.head_lr`, whatever the encoder is:
         worth it where that is frozen, as its vectors are then made once. dropout: share of the vector's numbers left out while it learns.
@@ -44,9 +46,12 @@ class Rank(Head):
         logq: bool = True,
         adapter: bool = False,
         dropout: float = 0.3,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
     ) -> None:
         super().__init__()
         self.kind, self.temperature, self.logq, self.adapter, self.dropout = loss, temperature, logq, adapter, dropout
+        self.label_smoothing, self.focal = label_smoothing, focal
         self.maps_ = nn.ModuleDict()
 
     def project(self, x: torch.Tensor | None, nodes: Nodes) -> torch.Tensor:
@@ -55,6 +60,9 @@ class Rank(Head):
         x = nn.functional.dropout(x, self.dropout, self.training)
         return nn.functional.normalize(x + self.maps_[nodes.side](x), dim=1)
 
+    def logits(self, q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return q @ c.T / self.temperature
+
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
         scores = q @ c.T
         positive = scores.gather(1, batch.positive[:, None])
@@ -62,8 +70,7 @@ class Rank(Head):
         wrong = wrong.scatter(1, batch.positive[:, None], False)
         if self.kind == "softmax":
             logits = scores / self.temperature - (batch.logq if self.logq else 0)
-            logits = logits.masked_fill(batch.mask, float("-inf"))
-            each = nn.functional.cross_entropy(logits, batch.positive, reduction="none")
+            each = cross_entropy(logits, batch, self.label_smoothing, self.focal)
         elif self.kind == "bce":
             each = nn.functional.softplus(-positive[:, 0] / self.temperature) + _mean(
                 nn.functional.softplus(scores / self.temperature), wrong

@@ -45,9 +45,15 @@ class Examples:
         counts = np.bincount(self.target, minlength=graph.size(task.relation.target))
         self.share = counts / max(1, counts.sum())
         self.alike = _alike(graph, task.relation.target)
+        self.hard_: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.owner)
+
+    def mined(self, rows: NDArray[np.int64]) -> None:
+        """From now on each pair brings these candidates into its batch: (n, k) rows of the target kind, -1 = none."""
+        self.hard_ = rows
+        self.hard_share = np.bincount(rows[rows >= 0], minlength=len(self.share)) / max(1, len(self))
 
     @property
     def batches(self) -> int:
@@ -65,7 +71,8 @@ class Examples:
         (epoch, place), pairs = divmod(number, self.batches), self.pairs(number)
         rng = np.random.default_rng([self.seed, epoch, place])
         drawn = self.catalogue if self.every else rng.choice(self.catalogue, min(self.negatives, len(self.catalogue)), replace=False)
-        rows = np.unique(np.concatenate([self.target[pairs], drawn]))
+        hard = drawn[:0] if self.hard_ is None else self.hard_[pairs].ravel()
+        rows = np.unique(np.concatenate([self.target[pairs], drawn, hard[hard >= 0]]))
         queries = self.queries.nodes.take(self.owner[pairs])
         return Step(queries, self._candidates(rows, queries, pairs), self._batch(rows, queries, pairs))
 
@@ -87,6 +94,8 @@ class Examples:
             mask |= self.alike[rows][None] == self.alike[self.target[pairs]][:, None]
         mask[np.arange(len(pairs)), positive] = False
         chance = len(pairs) * self.share[rows] + (1e-6 if self.every else self.negatives / len(self.catalogue))
+        if self.hard_ is not None:
+            chance += len(pairs) * self.hard_share[rows]
         return Batch(
             torch.from_numpy(positive), torch.from_numpy(mask), torch.from_numpy(np.log(chance).astype(np.float32)), torch.ones(len(pairs))
         )

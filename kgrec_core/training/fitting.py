@@ -39,7 +39,7 @@ def train(
         updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
         updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
         updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
-        for _ in patient(updates, so_far, options.patience):
+        for _ in patient(updates, learner, so_far, options.patience, options.min_delta):
             pass
         learner.load(so_far.weights)
     finally:

@@ -20,6 +20,7 @@ from kgrec_core import devices
 from kgrec_core.graph import Task, View
 from kgrec_core.interfaces import Encoder, Head
 from kgrec_core.training.contrastive import Contrastive
+from kgrec_core.training.failures import must_be_finite, within_memory
 from kgrec_core.training.objective import Objective
 from kgrec_core.training.optimiser import optimizer, pretrained, schedule
 from kgrec_core.training.options import Train
@@ -58,13 +59,14 @@ class Learner:
     """Encoder and objectives as one module, with optimizer, rate schedule and the techniques that the options name.
 
     total: updates in all, 0 = there is nothing to learn; lowered meanwhile, the fit ends there, with a validation. planned: as it was at first.
-    rate: of the last update.
+    rate: of the last update. chunk: as in the options, or less, where memory was short (halved).
     """
 
     rate: float = 0.0
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head], tasks: tuple[Task, ...], view: View, options: Train) -> None:
         self.encoder, self.graph, self.options = encoder, view.graph, options
+        self.chunk, self.halved = options.chunk, False
         self.techniques = techniques(options)
         objectives = _objectives(heads, tasks, view, options)
         for objective in objectives:
@@ -106,13 +108,16 @@ class Learner:
         step = self.vectors.objectives[which].step(number)
 
         def gradients() -> float:
-            return backward(self.accelerator, self.module, which, step, self.options.chunk, (self.options.seed, number))
+            return backward(self.accelerator, self.module, which, step, self.chunk, (self.options.seed, number))
 
-        loss = gradients()
+        loss = within_memory(self, step, gradients)
+        must_be_finite(loss, "loss", self, number, which, step)
         for technique in self.techniques:
             technique.gradients(self, gradients)
         if self.options.clip:
-            self.accelerator.clip_grad_norm_(self.vectors.parameters(), self.options.clip)
+            norm = self.accelerator.clip_grad_norm_(self.vectors.parameters(), self.options.clip)
+            if not self.accelerator.scaler:  # which leaves such an update out
+                must_be_finite(float(norm), "gradient", self, number, which, step)
         self.optimizer.step()
         self.rate = self.schedule.get_last_lr()[0]
         self.schedule.step()
@@ -171,12 +176,14 @@ class Learner:
     def beside(self) -> dict[str, Any]:
         """What a resumed fit needs beside weights, optimizer and schedule."""
         scaler = self.accelerator.scaler
-        return {"techniques": [technique.state() for technique in self.techniques], "scaler": scaler.state_dict() if scaler else {}}
+        states = [technique.state() for technique in self.techniques]
+        return {"techniques": states, "scaler": scaler.state_dict() if scaler else {}, "chunk": self.chunk, "halved": self.halved}
 
     def restore(self, beside: Mapping[str, Any]) -> None:
         """As it was when `beside` was taken."""
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(beside["scaler"])
+        self.chunk, self.halved = beside["chunk"], beside["halved"]
         for technique, state in zip(self.techniques, beside["techniques"], strict=True):
             technique.load(state)
 

@@ -38,6 +38,9 @@ class Objective(nn.Module):
     encodes_candidates: False: `project` gets x = None for the candidates and gives vectors of its own. language_model: False for all
     objectives of a phase: what came pretrained stays as it is in that phase, and rates rise and fall within it.
 
+    passes: how often a batch's nodes are encoded, each time with other dropout: q is then (passes * n, d), c (passes * m, d) where it encodes
+    candidates, one pass behind the other.
+
     Constructors only store. Weights of its own learn at `train.head_lr` and end with the fit, unless they are a head's.
     """
 
@@ -47,6 +50,7 @@ class Objective(nn.Module):
     task: str | None = None
     encodes_candidates: bool = True
     language_model: bool = True
+    passes: int = 1
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
         """Learn from the training view what the batches need; returns what takes part: itself, one for every task, or nothing."""
@@ -70,6 +74,10 @@ class Objective(nn.Module):
 
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Any) -> torch.Tensor:
         """Scalar, of all processes' vectors q (n, d) and c (m, d). A pure function of tensors, as a head's loss is."""
+        raise NotImplementedError
+
+    def logits(self, q: torch.Tensor, c: torch.Tensor, batch: Any) -> torch.Tensor:
+        """(n, m) whose softmax is the probability of each candidate; what no candidate may be is far below. Only objectives that score."""
         raise NotImplementedError
 
     def finish(self, encoder: Encoder) -> None:

@@ -38,6 +38,25 @@ class Teacher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Queries in other words: [train.augment].
+
+    how: the ways, one of which is drawn for each text. texts: share of the texts that are changed; share: of their words.
+    synonyms: file with a group of words a line, separated by commas. translate: "my_file:name", a function from a list of texts to as many.
+    """
+
+    how: tuple[Literal["cutoff", "drop", "swap", "synonyms", "translate"], ...] = ("cutoff",)
+    texts: float = 0.5
+    share: float = 0.15
+    synonyms: Path | None = None
+    translate: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.how:
+            raise KgrecError('train.augment.how is empty; name "cutoff", "drop", "swap", "synonyms" or "translate"')
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Settings of the fine-tuning loop.
 
@@ -51,8 +70,12 @@ class Train:
     teacher: a run or a language model whose knowledge the fit learns, see `kgrec show train`.
     optimizer: "adamw" or "sgd" (momentum .9). lr: peak rate of weights that came pretrained; head_lr: of all others, the heads' and those
         of encoders that are new (the share of a history, a gate); warmup: share of the updates; schedule after it; clip: gradient norm.
+    mined: so many hard negatives a pair, found anew after every validation; mined_margin: none that scores above 1 - margin times the target.
+    augment: other words for queries, see `kgrec show train`. rdrop: weight of how far two passes with other dropout are apart; 0 = one pass.
+    fgm: how far word embeddings are moved against the loss, 1 is usual; 0 = not.
     layer_decay: the rate of a layer as a share of that above it; 1 = all the same.
-    validations: how often per fit the select queries are asked; patience: stop after so many without a gain (0 = never).
+    validations: how often per fit the select queries are asked; patience: stop after so many without a gain
+        (0 = never); min_delta: what is no gain yet.
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
     minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing.
     precision: "bf16" where the device has it; "fp16" and "tf32" on CUDA. compile: the language model, by torch.
@@ -67,6 +90,8 @@ class Train:
     batch: int = 64
     repeats: bool = True
     negatives: int = 0
+    mined: int = 0
+    mined_margin: float = 0.05
     chunk: int = 0
     optimizer: Literal["adamw", "sgd"] = "adamw"
     contrastive: float = 0.0
@@ -79,6 +104,10 @@ class Train:
     clip: float = 1.0
     validations: int = 5
     patience: int = 0
+    min_delta: float = 0.0
+    augment: Augment | None = None
+    rdrop: float = 0.0
+    fgm: float = 0.0
     minutes: float = 0.0
     metric: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)

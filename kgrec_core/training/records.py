@@ -1,6 +1,6 @@
 """What stands around the loop: each takes its records and gives them on, so that a fit puts together what it needs.
 
-for record in patient(keeping_best(finetune(learner, validate), learner, so_far), so_far, 2): ...
+for record in patient(keeping_best(finetune(learner, validate), learner, so_far), learner, so_far, 2): ...
 
 A tracker or a pruner is one more such function.
 """
@@ -63,11 +63,13 @@ def timely(records: Iterator[Record], learner: Learner, budget: Budget) -> Itera
         yield record
 
 
-def patient(records: Iterator[Record], so_far: SoFar, patience: int) -> Iterator[Record]:
-    """The records end after so many validations in a row without a gain; 0 = never."""
+def patient(records: Iterator[Record], learner: Learner, so_far: SoFar, patience: int, least: float = 0.0) -> Iterator[Record]:
+    """The records end after so many validations in a row without a gain of more than `least`; 0 = never."""
 
     def stopped() -> bool:
-        since = next((i for i, record in enumerate(reversed(so_far.history)) if record["best"]), 0)
+        best, since = -math.inf, 0
+        for score in (learner.score(record["select"]) for record in so_far.history):
+            best, since = (score, 0) if score > best + least else (best, since + 1)
         return bool(patience) and since >= patience
 
     while not stopped() and (record := next(records, None)) is not None:

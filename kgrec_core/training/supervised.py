@@ -45,5 +45,8 @@ class Edges(Objective):
     def project(self, x: torch.Tensor | None, nodes: Nodes) -> torch.Tensor:
         return self.head.project(x, nodes)
 
+    def logits(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return self.head.logits(q, c).masked_fill(batch.mask, -1e4)
+
     def loss(self, q: torch.Tensor, c: torch.Tensor, batch: Batch) -> torch.Tensor:
         return self.head.loss(q, c, batch)

@@ -30,7 +30,14 @@ ROWS = (
     Row("train.objectives train.contrastive train.weights", "what else is learned from, before or beside the tasks' own edges", "`kgrec list objective` says", "Khosla et al. 2020; Tunstall et al. 2022 (SetFit)"),
     Row("train.teacher", "a run, or a language model, teaches probabilities, scores or vectors, also on unlabelled text", "a small model shall serve what a large one knows", "Hinton et al. 2015; Hofstaetter et al. 2020 (MarginMSE); Reimers & Gurevych 2020"),
     Row("train.negatives", "further candidates as wrong answers of every batch", "small batches, large catalogues"),
-    Row("train.validations train.patience train.metric train.minutes", "the best weights on the select queries stay; early stopping", "always", "Prechelt 1998"),
+    Row("train.mined train.mined_margin", "each query's hardest wrong candidates come into its batch, guarded against unlabelled right ones", "rankings, once random negatives are easy", "Xiong et al. 2021 (ANCE); Moreira et al. 2024 (NV-Retriever)", lambda o: o.mined > 0, f"{HERE}.mining:Mining", ("mined", "mined_margin")),
+    Row("train.augment", "queries are read in other words: cutoff, drop, swap, synonyms, translate", "few examples", "Shen et al. 2020; Wei & Zou 2019 (EDA); Sennrich et al. 2016", lambda o: o.augment is not None, f"{HERE}.augment:Augmenting", ("augment",)),
+    Row("train.rdrop", "each batch twice, with other dropout: both answers shall agree", "few examples, classifications; half the speed", "Liang et al. 2021 (R-Drop)", lambda o: o.rdrop > 0, f"{HERE}.rdrop:RDrop", ("rdrop",)),
+    Row("train.fgm", "each batch again with word embeddings moved to where the loss is higher", "noisy, short texts; half the speed", "Miyato et al. 2017", lambda o: o.fgm > 0, f"{HERE}.adversarial:Fgm", ("fgm",)),
+    Row("head.TASK.label_smoothing", "the target shares some of its probability with all candidates", "labels that are sometimes wrong", "Szegedy et al. 2016"),
+    Row("head.TASK.focal head.TASK.class_weights", "what is nearly certain counts less; rare classes count more", "unbalanced classes", "Lin et al. 2017 (focal loss)"),
+    Row("encoder.dropout", "another dropout than the language model came with", "few examples: more; distillation: 0", "Srivastava et al. 2014"),
+    Row("train.validations train.patience train.min_delta train.metric train.minutes", "the best weights on the select queries stay; early stopping", "always", "Prechelt 1998"),
     Row("train.optimizer train.weight_decay", "AdamW in one kernel, or SGD with momentum; no decay of biases and norms", "AdamW, unless memory is short", "Loshchilov & Hutter 2019"),
     Row("train.lr train.head_lr", "one rate for what came pretrained, another for what is new", "always"),
     Row("train.layer_decay", "each layer learns less than the one above it", "few examples, large models: .8 to .95", "Clark et al. 2020 (ELECTRA)"),
@@ -55,6 +62,7 @@ def techniques(options: Train) -> list[Technique]:
         if row.asked is not None and row.asked(options):
             module, _, name = row.made.partition(":")
             found.append(getattr(import_module(module), name)(*(getattr(options, key) for key in row.with_)))
+            found[-1].key = row.keys.partition(" ")[0]
     return found
 
 

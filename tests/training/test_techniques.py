@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
-from kgrec_core.training import passes, table
+from kgrec_core.training import augment, passes, table
 from kgrec_core.training.layers import language_models, layers
 from kgrec_core.training.optimiser import optimizer, pretrained
-from kgrec_core.training.options import Train
+from kgrec_core.training.options import Augment, Train
 
 DOCS = Path(__file__).parents[2] / "docs/training.md"
-FEW = {"steps": 4, "batch": 12, "lr": 0.01, "validations": 2, "schedule": "constant", "warmup": 0.0}
+FEW = {"epochs": 9, "steps": 4, "batch": 12, "lr": 0.01, "validations": 2, "schedule": "constant", "warmup": 0.0}
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -131,3 +131,215 @@ def test_the_mean_of_the_weights_is_validated_and_published(tuned, tmp_path, kin
 def test_a_share_is_a_share(key):
     with pytest.raises(KgrecError, match=f"train.{key} = 1.5 is not above 0 and at most 1"):
         Train(**{key: 1.5})
+
+
+# --- against overfitting ----------------------------------------------------------------------------------------------------
+def test_fgm_adds_the_gradients_of_moved_embeddings_and_moves_them_back(tuned, tmp_path, monkeypatch):
+    from kgrec_core.training.adversarial import Fgm
+
+    seen, gradients = [], Fgm.gradients
+
+    def watched(self, learner, again):
+        weight = self.words_[0]
+        before, grad = weight.detach().clone(), weight.grad.clone()
+        losses = []
+
+        def once():
+            losses.append((weight.detach() - before).norm().item())
+            return again()
+
+        gradients(self, learner, once)
+        seen.append((torch.equal(weight, before), losses[0], (weight.grad - grad).abs().max().item()))
+
+    monkeypatch.setattr(Fgm, "gradients", watched)
+    _, other = tuned(Train(**FEW, fgm=0.5), tmp_path / "fgm")
+    assert len(seen) == 4 and all(back and moved == pytest.approx(0.5, rel=1e-4) and more > 0 for back, moved, more in seen)
+    _, plain = tuned(Train(**FEW), tmp_path / "plain")
+    assert any(not torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(other).values(), strict=True))
+    with pytest.raises(KgrecError, match=r"train\.fgm moves the word embeddings, which are frozen"):
+        tuned(Train(**FEW, fgm=0.5), train_layers=1)
+
+
+@pytest.mark.parametrize("chunk", [0, 7])
+def test_rdrop_draws_two_passes_together(tuned, board, tmp_path, chunk):
+    from kgrec_core.head.rank import Rank
+    from kgrec_core.training.loop import Learner
+    from kgrec_core.training.rdrop import Twice
+
+    learner = Learner(tuned(Train(epochs=0))[1].encoder, {"buys": Rank()}, board.tasks, board.views["train"], Train(batch=12, rdrop=2.0))
+    (twice,) = learner.vectors.objectives
+    assert isinstance(twice, Twice) and twice.task == "buys" and twice.batches == twice.inside.batches
+    step, (q, c) = twice.step(0), (torch.randn(24, 8), torch.randn(2 * len(twice.step(0).candidates), 8))
+    once = twice.inside.loss(q[:12], c[: len(c) // 2], step.batch)
+    same = twice.loss(torch.cat([q[:12]] * 2), torch.cat([c[: len(c) // 2]] * 2), step.batch)
+    torch.testing.assert_close(same, once)
+    mean = (once + twice.inside.loss(q[12:], c[len(c) // 2 :], step.batch)) / 2
+    assert twice.loss(q, c, step.batch) > mean + 0.1
+    _, whole = tuned(Train(**FEW | {"steps": 2}, rdrop=1.0, chunk=chunk), tmp_path / "a", dropout=0.0)
+    _, plain = tuned(Train(**FEW | {"steps": 2}), tmp_path / "b", dropout=0.0)
+    assert_same(weights(whole), weights(plain), atol=2e-4, rtol=1e-3)  # without dropout both passes are the same
+
+
+def test_queries_in_other_words(tuned, tmp_path, monkeypatch):
+    from kgrec_core.training.augment import Augmenting
+
+    (tmp_path / "words.txt").write_text("friend, pal, mate\nlonely\n")
+    (tmp_path / "my_words.py").write_text("def upper(texts):\n    return [t.upper() for t in texts]\n")
+    texts = ["a friend of red", "one", "", "我喜欢红色"] * 30
+
+    def said(way: str, **how):
+        found = Augmenting(Augment(how=(way,), texts=1.0, share=0.3, **how))
+        found.groups_ = augment._synonyms(found.how)
+        found.translate_ = augment._function(found.how) if way == "translate" else None
+        torch.manual_seed(3)
+        new = found.changed(texts)
+        torch.manual_seed(3)
+        assert new == found.changed(texts) and len(new) == len(texts)
+        return [set(new[i::4]) for i in range(4)]
+
+    assert said("drop") == [{"friend of red", "a of red", "a friend red", "a friend of"}, {"one"}, {""}, said("drop")[3]]
+    assert said("cutoff")[0] == said("drop")[0] and all(len(t) == 3 for t in said("cutoff")[3])  # two of five characters
+    assert said("swap")[0] == {"friend a of red", "a of friend red", "a friend red of"}
+    assert said("synonyms", synonyms=tmp_path / "words.txt")[0] == {"a pal of red", "a mate of red"}
+    assert said("translate", translate=tmp_path / "my_words:upper")[0] == {"A FRIEND OF RED"}
+    for how, match in [
+        ({"how": ("synonyms",)}, "name their file"),
+        ({"how": ("synonyms",), "synonyms": tmp_path / "none.txt"}, "cannot be read"),
+        ({"how": ("translate",)}, "name a function"),
+        ({"how": ("translate",), "translate": tmp_path / "my_words:lower"}, "'lower'"),
+    ]:
+        with pytest.raises(KgrecError, match=match):
+            tuned(Train(**FEW, augment=Augment(**how)), tmp_path / "x")
+    history, model = tuned(Train(**FEW, augment=Augment(how=("drop", "swap"))), tmp_path / "y")
+    assert history and model.encoder.augment is None
+
+
+def test_mined_negatives_are_the_hardest_that_are_surely_wrong(tuned, board):
+    from kgrec_core.graph import Nodes
+    from kgrec_core.head.rank import Rank
+    from kgrec_core.training.loop import Learner
+
+    encoder = tuned(Train(epochs=0))[1].encoder
+    learner = Learner(encoder, {"buys": Rank()}, board.tasks, board.views["train"], Train(batch=12, mined=2, mined_margin=0.001))
+    learner.refresh()
+    learner.refreshed()
+    of = learner.vectors.objectives[0].of
+    graph = board.views["train"].graph
+    with torch.no_grad():
+        every = encoder(of.queries.nodes.take(of.owner)) @ encoder(Nodes(graph, "item", torch.arange(12).numpy(), "candidate")).T
+    known = graph.adjacent(board.task.relation, of.queries.nodes.take(of.owner).rows)
+    for pair in range(len(of)):
+        mine = set(known.rows[known.indptr[pair] : known.indptr[pair + 1]].tolist())
+        limit = every[pair, of.target[pair]] - 0.001 * every[pair, of.target[pair]].abs()
+        right = [i for i in every[pair].argsort(descending=True).tolist() if i not in mine and every[pair, i] <= limit][:2]
+        assert of.hard_[pair][: len(right)].tolist() == right and (of.hard_[pair][len(right) :] == -1).all()
+    step = of.step(0)
+    assert {*of.hard_[of.pairs(0)].ravel().tolist()} - {-1} <= set(step.candidates.rows.tolist())
+    assert bool(torch.isfinite(step.batch.logq).all())
+
+
+def test_patience_counts_gains_above_min_delta(tuned, tmp_path):
+    scores = iter([0.5, 0.505, 0.509, 0.8])
+    found, _ = tuned(Train(**FEW | {"validations": 4}, patience=2, min_delta=0.01), validate=lambda: {"buys": next(scores)})
+    assert [record["select"]["buys"] for record in found] == [0.5, 0.505, 0.509]
+
+
+# --- what an update can die of ------------------------------------------------------------------------------------------------
+def test_a_loss_that_is_none_names_batch_and_technique(tuned, tmp_path, monkeypatch):
+    from kgrec_core.head.rank import Rank
+
+    losses, loss = [], Rank.loss
+
+    def broken(self, q, c, batch):
+        losses.append(None)
+        return loss(self, q, c, batch) * (float("nan") if len(losses) == 4 else 1)
+
+    monkeypatch.setattr(Rank, "loss", broken)
+    with pytest.raises(
+        KgrecError, match=r"update 4: the loss is nan for the batch of user 'u\d+'.*Edges of task buys; techniques: train\.average"
+    ):
+        tuned(Train(**FEW, average="ema"))
+    from kgrec_core.training import checkpoint
+
+    state = checkpoint.read(tmp_path / "state", "this")
+    assert state["history"][-1]["step"] == 2 and all(bool(torch.isfinite(t).all()) for t in state["weights"].values())
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+def test_short_of_memory_a_batch_is_halved_once(tuned, tmp_path, monkeypatch, error, caplog):
+    from kgrec_core.training import loop
+
+    asked, backward = [], loop.backward
+
+    def short(room: int):
+        def run(accelerator, module, which, step, chunk, seed):
+            asked.append(chunk)
+            if not 0 < chunk <= room:
+                raise error
+            return backward(accelerator, module, which, step, chunk, seed)
+
+        return run
+
+    _, plain = tuned(Train(**FEW), tmp_path / "plain", dropout=0.0)
+    monkeypatch.setattr(loop, "backward", short(12))
+    _, halved = tuned(Train(**FEW), tmp_path / "halved", dropout=0.0)
+    assert asked[0] == 0 and len(set(asked[1:])) == 1 and "train.chunk" in caplog.text
+    assert_same(weights(plain), weights(halved), atol=1e-4, rtol=1e-3)
+    monkeypatch.setattr(loop, "backward", short(2))
+    with pytest.raises(KgrecError, match=r"does not hold a batch of \[train\], not even in parts of \d+ nodes; set train\.chunk"):
+        tuned(Train(**FEW), tmp_path / "none")
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------------------
+EVERY = {
+    "layer_decay": {"layer_decay": 0.8},
+    "chunk": {"chunk": 9},
+    "train.mined": {"mined": 2},
+    "train.augment": {"augment": Augment(how=("cutoff", "drop", "swap"))},
+    "train.rdrop": {"rdrop": 1.0},
+    "train.fgm": {"fgm": 0.5},
+    "train.freeze": {"freeze": "gradual"},
+    "train.adapter": {"adapter": {"kind": "lora", "r": 2, "lora_dropout": 0.1}},
+    "prefix": {"adapter": {"kind": "prefix", "num_virtual_tokens": 2}},
+    "bottleneck": {"adapter": {"kind": "bottleneck", "width": 2}, "head_lr": 0.01},
+    "train.gradient_checkpointing": {"gradient_checkpointing": True},
+    "bf16": {"precision": "bf16"},
+    "train.compile": {"compile": True},
+    "train.average": {"average": "ema", "average_decay": 0.5},
+    "swa": {"average": "swa", "average_share": 0.8},
+    "together": {"layer_decay": 0.9, "rdrop": 1.0, "fgm": 0.2, "mined": 1, "average": "ema", "augment": Augment(how=("drop",)), "chunk": 9},
+}
+
+
+def test_no_technique_escapes():
+    assert {row.keys.partition(" ")[0] for row in table.ROWS if row.made} - {"train.precision"} <= EVERY.keys()  # tf32 needs CUDA
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_interrupted_fit_ends_with_the_same_weights(tuned, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(passes.Compiled, "backend", "eager")
+    options = Train(**FEW | {"steps": 3, "validations": 3} | EVERY[name])
+    scores = {}
+
+    def validate():
+        scores[len(scores)] = float(len(scores))
+        return {"buys": scores[len(scores) - 1]}
+
+    expected, whole = tuned(options, tmp_path / "whole", validate=validate)
+    for kill in (2, 3):  # in the second update, and, gone on from there, in the third
+
+        def progress(what, done, total, kill=kill):
+            if done == kill:
+                raise KeyboardInterrupt
+
+        scores.clear()
+        scores.update(dict.fromkeys(range(kill - 2), 0.0))
+        with pytest.raises(KeyboardInterrupt):
+            tuned(options, tmp_path / "cut", progress, validate=validate)
+    scores.clear()
+    scores.update(dict.fromkeys(range(2), 0.0))
+    found, again = tuned(options, tmp_path / "cut", validate=validate)
+    assert [r["loss"] for r in found] == [r["loss"] for r in expected]
+    assert_same(weights(whole), weights(again), atol=0, rtol=0)
