@@ -25,6 +25,7 @@ INSIDE = {
     "ml100k.py",
     "tower.py",
     "trainer.py",
+    "user_profile.py",
     "trunk.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [

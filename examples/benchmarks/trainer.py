@@ -125,7 +125,8 @@ def bare(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -
 def theirs(name: str, table: pl.DataFrame, model: str, batch: int, updates: int, folder: str):
     """sentence-transformers' trainer, ready to `train`, and the model; it tells the times of its updates to `seen`."""
     from datasets import Dataset as Rows
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments, losses
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer import losses
     from transformers import TrainerCallback
 
     seen: list[float] = []

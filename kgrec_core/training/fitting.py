@@ -11,6 +11,7 @@ from kgrec_core.limits import Budget
 from kgrec_core.model import Model
 from kgrec_core.stages import Progress
 from kgrec_core.training import checkpoint
+from kgrec_core.training.ensemble import soup
 from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
 from kgrec_core.training.records import keeping_best, patient, shown, timely
@@ -31,13 +32,20 @@ def train(
     validate() -> task -> metric, of the model as it is. file: checkpoint; a killed fit continues from it and ends with the same numbers.
     purpose: what the checkpoint must belong to. budget: beside train.minutes.
     """
+    budget = budget or Budget(0)
+    if options.ensemble > 1:
+
+        def member(own: Train, number: int, left: Budget) -> list[dict[str, Any]]:
+            return train(model, view, own, validate, file.with_name(f"{file.name}-{number}"), purpose, progress, left)
+
+        return soup(model, view, options, validate, member, budget)
     learner = Learner(model.encoder, model.heads, model.tasks, view, options)
     if not learner.total:
         return []
     try:
         so_far = checkpoint.resumed(learner, file, purpose)
         updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
-        updates = timely(updates, learner, (budget or Budget(0)).part(options.minutes, 0))
+        updates = timely(updates, learner, budget.part(options.minutes, 0))
         updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
         for _ in patient(updates, learner, so_far, options.patience, options.min_delta):
             pass

@@ -82,6 +82,7 @@ class Train:
     gradient_checkpointing: layers are computed twice instead of kept in memory.
     freeze: "embeddings", a number (these and so many of the lowest layers), "gradual", or "all" that came pretrained.
     adapter: kind ("lora", "prefix", "bottleneck", any of peft's) and the keys of its own configuration.
+    ensemble: fits with different seeds, the mean of whose weights is published.
     average: "ema" or "swa", see `kgrec show train`; average_decay: of "ema"; average_share: of the updates, the last ones, that "swa" averages.
     """
 
@@ -118,6 +119,7 @@ class Train:
     gradient_checkpointing: bool = False
     freeze: int | Literal["none", "embeddings", "gradual", "all"] = "none"
     adapter: Mapping[str, Any] = field(default_factory=dict)
+    ensemble: int = 1
     average: Literal["none", "ema", "swa"] = "none"
     average_decay: float = 0.999
     average_share: float = 0.25

@@ -48,6 +48,7 @@ ROWS = (
     Row("train.gradient_checkpointing", "layers are computed twice instead of kept", "long texts, large models", "Chen et al. 2016", lambda o: o.gradient_checkpointing, f"{HERE}.passes:Checkpointing"),
     Row("train.precision", "fp32, bf16, fp16 with loss scaling, tf32", "bf16 where the processor has it", "Micikevicius et al. 2018", lambda o: o.precision == "tf32", f"{HERE}.passes:Tf32"),
     Row("train.compile", "the language model as one compiled graph", "thousands of updates on a GPU", "Ansel et al. 2024 (PyTorch 2)", lambda o: o.compile, f"{HERE}.passes:Compiled"),
+    Row("train.ensemble", "several seeds, whose weights are averaged into one model where that is no worse", "few examples, time to spare; n times the time", "Wortsman et al. 2022 (Model Soups)"),
     Row("train.average train.average_decay train.average_share", "the mean of the weights on their way is validated and published", "noisy validations, many updates", "Polyak & Juditsky 1992; Izmailov et al. 2018 (SWA)", lambda o: o.average != "none", f"{HERE}.averaging:Averaging", ("average", "average_decay", "average_share")),
     Row("encoder.train_layers encoder.trunk", "only the last layers learn; what the others make of a text is computed once and kept on disk", "large models on a CPU", "Lee et al. 2019 (What would Elsa do?)"),
 )  # fmt: skip

