@@ -69,7 +69,7 @@ def data(folder: Path, users: int) -> tuple[Graph, dict[str, np.ndarray]]:
 
 def view(graph: Graph, answers: dict[str, np.ndarray], rows: np.ndarray, taught: np.ndarray) -> View:
     """Queries of some users, who read what they met; the graph knows the answers of those who teach, for whom they are hidden."""
-    told = graph.with_edges({t.relation: edges(taught, answers[t.name][taught]) for t in TASKS[1:]}, graph.as_of)
+    told = graph.with_edges(dict(graph.relations) | {t.relation: edges(taught, answers[t.name][taught]) for t in TASKS[1:]}, graph.as_of)
     found = {}
     for task in TASKS[1:]:
         targets = Ragged.of(np.arange(len(rows)), answers[task.name][rows], len(rows))

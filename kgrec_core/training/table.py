@@ -29,6 +29,8 @@ ROWS = (
     Row("train.epochs train.steps train.batch train.repeats train.seed", "passes over the tasks' edges, of so many an update", "always"),
     Row("train.objectives train.contrastive train.weights", "what else is learned from, before or beside the tasks' own edges", "`kgrec list objective` says", "Khosla et al. 2020; Tunstall et al. 2022 (SetFit)"),
     Row("train.teacher", "a run, or a language model, teaches probabilities, scores or vectors, also on unlabelled text", "a small model shall serve what a large one knows", "Hinton et al. 2015; Hofstaetter et al. 2020 (MarginMSE); Reimers & Gurevych 2020"),
+    Row("train.freeze", "the embeddings, the lowest layers or all that came pretrained stay; or layers open one by one", "few examples; embeddings of many languages", "Howard & Ruder 2018 (ULMFiT)", lambda o: o.freeze != "none", f"{HERE}.freezing:Freezing", ("freeze",)),
+    Row("train.adapter", "a few new weights learn in the language model's place, merged at the end where that can be", "large models, little memory", "Hu et al. 2021 (LoRA); Li & Liang 2021; Houlsby et al. 2019", lambda o: bool(o.adapter), f"{HERE}.adapter:Adapter", ("adapter", "seed")),
     Row("train.negatives", "further candidates as wrong answers of every batch", "small batches, large catalogues"),
     Row("train.mined train.mined_margin", "each query's hardest wrong candidates come into its batch, guarded against unlabelled right ones", "rankings, once random negatives are easy", "Xiong et al. 2021 (ANCE); Moreira et al. 2024 (NV-Retriever)", lambda o: o.mined > 0, f"{HERE}.mining:Mining", ("mined", "mined_margin")),
     Row("train.augment", "queries are read in other words: cutoff, drop, swap, synonyms, translate", "few examples", "Shen et al. 2020; Wei & Zou 2019 (EDA); Sennrich et al. 2016", lambda o: o.augment is not None, f"{HERE}.augment:Augmenting", ("augment",)),
@@ -42,8 +44,6 @@ ROWS = (
     Row("train.lr train.head_lr", "one rate for what came pretrained, another for what is new", "always"),
     Row("train.layer_decay", "each layer learns less than the one above it", "few examples, large models: .8 to .95", "Clark et al. 2020 (ELECTRA)"),
     Row("train.schedule train.warmup train.clip", "the rate rises, then falls; long gradients are shortened", "always"),
-    Row("train.freeze", "the embeddings, the lowest layers or all that came pretrained stay; or layers open one by one", "few examples; embeddings of many languages", "Howard & Ruder 2018 (ULMFiT)", lambda o: o.freeze != "none", f"{HERE}.freezing:Freezing", ("freeze",)),
-    Row("train.adapter", "a few new weights learn in the language model's place, merged at the end where that can be", "large models, little memory", "Hu et al. 2021 (LoRA); Li & Liang 2021; Houlsby et al. 2019", lambda o: bool(o.adapter), f"{HERE}.adapter:Adapter", ("adapter", "seed")),
     Row("train.chunk", "gradient caching: a batch of any size in the memory of a chunk, same gradients", "contrastive batches beyond the memory", "Gao et al. 2021 (GradCache)"),
     Row("train.gradient_checkpointing", "layers are computed twice instead of kept", "long texts, large models", "Chen et al. 2016", lambda o: o.gradient_checkpointing, f"{HERE}.passes:Checkpointing"),
     Row("train.precision", "fp32, bf16, fp16 with loss scaling, tf32", "bf16 where the processor has it", "Micikevicius et al. 2018", lambda o: o.precision == "tf32", f"{HERE}.passes:Tf32"),
@@ -55,7 +55,7 @@ ROWS = (
 
 
 def techniques(options: Train) -> list[Technique]:
-    """Those that the options ask for, in the table's order."""
+    """Those that the options ask for, in the table's order: what changes the model stands before what looks at it."""
     from importlib import import_module
 
     found = []

@@ -158,6 +158,9 @@ def test_fgm_adds_the_gradients_of_moved_embeddings_and_moves_them_back(tuned, t
     assert any(not torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(other).values(), strict=True))
     with pytest.raises(KgrecError, match=r"train\.fgm moves the word embeddings, which are frozen"):
         tuned(Train(**FEW, fgm=0.5), train_layers=1)
+    for frozen in ({"freeze": "embeddings"}, {"adapter": {"kind": "lora"}}):
+        with pytest.raises(KgrecError, match=r"train\.fgm moves the word embeddings, which are frozen"):
+            tuned(Train(**FEW, **frozen, fgm=0.5))
 
 
 @pytest.mark.parametrize("chunk", [0, 7])
