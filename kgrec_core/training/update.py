@@ -45,7 +45,7 @@ def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step
     """Add the gradients of one batch of an objective; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
     objective = accelerator.unwrap_model(module).objectives[which]
     encodes = objective.encodes_candidates
-    passes = objective.passes
+    passes = getattr(objective, "passes", 1)  # a head alone may stand in for an objective
     mine = _mine(len(step.queries)), _mine(len(step.candidates))
     queries, candidates = step.queries.take(mine[0]), step.candidates.take(mine[1])
     parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1

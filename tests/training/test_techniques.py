@@ -376,3 +376,27 @@ def test_an_interrupted_ensemble_goes_on(tuned, tmp_path):
     found, again = tuned(few, tmp_path / "cut", progress)
     assert_same(weights(whole), weights(again), atol=0, rtol=0)
     assert [r["loss"] for r in found] == [r["loss"] for r in expected] and len(told) == 4 + 9 + 2
+
+
+def test_a_recipe_asks_for_them_by_words(tmp_path):
+    from kgrec_core.recipe.recipe import resolve
+    from kgrec_core.recipe.registry import Registry
+
+    def asked(*words: str) -> Train:
+        return resolve(list(words)).section("train", Train, Registry.discover())
+
+    assert [asked(f"train.freeze={word}").freeze for word in ("2", "gradual", "all", "none")] == [2, "gradual", "all", "none"]
+    assert asked("train.adapter.kind=lora", "train.adapter.target_modules=['query']").adapter == {
+        "kind": "lora",
+        "target_modules": ["query"],
+    }
+    augment = asked("train.augment.how=['drop', 'translate']", "train.augment.translate=my_words:upper").augment
+    assert augment is not None and augment.how == ("drop", "translate") and augment.translate == Path.cwd() / "my_words:upper"
+    for word, said in [
+        ("train.freeze=some", 'train.freeze = "some" .*it takes int | "none" | "embeddings" | "gradual" | "all"'),
+        ("train.augment.how=['dropp']", r"train.augment.how.*dropp"),
+        ("train.augment.hows=['drop']", r"'hows'; did you mean 'how'\?|'hows'"),
+        ("train.precision=fp8", "train.precision"),
+    ]:
+        with pytest.raises(KgrecError, match=said):
+            asked(word)
