@@ -17,7 +17,7 @@ from kgrec_core.errors import KgrecError
 log = logging.getLogger("kgrec")
 SAMPLE = 500  # texts that tell
 SOME, MOST = 0.1, 0.5  # of their letters that cannot be read: said, refused
-SPELT = 3  # letters of a word that, each a token of its own, say that it is not known
+SPELT = 3  # letters in a row that, each a token of its own, say that their word is not known
 REMEDY = "take one that knows their language, e.g. encoder.model = intfloat/multilingual-e5-small"
 
 
@@ -34,14 +34,20 @@ def unread(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _unread(read: Any, text: str, unknown: int | None) -> float:
-    letters = lost = 0
-    tokens = zip(read.word_ids, read.ids, read.offsets, strict=True)
-    for _, word in groupby(tokens, key=lambda token: token[0]):
-        pieces = [(id, sum(map(str.isalpha, text[start:end]))) for _, id, (start, end) in word]
-        length = sum(n for _, n in pieces)
-        spelt = length >= SPELT and len(pieces) >= length
-        letters, lost = letters + length, lost + (length if spelt else sum(n for id, n in pieces if id == unknown))
+    pieces = [(word, id, text[start:end]) for word, id, (start, end) in zip(read.word_ids, read.ids, read.offsets, strict=True)]
+    letters = sum(sum(map(str.isalpha, piece)) for *_, piece in pieces)
+    lost = sum(sum(map(str.isalpha, piece)) for _, id, piece in pieces if id == unknown)
+    known = [(word, piece if id != unknown else "") for word, id, piece in pieces]
+    for (_, spells), run in groupby(known, key=lambda of: (of[0], any(map(_spells, of[1])))):
+        sizes = [sum(map(_spells, piece)) for _, piece in run]
+        if spells and len(sizes) >= sum(sizes) >= SPELT:
+            lost += sum(sizes)
     return lost / letters if letters else 0.0
+
+
+def _spells(letter: str) -> bool:
+    """Part of words; an ideograph is one by itself, and to know it is to read it."""
+    return letter.isalpha() and not "\u3400" <= letter <= "\u9fff"
 
 
 def check(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool = True) -> None:

@@ -49,10 +49,13 @@ def test_one_unknown_character_of_a_script_without_spaces_is_lost_alone():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁", -1.0), ("如何", -1.0), ("开通", -1.0), ("银行", -1.0)], unk_id=0))
+    known = ["▁", "如何", "开通", "银行", "数", "字", "x", "[", "]"]
+    words = Tokenizer(models.Unigram([("<unk>", 0.0), *((word, -1.0) for word in known)], unk_id=0))
     words.pre_tokenizer = pre_tokenizers.Metaspace()
-    shares = unread(PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"), ["如何开通银行", "如何开通囍", "囍囍"])
-    assert shares[0] == 0 and 0 < shares[1] <= 0.2 and shares[2] > 0.5
+    shares = unread(
+        PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>"), ["如何开通银行", "如何开通囍", "囍囍", "数字x[数字x]x"]
+    )
+    assert shares[0] == 0 and shares[3] == 0 and 0 < shares[1] <= 0.2 and shares[2] > 0.5
 
 
 def test_half_is_refused_a_part_is_said_and_nothing_is_said_of_little(tokenizer, caplog):
