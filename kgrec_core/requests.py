@@ -21,6 +21,7 @@ repeat: True = a tuple is given by the option several times, instead of once as 
 metavar: what stands for the value in --help. envvar: a variable that gives it where the command line does not.
 known: "source" or "target" = `--all` fills it with every known id of the first task's queries or candidates.
 stdin: True = "-" on the command line reads standard input. hidden: True = for Python only.
+local: True = names something of the machine that answers (an address, a secret), as a Path does: not taken from the network.
 """
 
 from __future__ import annotations

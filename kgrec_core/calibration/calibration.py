@@ -94,7 +94,8 @@ class Calibration:
                 f"calibration: {x.shape[1]} scores per query, but it was fitted on {len(self.weights)}; give those or fit again"
             )
         found = np.isfinite(x).all(1)
-        total = ((np.where(found[:, None], x, 0) - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
+        each = (np.where(found[:, None], x, 0) - self.mean) / self.scale * np.asarray(self.weights)
+        total = each.sum(1) + self.bias  # no product of matrices: a row is summed the same way, to the bit, whatever rows are beside it
         return np.where(found, chance(self.method, self.knots, total), 0)
 
     def threshold(self, budget: float | None = None, *, confidence: float | None = None) -> float:

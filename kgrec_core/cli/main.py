@@ -18,6 +18,8 @@ OWN: Targets = {
     "show": ("kgrec_core.cli.parts:show", "Show a part's recipe keys, or a domain's recipe."),
     "graph": ("kgrec_core.cli.graph:graph", "Build a knowledge graph from a recipe's tables, and look at it."),
     "compact": ("kgrec_core.cli.compact:compact", "Bake the edits of a run into it."),
+    "serve": ("kgrec_core.cli.serve:serve", "Answer over HTTP: every verb of a run's domain is an endpoint."),
+    "keys": ("kgrec_core.cli.keys:keys", "Make, list and revoke the keys of a service."),
     "doctor": ("kgrec_core.cli.doctor:doctor", "Check the installation and say what would make it faster."),
 }
 

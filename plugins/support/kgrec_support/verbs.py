@@ -10,6 +10,7 @@ from typing import Literal
 from kgrec_core import KgrecError
 
 ARGUMENT = {"argument": True}
+LOCAL = {"local": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +24,9 @@ class Chat:
 
     budget: float = 0.03
     compose: bool = False
-    llm: str | None = None
-    endpoint: str | None = None
-    key: str | None = None
+    llm: str | None = field(default=None, metadata=LOCAL)
+    endpoint: str | None = field(default=None, metadata=LOCAL)
+    key: str | None = field(default=None, metadata=LOCAL)
     log: bool = True
 
     def __post_init__(self) -> None:

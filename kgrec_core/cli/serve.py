@@ -1,0 +1,81 @@
+"""`kgrec serve RUN...`: the verbs of a run over HTTP, or with --once of a file of requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.printing import say
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="\b\nExample: kgrec serve runs/demo --port 8000\nExample: kgrec serve runs/demo --once asked.jsonl --out answers.jsonl"
+)
+@click.argument("runs", nargs=-1, required=True, type=FILE, metavar="RUN...")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; beyond this machine only with --keys or --jwks."
+)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 = any that is free.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes; they share the run's memory.")
+@click.option("--domain", metavar="NAME", help="Whose verbs the runs answer, where that is not clear.")
+@click.option("--keys", type=FILE, envvar="KGREC_KEYS", show_envvar=True, metavar="FILE", help="API keys, made with `kgrec keys add`.")
+@click.option("--jwks", type=FILE, metavar="FILE", help="Public keys of who signs JWTs.")
+@click.option("--audience", metavar="NAME", help="What a JWT must be for.")
+@click.option("--rate", default=0, type=click.IntRange(0), metavar="N", help="Requests a minute of each caller; 0 = any number.")
+@click.option("--quota", default=0, type=click.IntRange(0), metavar="N", help="Requests a day of each caller; 0 = any number.")
+@click.option(
+    "--count-in", "storage", default="memory://", show_default=True, metavar="URL", help="Where they are counted; redis://HOST for all."
+)
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.001, 60), help="Deadline of a request that names none.")
+@click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait; the next is refused.")
+@click.option("--state", type=FILE, metavar="FOLDER", help="Audit log and idempotency keys; RUN.serve beside the first run.")
+@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+@click.option("--once", type=FILE, metavar="FILE.jsonl", help='Answer a file instead: {"verb": "recommend", "request": {...}} a line.')
+@click.option("--out", type=FILE, metavar="FILE.jsonl", help="Where the answers of --once go.")
+def serve(
+    runs: tuple[Path, ...],
+    host: str,
+    port: int,
+    workers: int,
+    domain: str | None,
+    keys: Path | None,
+    jwks: Path | None,
+    audience: str | None,
+    rate: int,
+    quota: int,
+    storage: str,
+    seconds: float,
+    queue: int,
+    state: Path | None,
+    allow: tuple[str, ...],
+    once: Path | None,
+    out: Path | None,
+) -> None:
+    """Answer the questions of RUN over HTTP. GET /openapi.json lists the endpoints."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise KgrecError(f'serve needs {error.name}; pip install "kgrec-core[serve]"') from None
+    from kgrec_core.serving.hosted import hosted
+
+    if once is not None:
+        from kgrec_core.serving.once import answer_file
+
+        if out is None:
+            raise KgrecError("--once FILE needs --out FILE for the answers")
+        asked, refused = answer_file(hosted(runs, domain, allow), once, out)
+        say(f"{asked - refused:,} requests answered, {refused:,} refused; written to {out}")
+        return
+    from kgrec_core.serving.access import Access, refuse_open_door
+    from kgrec_core.serving.process import run_service
+    from kgrec_core.serving.service import Service
+
+    access = Access(keys, jwks, audience, rate, quota, storage)
+    refuse_open_door(host, access)
+    run_service(lambda: Service(hosted(runs, domain, allow), access, seconds=seconds, queue=queue, state=state), host, port, workers, say)

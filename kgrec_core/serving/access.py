@@ -1,0 +1,131 @@
+"""Who may ask: API keys from a file, or JWTs signed by a key of a JWKS file; with scopes, expiry, a rate and a daily quota.
+
+Without either, everybody may, and the service listens to this machine alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.serving.keys import SCOPES, Keys
+from kgrec_core.serving.problem import Refused
+
+SECRET = ("key", "api_key", "apikey", "token", "access_token")
+ALGORITHMS = ("RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA")  # none that is signed with a secret which the JWKS file would tell
+
+
+class Caller(NamedTuple):
+    """name: of the key or the JWT's subject."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+class Access:
+    """keys: a file of `kgrec keys`. jwks: a JWKS file; audience: what its tokens must be for. rate: requests a minute of each caller,
+    quota: a day, 0 = any number; storage: where they are counted, "memory://" of each worker or a Redis address."""
+
+    def __init__(
+        self,
+        keys: Path | None = None,
+        jwks: Path | None = None,
+        audience: str | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        storage: str = "memory://",
+    ) -> None:
+        from limits import parse
+        from limits.storage import storage_from_string
+        from limits.strategies import FixedWindowRateLimiter
+
+        self.keys = Keys(keys) if keys else None
+        self.jwks, self.audience = _jwks(jwks) if jwks else None, audience
+        self.required = bool(keys or jwks)
+        self._limits = [(parse(f"{n}/{unit}"), unit) for n, unit in ((rate, "minute"), (quota, "day")) if n]
+        self._counted = FixedWindowRateLimiter(storage_from_string(storage)) if self._limits else None
+
+    def caller(self, authorization: str | None, query: Mapping[str, str], scope: str) -> Caller:
+        """Raises Refused: 400 for a secret in the address, 401 for no, a forged, revoked or expired one, 403 where the scope is lacking."""
+        if any(name.lower() in SECRET for name in query):
+            raise Refused(
+                400,
+                "a key does not belong in the address, where logs keep it; send the header Authorization: Bearer KEY, and revoke this one",
+            )
+        if not self.required:
+            return Caller("local", frozenset(SCOPES))
+        kind, _, secret = (authorization or "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise _who("send the header Authorization: Bearer KEY")
+        secret = secret.strip()
+        found = self._of_key(secret) or self._of_token(secret)
+        if found is None:
+            raise _who("this key is not known, was revoked or has expired")
+        if scope not in found.scopes and "admin" not in found.scopes:
+            raise Refused(403, f"this key may {' and '.join(sorted(found.scopes)) or 'nothing'}; this needs {scope}")
+        return found
+
+    def spend(self, caller: Caller, requests: int) -> None:
+        """Raises Refused 429 with Retry-After."""
+        for item, unit in self._limits:
+            if not self._counted.hit(item, caller.name, cost=requests):
+                again = max(1, round(self._counted.get_window_stats(item, caller.name).reset_time - time.time()))
+                raise Refused(429, f"{item.amount:,} requests a {unit} are used up; come again in {again} s", {"Retry-After": str(again)})
+
+    def _of_key(self, secret: str) -> Caller | None:
+        key = self.keys.known(secret) if self.keys else None
+        return Caller(key.name, frozenset(key.scopes)) if key else None
+
+    def _of_token(self, token: str) -> Caller | None:
+        if self.jwks is None or token.count(".") != 2 or len(token) > 8192:
+            return None
+        import jwt
+
+        try:
+            head = jwt.get_unverified_header(token)
+            key = self.jwks[head["kid"]] if "kid" in head or len(self.jwks) != 1 else next(iter(self.jwks.values()))
+            if head["alg"] not in ALGORITHMS:
+                return None
+            said = jwt.decode(
+                token,
+                key,
+                algorithms=[head["alg"]],
+                audience=self.audience,
+                options={"require": ["exp", "sub"], "verify_aud": self.audience is not None},
+            )
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError):
+            return None
+        told = said.get("scope", "")
+        scopes = told.split() if isinstance(told, str) else [str(one) for one in told]
+        return Caller(str(said["sub"]), frozenset(scopes) & set(SCOPES))
+
+
+def refuse_open_door(host: str, access: Access) -> None:
+    """Raises KgrecError where a service that knows no keys would listen beyond this machine."""
+    try:
+        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here and not access.required:
+        raise KgrecError(
+            f"--host {host} lets everybody in who reaches it; make a key with `kgrec keys add NAME` and give --keys FILE, or stay on 127.0.0.1"
+        )
+
+
+def _who(told: str) -> Refused:
+    return Refused(401, told, {"WWW-Authenticate": "Bearer"})
+
+
+def _jwks(file: Path) -> dict[str, Any]:
+    import jwt
+
+    try:
+        found = jwt.PyJWKSet.from_dict(json.loads(file.read_text("utf-8"))).keys
+        return {key.key_id or str(number): key for number, key in enumerate(found)}
+    except (OSError, ValueError, AttributeError, TypeError, jwt.PyJWTError) as error:
+        raise KgrecError(f'{file} is no JWKS file ({error}); it holds {{"keys": [...]}}, public keys only') from None

@@ -1,0 +1,335 @@
+"""The HTTP service: an endpoint for every verb of the runs' domains, made from the same request and function as its command.
+
+app = application(Service(hosted([Path("runs/demo")])))      # an ASGI application; `kgrec serve runs/demo` runs it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+import kgrec_core
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.recipe.components import Verb
+from kgrec_core.recipe.registry import load_target
+from kgrec_core.requests import about, as_data
+from kgrec_core.serving import body as bodies
+from kgrec_core.serving.batching import Batcher
+from kgrec_core.serving.hosted import Hosted, verbs_of
+from kgrec_core.serving.problem import Refused, described, response
+from kgrec_core.serving.schema import requests_of, schema
+from kgrec_core.serving.service import Service
+
+log = logging.getLogger("kgrec.serving")
+MOST_SECONDS = 60.0
+PROBLEM = {"description": "RFC 9457", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+SCOPES = {"ask": "ask", "edit": "edit", "job": "admin"}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(service: Service) -> FastAPI:
+    """The routes of a service."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        service.batcher = Batcher(service.metrics, service.queue)
+        watching = asyncio.create_task(service.watch())
+        yield
+        service.leaving = True
+        watching.cancel()
+        await service.batcher.close()
+
+    app = FastAPI(title="kgrec", version=kgrec_core.__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
+
+    def add(path: str, handler: Handler, method: str = "POST", **extra: Any) -> None:
+        app.add_route(path, _guarded(service, handler, path), methods=[method])
+        document["paths"][path] = {method.lower(): _operation(**extra)}
+
+    document = _document(service)
+    for domain in {of.domain.name: of.domain for of in service.runs.values()}.values():
+        for word, verb in verbs_of(domain).items():
+            request = load_target(verb.request, f"verb '{word}'")
+            path = f"/v1/{domain.name}/{word}"
+            text, _ = about(request)
+            one = schema(request, service.limits.number)
+            add(
+                path,
+                _verb(service, domain.name, word, verb, request),
+                summary=verb.help,
+                description=text,
+                body=_one_or_many(one),
+                tags=[domain.name],
+            )
+    add("/v1/embeddings", _embeddings(service), summary="Vectors of texts, in OpenAI's form.", body=EMBEDDINGS, tags=["texts"])
+    add("/v1/runs", _listing(service), "GET", summary="The runs that are served.", tags=["service"])
+    add("/admin/reload", _admin(service, "reload"), summary="Load a newly published run now.", body=NAMED, tags=["service"])
+    add(
+        "/admin/rollback",
+        _admin(service, "rollback"),
+        summary="Show the run of before the last reload again.",
+        body=NAMED,
+        tags=["service"],
+    )
+    app.add_route("/openapi.json", lambda request: JSONResponse(document), methods=["GET"])
+    app.add_route("/health/live", lambda request: JSONResponse({"status": "live"}), methods=["GET"])
+    app.add_route(
+        "/health/ready", lambda request: JSONResponse({"ready": not service.leaving}, 503 if service.leaving else 200), methods=["GET"]
+    )
+    app.add_route("/metrics", lambda request: Response(service.metrics.text(), media_type="text/plain; version=0.0.4"), methods=["GET"])
+    app.add_exception_handler(HTTPException, _not_found)
+    return app
+
+
+def _guarded(service: Service, handler: Handler, path: str) -> Handler:
+    """Gives each request an id, an answer in every case, a line in the log and a place in the metrics."""
+    verb = path.rpartition("/")[2]
+
+    async def guarded(request: Request) -> Response:
+        began, id = time.perf_counter(), _id(request)
+        request.state.id, request.state.caller, request.state.run = id, None, ""
+        try:
+            found = await handler(request)
+        except KgrecError as error:
+            found = response(error, id)
+        except Exception:
+            log.exception("request %s failed", id)
+            found = response(Refused(500, "the service could not answer this; its log says why"), id)
+        took = time.perf_counter() - began
+        found.headers["X-Request-Id"] = id
+        service.metrics.requests.labels(path.split("/")[2] if path.startswith("/v1/") else "", verb, str(found.status_code)).inc()
+        service.metrics.latency.labels(verb).observe(took)
+        caller = getattr(request.state.caller, "name", "")
+        service.log(id=id, verb=verb, run=request.state.run, caller=caller, status=found.status_code, ms=round(1e3 * took, 1))
+        return found
+
+    return guarded
+
+
+def _verb(service: Service, domain: str, word: str, verb: Verb, request_type: type) -> Handler:
+    async def handle(request: Request) -> Response:
+        caller = service.admit(request, SCOPES[verb.kind])
+        of = _run(service, request, domain)
+        given = bodies.parsed(await bodies.read(request, service.limits), service.limits)
+        many = set(given) == {"requests"}
+        values = given["requests"] if many else [given]
+        if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
+            raise Refused(400, 'requests takes a list of objects, each a request: {"requests": [{...}, {...}]}')
+        if len(values) > service.limits.requests:
+            raise Refused(
+                413,
+                f"{len(values):,} requests in one body; {service.limits.requests} are allowed, `kgrec {domain} {word} --in FILE` takes any number",
+            )
+        for one in values:
+            bodies.refuse_large_numbers(one, service.limits)
+        service.spend(caller, len(values))
+        repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
+        if repeated is not None and (before := service.repeats.found(repeated)) is not None:
+            return JSONResponse(before, headers={"Idempotent-Replay": "true"})
+        with requests_of(request_type, values, word) as asked:
+            good = [one for one in asked if not isinstance(one, KgrecError)]
+            if verb.kind == "ask":
+                answers = (
+                    await _while_connected(request, service.batcher.ask(of, word, verb, good, _seconds(request, service))) if good else []
+                )
+                results, edit = [result for result, _ in answers], max((edit for _, edit in answers), default=0)
+            else:
+                results = await service.batcher.edit(of, verb, good) if good else []
+                edit = of.snapshot.edit
+        left = iter(results)
+        results = [one if isinstance(one, KgrecError) else next(left) for one in asked]
+        for result in results:
+            service.metrics.outcome(result)
+        if verb.kind != "ask":
+            service.audit(caller, word, of.name, edit, sum(not isinstance(result, KgrecError) for result in results), request.state.id)
+        if not many and isinstance(results[0], KgrecError):
+            raise results[0]
+        told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
+        whole = {"run": of.name, "edit": edit, **({"results": told} if many else told[0])}
+        if repeated is not None:
+            service.repeats.keep(repeated, whole)
+        return JSONResponse(whole)
+
+    return handle
+
+
+def _embeddings(service: Service) -> Handler:
+    async def handle(request: Request) -> Response:
+        caller = service.admit(request, "ask")
+        given = bodies.parsed(await bodies.read(request, service.limits), service.limits)
+        texts = [given.get("input")] if isinstance(given.get("input"), str) else given.get("input")
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise Refused(400, "input takes a text or a list of texts")
+        if len(texts) > service.limits.requests:
+            raise Refused(413, f"{len(texts):,} texts in one body; {service.limits.requests} are allowed")
+        if stray := set(given) - {"input", "model", "encoding_format", "user", "dimensions"}:
+            raise choices("field of embeddings", sorted(stray)[0], ("input", "model", "encoding_format"))
+        if given.get("encoding_format", "float") != "float" or given.get("dimensions") is not None:
+            raise Refused(400, 'only encoding_format "float" is served, and all dimensions')
+        of = service.named(given.get("model"))
+        request.state.run = of.name
+        service.spend(caller, len(texts))
+        answers = await _while_connected(request, service.batcher.ask(of, "embeddings", VECTORS, texts, _seconds(request, service)))
+        data = []
+        for number, (vector, _) in enumerate(answers):
+            if isinstance(vector, KgrecError):
+                raise vector
+            data.append({"object": "embedding", "index": number, "embedding": vector})
+        return JSONResponse({"object": "list", "data": data, "model": of.name, "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+
+    return handle
+
+
+def _listing(service: Service) -> Handler:
+    async def handle(request: Request) -> Response:
+        service.admit(request, "ask")
+        runs = [
+            {
+                "name": of.name,
+                "domain": of.domain.name,
+                "edit": of.snapshot.edit,
+                "published": of.published[:12],
+                "rolled_back": of.rolled_back,
+            }
+            for of in service.runs.values()
+        ]
+        return JSONResponse({"runs": runs})
+
+    return handle
+
+
+def _admin(service: Service, what: str) -> Handler:
+    async def handle(request: Request) -> Response:
+        caller = service.admit(request, "admin")
+        given = bodies.parsed(await bodies.read(request, service.limits) or b"{}", service.limits)
+        if stray := set(given) - {"run"}:
+            raise choices("field", sorted(stray)[0], ("run",))
+        of = service.named(given.get("run"))
+        request.state.run = of.name
+        changed = True
+        if what == "reload":
+            changed = await asyncio.to_thread(service.reload, of)
+        else:
+            await asyncio.to_thread(service.back, of)
+        service.metrics.reloads.labels(of.name, what).inc()
+        service.audit(caller, what, of.name, of.snapshot.edit, 1, request.state.id)
+        return JSONResponse({"run": of.name, "changed": changed, "published": of.published[:12], "rolled_back": of.rolled_back})
+
+    return handle
+
+
+async def _while_connected(request: Request, work: Awaitable[Any]) -> Any:
+    """What `work` gives; it is cancelled when its caller leaves."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Refused(408, "the caller left")
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _run(service: Service, request: Request, domain: str) -> Hosted:
+    of = service.named(request.query_params.get("run"), domain)
+    request.state.run = of.name
+    return of
+
+
+def _seconds(request: Request, service: Service) -> float:
+    told = request.headers.get("x-deadline-ms")
+    if told is None:
+        return service.seconds
+    if not (told.isascii() and told.isdigit()) or not 0 < int(told[:9]) <= MOST_SECONDS * 1e3:
+        raise Refused(400, f"X-Deadline-Ms takes milliseconds, from 1 to {MOST_SECONDS * 1e3:.0f}")
+    return int(told) / 1e3
+
+
+def _id(request: Request) -> str:
+    told = request.headers.get("x-request-id", "")
+    return told if told.isascii() and told.replace("-", "").isalnum() and len(told) <= 64 else uuid.uuid4().hex
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    told = (
+        f"{request.url.path[:80]} is no endpoint of this service; GET /openapi.json lists them"
+        if status == 404
+        else "this endpoint takes another method"
+    )
+    return response(Refused(status, told, getattr(error, "headers", None) or {}))
+
+
+VECTORS = Verb("", "kgrec_core.serving.texts:vectors")
+EMBEDDINGS: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "additionalProperties": False,
+    "properties": {
+        "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+        "model": {"type": "string", "description": "the name of a run"},
+        "encoding_format": {"enum": ["float"]},
+    },
+    "example": {"input": ["red kitchen clock"]},
+}
+NAMED: dict[str, Any] = {"type": "object", "properties": {"run": {"type": "string"}}, "additionalProperties": False}
+
+
+def _one_or_many(one: Mapping[str, Any]) -> dict[str, Any]:
+    many = {
+        "type": "object",
+        "required": ["requests"],
+        "additionalProperties": False,
+        "properties": {"requests": {"type": "array", "items": dict(one)}},
+    }
+    return {"anyOf": [dict(one), many]}
+
+
+def _document(service: Service) -> dict[str, Any]:
+    problem = {
+        "type": "object",
+        "properties": {
+            name: {"type": "integer" if name == "status" else "string"} for name in ("type", "title", "status", "detail", "request_id")
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "kgrec",
+            "version": kgrec_core.__version__,
+            "description": "Times are UTC, scores are the run's own, probabilities lie in 0 to 1.",
+        },
+        "paths": {},
+        "components": {"schemas": {"Problem": problem}, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        **({"security": [{"key": []}]} if service.access.required else {}),
+    }
+
+
+def _operation(summary: str, description: str = "", body: Mapping[str, Any] | None = None, tags: list[str] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"summary": summary, "tags": tags or []}
+    if description:
+        found["description"] = description
+    if body is not None:
+        example = json.loads(
+            json.dumps(body.get("example") or next((of["example"] for of in body.get("anyOf", ()) if "example" in of), {}))
+        )
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(body), "example": example}}}
+    codes = ("400", "401", "403", "404", "408", "409", "413", "429", "503", "504")
+    found["responses"] = {"200": {"description": "the answer", "content": {"application/json": {}}}, **{code: PROBLEM for code in codes}}
+    return found

@@ -1,0 +1,138 @@
+"""Concurrent requests of one verb share a call: one snapshot, one forward pass, one search. What waits is bounded.
+
+No timer: while one call computes, what arrives waits for the next, so a lone request waits for nobody. Texts go through the encoder in
+passes of one shape, and at most WIDTH requests share a call, so that an answer does not depend on whom it was asked with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgrec_core.encoder.tower import fixed_shape
+from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.components import Verb
+from kgrec_core.run.texts import TOGETHER
+from kgrec_core.serving.hosted import Hosted
+from kgrec_core.serving.metrics import Metrics
+from kgrec_core.serving.problem import Refused, busy
+from kgrec_core.verbs import call
+
+log = logging.getLogger("kgrec.serving")
+WIDTH = 16  # from 20 queries on FAISS multiplies matrices, whose sums end in other digits
+
+
+@dataclass(eq=False)
+class Waiting:
+    """One request. until: on the loop's clock; after that nobody waits for its answer."""
+
+    hosted: Hosted
+    word: str
+    verb: Verb
+    request: Any
+    until: float
+    came: float
+    answer: asyncio.Future = field(repr=False)
+
+
+class Batcher:
+    """Made and used on one event loop. `queue`: most requests that wait."""
+
+    def __init__(self, metrics: Metrics, queue: int = 256) -> None:
+        self.most, self.metrics = queue, metrics
+        self._waiting: deque[Waiting] = deque()
+        self._pool = ThreadPoolExecutor(1, "kgrec-ask")
+        self._edits = ThreadPoolExecutor(1, "kgrec-edit")
+        self._task: asyncio.Task | None = None
+        self._took = 0.05  # seconds of a call, smoothed
+
+    async def ask(self, hosted: Hosted, word: str, verb: Verb, requests: Sequence[Any], seconds: float) -> list[tuple[Any, int]]:
+        """A result or KgrecError for each request, with the number of the edit that it has read.
+
+        Raises Refused: 503 where too many wait already, 504 where the deadline passes. Whoever is cancelled leaves the queue.
+        """
+        loop = asyncio.get_running_loop()
+        if len(self._waiting) + len(requests) > self.most:
+            self.metrics.refused("queue")
+            wait = self._took * len(self._waiting) / WIDTH
+            raise busy(f"{len(self._waiting)} requests wait already; come again in a moment", wait)
+        now = loop.time()
+        mine = [Waiting(hosted, word, verb, request, now + seconds, now, loop.create_future()) for request in requests]
+        self._waiting.extend(mine)
+        self.metrics.queue.set(len(self._waiting))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        try:
+            async with asyncio.timeout(seconds):
+                return [await one.answer for one in mine]
+        except TimeoutError:
+            self.metrics.refused("deadline")
+            raise Refused(504, f"no answer within {seconds:g} s; ask for less, or allow more with the header X-Deadline-Ms") from None
+        finally:
+            for one in mine:
+                one.answer.cancel()
+
+    async def edit(self, hosted: Hosted, verb: Verb, requests: Sequence[Any]) -> list[Any]:
+        """Edits and jobs, one after the other. An edit that has begun is finished, whoever waits for it."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._edits, lambda: call(verb, hosted.run, requests)))
+
+    async def close(self) -> None:
+        """Finish what waits."""
+        while self._task is not None and not self._task.done():
+            await asyncio.sleep(0.01)
+        self._pool.shutdown()
+        self._edits.shutdown()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while together := self._next(loop.time()):
+            began = time.perf_counter()
+            for one in together:
+                self.metrics.waited.observe(loop.time() - one.came)
+            self.metrics.batch.observe(len(together))
+            first = together[0]
+            results, edit = await loop.run_in_executor(self._pool, answered, first.hosted, first.verb, [one.request for one in together])
+            took = time.perf_counter() - began
+            self._took += 0.2 * (took - self._took)
+            self.metrics.computed.labels(first.word).observe(took)
+            for one, result in zip(together, results, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result((result, edit))
+
+    def _next(self, now: float) -> list[Waiting]:
+        """The oldest request that somebody still waits for, and those like it."""
+        found: list[Waiting] = []
+        rest: deque[Waiting] = deque()
+        for one in self._waiting:
+            if one.answer.done() or one.until < now:
+                continue  # its caller has left, or been told
+            same = not found or (one.hosted is found[0].hosted and one.word == found[0].word)
+            (found if same and len(found) < WIDTH else rest).append(one)
+        self._waiting = rest
+        self.metrics.queue.set(len(rest))
+        return found
+
+
+def answered(hosted: Hosted, verb: Verb, requests: Sequence[Any]) -> tuple[list[Any], int]:
+    """Of one snapshot: results or errors in the requests' order, and the number of its last edit. Never raises.
+
+    A fault that is nobody's mistake spoils only the request that has it: the others are asked again alone.
+    """
+    try:
+        snapshot = hosted.snapshot
+        with fixed_shape(TOGETHER):
+            return call(verb, snapshot, requests), snapshot.edit
+    except KgrecError as error:
+        return [error] * len(requests), 0
+    except Exception:
+        if len(requests) > 1:
+            found = [answered(hosted, verb, [request]) for request in requests]
+            return [result for (result,), _ in found], max(edit for _, edit in found)
+        log.exception("%s failed", verb.function)
+        return [Refused(500, "the service could not answer this; its log says why")], 0

@@ -1,0 +1,46 @@
+"""What a service counts, in Prometheus' form; several workers of one service add up where PROMETHEUS_MULTIPROC_DIR is set."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Metrics:
+    """Each service has its own registry, so that several can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        to = {"registry": self.registry}
+        self.requests = Counter("kgrec_requests", "Answered requests.", ["domain", "verb", "status"], **to)
+        self.latency = Histogram("kgrec_request_seconds", "From a request's arrival to its answer.", ["verb"], buckets=SECONDS, **to)
+        self.waited = Histogram("kgrec_queue_seconds", "Waiting for a call.", buckets=SECONDS, **to)
+        self.computed = Histogram("kgrec_compute_seconds", "One shared call.", ["verb"], buckets=SECONDS, **to)
+        self.batch = Histogram("kgrec_batch_size", "Requests that shared a call.", buckets=(1, 2, 4, 8, 16), **to)
+        self.queue = Gauge("kgrec_queue", "Requests that wait.", multiprocess_mode="livesum", **to)
+        self.refusals = Counter("kgrec_refusals", "Requests that were refused before any work.", ["why"], **to)
+        self.outcomes = Counter(
+            "kgrec_outcomes", "What replies came to, where they say so (answer, clarify, hand over).", ["outcome"], **to
+        )
+        self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
+
+    def refused(self, why: str) -> None:
+        self.refusals.labels(why).inc()
+
+    def outcome(self, result: Any) -> None:
+        """Of a result that has an outcome, which."""
+        if isinstance(found := getattr(result, "outcome", None), str):
+            self.outcomes.labels(found).inc()
+
+    def text(self) -> bytes:
+        """As Prometheus reads it."""
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            every = CollectorRegistry()
+            MultiProcessCollector(every)
+            return generate_latest(every)
+        return generate_latest(self.registry)

@@ -1,0 +1,128 @@
+"""What the endpoints of one process share: runs, limits, who may, metrics, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.serving.access import Access, Caller
+from kgrec_core.serving.batching import Batcher
+from kgrec_core.serving.body import Limits
+from kgrec_core.serving.hosted import Hosted
+from kgrec_core.serving.metrics import Metrics
+from kgrec_core.serving.problem import Refused
+from kgrec_core.serving.repeats import Repeats
+
+lines = logging.getLogger("kgrec.access")
+log = logging.getLogger("kgrec.serving")
+
+
+class Service:
+    """runs: by name, the first of a domain answers where none is named. seconds: a request's deadline where it names none. queue: most that
+    wait. watch_every: seconds between two looks for a newly published run."""
+
+    batcher: Batcher
+
+    def __init__(
+        self,
+        runs: Mapping[str, Hosted],
+        access: Access | None = None,
+        limits: Limits | None = None,
+        seconds: float = 10.0,
+        queue: int = 256,
+        state: Path | None = None,
+        watch_every: float = 2.0,
+    ) -> None:
+        self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
+        self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
+        self.metrics = Metrics()
+        first = next(iter(self.runs.values())).folder
+        self.state = state or first.with_name(f"{first.name}.serve")
+        self.repeats = Repeats(self.state / "repeats.sqlite")
+
+    def named(self, name: Any = None, domain: str = "") -> Hosted:
+        """A run by name; without one the first. Raises Refused 404."""
+        known = {key: of for key, of in self.runs.items() if domain in ("", of.domain.name)}
+        if name is None:
+            return next(iter(known.values()))
+        if not isinstance(name, str) or name not in known:
+            raise Refused(404, f"no run is called {str(name)[:80]!r}; known: {', '.join(known)}")
+        return known[name]
+
+    def admit(self, request: Request, scope: str) -> Caller:
+        """Who asks. Raises Refused 401 or 403, and 503 when the service is leaving."""
+        if self.leaving:
+            raise Refused(503, "the service is ending; ask again in a moment", {"Retry-After": "1"})
+        try:
+            caller = self.access.caller(request.headers.get("authorization"), request.query_params, scope)
+        except Refused as error:
+            self.metrics.refused({401: "unknown", 403: "scope"}.get(error.status, "access"))
+            raise
+        request.state.caller = caller
+        return caller
+
+    def spend(self, caller: Caller, requests: int) -> None:
+        """Count requests against the caller's rate and quota. Raises Refused 429."""
+        try:
+            self.access.spend(caller, requests)
+        except Refused:
+            self.metrics.refused("quota")
+            raise
+
+    def log(self, **fields: Any) -> None:
+        """One line a request: no text of it."""
+        lines.info(json.dumps(fields, ensure_ascii=True))
+
+    def audit(self, caller: Caller, what: str, run: str, edit: int, requests: int, request_id: str) -> None:
+        """Who changed what, when; kept in STATE/audit.jsonl."""
+        self.repeats.audit(self.state / "audit.jsonl", caller.name, what, run, edit, requests, request_id)
+
+    async def watch(self) -> None:
+        """Reload what is published anew, and go back where another worker was told to."""
+        while True:
+            await asyncio.sleep(self.watch_every)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Once; see `watch`."""
+        taken = self.taken()
+        for of in self.runs.values():
+            try:
+                if of.published in taken and of.before:
+                    of.back()
+                elif of.reload(taken):
+                    self.metrics.reloads.labels(of.name, "reload").inc()
+            except KgrecError as error:
+                self.metrics.reloads.labels(of.name, "refused").inc()
+                log.error("a newly published %s is not shown: %s", of.name, error)
+
+    def taken(self) -> frozenset[str]:
+        """Checksums of the runs that were taken back, by whichever worker."""
+        try:
+            return frozenset((self.state / "taken_back").read_text("utf-8").split())
+        except OSError:
+            return frozenset()
+
+    def back(self, of: Hosted) -> None:
+        """Take the shown run back, here and in every other worker. Raises Refused."""
+        self._take([*self.taken(), of.back()])
+
+    def reload(self, of: Hosted) -> bool:
+        """Load what is published now, also where it was taken back or refused. Raises KgrecError where it cannot be shown."""
+        changed = of.reload(force=True)
+        self._take(self.taken() - {of.published})
+        return changed
+
+    def _take(self, checksums: Iterable[str]) -> None:
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            (self.state / "taken_back").write_text("\n".join(checksums), encoding="utf-8")
+        except OSError as error:
+            raise Refused(503, f"{self.state} cannot be written ({error.strerror}), so other workers do not hear of it") from None

@@ -1,0 +1,180 @@
+"""The endpoints of a run: the command's own requests and answers, over HTTP; whatever is wrong is one line and below 500."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+import kgrec_core
+from kgrec_core.requests import as_data
+from kgrec_core.serving.access import Access
+from kgrec_core.serving.app import application
+from kgrec_core.serving.body import Limits
+from kgrec_core.serving.hosted import hosted
+from kgrec_core.serving.service import Service
+
+
+class Asking:
+    """A service asked on an event loop of its own, with its lifespan."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.loop = service, asyncio.new_event_loop()
+        app = application(service)
+        self.life = app.router.lifespan_context(app)
+        self.loop.run_until_complete(self.life.__aenter__())
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=True), base_url="http://here")
+
+    def __call__(self, method: str, path: str, **given) -> httpx.Response:
+        return self.loop.run_until_complete(self.client.request(method, path, **given))
+
+    def together(self, *asked: tuple) -> list[httpx.Response]:
+        async def every():
+            return await asyncio.gather(*(self.client.post(path, json=body) for path, body in asked))
+
+        return self.loop.run_until_complete(every())
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.client.aclose())
+        self.loop.run_until_complete(self.life.__aexit__(None, None, None))
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def run(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(published, tmp_path_factory.mktemp("served") / "shop"))
+
+
+@pytest.fixture(scope="module")
+def ask(run: Path):
+    found = Asking(Service(hosted([run], "ecommerce"), limits=Limits(bytes=20_000, seconds=0.3, requests=20)))
+    yield found
+    found.close()
+
+
+RECOMMEND = "/v1/ecommerce/recommend"
+
+
+def test_an_endpoint_answers_as_the_verb_does(ask, run):
+    from kgrec_ecommerce import recommend
+
+    found = ask("POST", RECOMMEND, json={"user": "ruser0", "k": 3, "where": "price < 5"}).json()
+    expected = as_data(recommend(kgrec_core.open_run(run), user="ruser0", k=3, where="price < 5"))
+    assert found["run"] == "shop" and found["edit"] == 0
+    assert [one["id"] for one in found["result"]] == [one["id"] for one in expected]
+    assert found["result"][0]["score"] == pytest.approx(expected[0]["score"], rel=1e-5)
+
+
+def test_many_requests_and_a_bad_one_among_them(ask):
+    found = ask("POST", RECOMMEND, json={"requests": [{"user": "ruser0", "k": 1}, {"k": 3}, {"user": "buser1", "k": 1}]}).json()["results"]
+    assert [set(one) for one in found] == [{"result"}, {"error"}, {"result"}]
+    assert found[1]["error"]["status"] == 400 and "needs something to go by" in found[1]["error"]["detail"]
+
+
+def test_together_is_as_alone_to_the_bit(ask):
+    bodies = [
+        {"text": f"{colour} {thing}", "k": 5}
+        for colour in ("red", "blue", "a very large red")
+        for thing in ("mug", "lamp", "chair for the garden")
+    ]
+    bodies += [{"user": f"{'rb'[n % 2]}user{n}", "k": 7} for n in range(8)]
+    alone = [ask("POST", RECOMMEND, json=body).text for body in bodies]
+    before = ask.service.metrics.batch._sum.get()
+    assert [found.text for found in ask.together(*((RECOMMEND, body) for body in bodies))] == alone
+    calls = ask("GET", "/metrics").text
+    assert ask.service.metrics.batch._sum.get() == before + len(bodies) and 'kgrec_batch_size_bucket{le="1.0"}' in calls
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({"json": {"kk": 1}}, 400, "no field of recommend is called 'kk'"),
+        ({"json": {"user": "ruser0", "k": 0}}, 400, "k = 0 must be at least 1"),
+        ({"json": {"user": "ruser0", "k": 10**9}}, 400, "more than a request may ask for"),
+        ({"json": {"user": "ruser0", "where": "DROP TABLE x"}}, 400, "where"),
+        ({"json": {"user": ["a"]}}, 400, "it takes str"),
+        ({"content": b"{"}, 400, "no JSON"),
+        ({"content": b"[1]"}, 400, "no JSON object"),
+        ({"content": b'{"text": "\xff"}'}, 400, "no UTF-8"),
+        ({"content": b'{"k": NaN}'}, 400, "NaN"),
+        ({"content": b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}"}, 400, "nested 5001 deep"),
+        ({"content": b'{"text": "' + b"a" * 30_000 + b'"}'}, 413, "more than 20,000 bytes"),
+        ({"json": {"requests": [{"user": "a"}] * 21}}, 413, "21 requests in one body"),
+        ({"json": {"requests": ["a"]}}, 400, "a list of objects"),
+        ({"json": {"user": "ruser0"}, "headers": {"X-Deadline-Ms": "soon"}}, 400, "takes milliseconds"),
+        ({"json": {"user": "ruser0"}, "params": {"run": "../../etc"}}, 404, "no run is called"),
+        ({"json": {"user": "ruser0"}, "params": {"api_key": "x"}}, 400, "does not belong in the address"),
+    ],
+)
+def test_what_is_wrong_is_one_line(ask, given, status, said):
+    found = ask("POST", RECOMMEND, **given)
+    assert (found.status_code, found.headers["content-type"]) == (status, "application/problem+json")
+    assert said in found.json()["detail"] and "\n" not in found.json()["detail"] and "Traceback" not in found.text
+
+
+def test_a_slow_body_is_not_waited_for(ask):
+    async def slowly():
+        yield b'{"user": '
+        await asyncio.sleep(5)
+
+    assert ask("POST", RECOMMEND, content=slowly()).status_code == 408
+
+
+def test_unknown_places_and_methods(ask):
+    assert ask("POST", "/v1/ecommerce/steal").status_code == 404 and ask("GET", RECOMMEND).status_code == 405
+    assert ask("GET", "/health/live").status_code == 200 and ask("GET", "/health/ready").json() == {"ready": True}
+
+
+def test_the_document_names_every_verb_with_an_example(ask):
+    document = ask("GET", "/openapi.json").json()
+    paths = document["paths"]
+    assert {RECOMMEND, "/v1/ecommerce/similar", "/v1/ecommerce/add-items", "/v1/embeddings"} <= set(paths)
+    body = paths[RECOMMEND]["post"]["requestBody"]["content"]["application/json"]
+    assert body["example"] == {"history": ["22423", "21212"], "k": 5, "where": "price < 5"}
+    assert body["schema"]["anyOf"][0]["properties"]["k"]["description"] == "how many products."
+
+
+def test_embeddings_are_those_of_the_text_tower(ask):
+    found = ask("POST", "/v1/embeddings", json={"input": ["red mug", "blue mug"]}).json()
+    assert [len(one["embedding"]) for one in found["data"]] == [384, 384] and found["data"][1]["index"] == 1
+    assert ask("POST", "/v1/embeddings", json={"input": []}).status_code == 400
+
+
+def test_an_edit_is_made_once_and_seen_at_once(ask, run):
+    row = {"sku": "r99", "name": "red teapot", "colour": "red", "price": 99}
+    add = {"json": {"file": [row]}, "headers": {"Idempotency-Key": "a"}}
+    first, again = ask("POST", "/v1/ecommerce/add-items", **add), ask("POST", "/v1/ecommerce/add-items", **add)
+    assert first.json()["result"] == {"new": ["r99"], "changed": []} and first.json() == again.json()
+    assert again.headers["Idempotent-Replay"] == "true" and first.json()["edit"] == 1
+    other = ask("POST", "/v1/ecommerce/add-items", json={"file": [row | {"price": 4}]}, headers={"Idempotency-Key": "a"})
+    assert other.status_code == 409 and "another edit" in other.json()["detail"]
+    teapot = {"text": "red teapot", "k": 1, "where": "price = 99"}
+    assert ask("POST", RECOMMEND, json=teapot).json()["result"][0]["id"] == "r99"
+    line = json.loads((run.with_name("shop.serve") / "audit.jsonl").read_text().splitlines()[-1])
+    assert line | {"time": 0, "request_id": 0} == {
+        "time": 0,
+        "caller": "local",
+        "what": "add-items",
+        "run": "shop",
+        "edit": 1,
+        "requests": 1,
+        "request_id": 0,
+    }
+    kgrec_core.open_run(run).remove("item", ["r99"])
+    assert "no item is left" in ask("POST", RECOMMEND, json=teapot).json()["detail"]
+
+
+def test_a_full_queue_and_a_missed_deadline_are_said_at_once(run):
+    small = Asking(Service(hosted([run], "ecommerce"), access=Access(rate=100), queue=2))
+    try:
+        found = small.together(*[(RECOMMEND, {"text": f"red {n}"}) for n in range(12)])
+        codes = sorted({one.status_code for one in found})
+        assert codes == [200, 503] and all(one.headers["Retry-After"] for one in found if one.status_code == 503)
+        late = small("POST", RECOMMEND, json={"text": "red lamp of another kind"}, headers={"X-Deadline-Ms": "1"})
+        assert late.status_code == 504 and "no answer within" in late.json()["detail"]
+    finally:
+        small.close()
