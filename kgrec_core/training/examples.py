@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -105,7 +106,7 @@ def _blocks(nodes: Nodes, relation: Relation) -> list[slice]:
     """Consecutive nodes that together have some READ edges to read: a source's history is read once for each of its queries."""
     edges = np.cumsum(nodes.graph.degree(relation, nodes.rows, nodes.before)) // READ
     starts = np.flatnonzero(np.diff(edges, prepend=-1))
-    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(nodes)], strict=True)] or [slice(0, 0)]
+    return [slice(*bounds) for bounds in itertools.pairwise([*starts, len(nodes)])] or [slice(0, 0)]
 
 
 def _readable(nodes: Nodes, relations: tuple) -> NDArray[np.bool_]:

@@ -151,3 +151,16 @@ def test_layers_open_from_above_the_embeddings_last(tuned, monkeypatch):
 def test_more_layers_than_there_are(tuned, number):
     with pytest.raises(KgrecError, match=f"train.freeze = {number}: the language model has 3 layers; choose 0 to 3, "):
         tuned(Train(**FEW, freeze=number))
+
+
+@pytest.mark.parametrize("publish", ["chain", "best"])
+def test_a_whole_fit_with_what_cannot_be_merged(shop, cache, folder, tmp_path, publish):
+    """Published, opened again and asked; where the referee takes the chain before fine-tuning, nothing of the adapter is left."""
+    from kgrec_core.pipeline import fit
+    from kgrec_core.recipe.recipe import resolve
+
+    words = [f"encoder.items.model={folder}", "encoder.items.foreign=allow", f"fit.publish={publish}", "train.adapter.kind=bottleneck"]
+    run = fit(resolve(shop / "shop.toml", [*words, "train.adapter.width=2"]), tmp_path / "run")
+    kept = list((tmp_path / "run").rglob("adapter_model.safetensors"))
+    assert run.tasks[0].name == "buys" and (tmp_path / "run/history.jsonl").read_text()
+    assert len(kept) == (publish == "chain")
