@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from kgrec_core.graph import Relation
 
-Evidence = Literal["habit", "graph", "behaviour", "text", "examples"]
+Evidence = Literal["habit", "graph", "behaviour", "text", "examples", "own"]
 Language = Literal["en", "zh"]
 
 
@@ -37,7 +37,9 @@ class Edge(NamedTuple):
 class Path:
     """One way from the query to the answer.
 
-    evidence: "graph": what was met shares an end with the answer; "behaviour": others have both; "text": words in common; "habit": it was
+    evidence: "graph": what was met shares an end with the answer, or what is above an end of each: the nodes between are then these ends
+        and, between them, what is above both (or is one of them);
+        "own": the query's own end leads to it, or others with that end chose it; "behaviour": others have both; "text": words in common; "habit": it was
         met itself; "examples": a known query like this one leads to it. nodes: from what was met (or the known query) to the answer.
     relations: the names between them. weight: its part of the score. count: so many like it, where it stands for several. words: in common.
     edges: those it is made of that are the query's, the answer's or of what was met.

@@ -69,14 +69,15 @@ def fidelity(
 
 
 def _cuts(graph: Graph, task: Task, query: Nodes, why: Explanation, draw: np.random.Generator) -> tuple[Cut, Cut] | None:
-    """What the explanation names, and as much at random: of the query's history, and of the knowledge of the same items."""
+    """What the explanation names, and as much at random: of the query's history, and of the knowledge of the same items and the query."""
     kind, behaviour = task.relation.target, {task.relation, *task.history}
     own = [edge for edge in why.edges if edge.relation in behaviour]
     knowledge = [edge for edge in why.edges if edge.relation not in behaviour]
     named = Cut(graph.rows(kind, [edge.target for edge in own]).tolist(), [_rows(graph, edge) for edge in knowledge])
     met = np.unique(np.concatenate([query.read(r).rows for r in behaviour if r.target == kind and r in graph.relations]))
-    items = np.unique([row for edge in knowledge for row in _items(graph, kind, edge)]).astype(np.int64)
-    every = list(_of_items(graph, kind, items, behaviour))
+    kinds = dict.fromkeys((kind, task.relation.source))
+    things = {of: np.unique([row for edge in knowledge for row in _things(graph, of, edge)]).astype(np.int64) for of in kinds}
+    every = list(dict.fromkeys(edge for of, rows in things.items() for edge in _of_things(graph, of, rows, behaviour)))
     if len(met) <= len(named.history) and len(every) <= len(named.knowledge):
         return None  # there is nothing else to take
     history = draw.permutation(met)[: len(named.history)].tolist()
@@ -90,20 +91,20 @@ def _rows(graph: Graph, edge: Edge) -> tuple[Relation, int, int]:
     return relation, int(ends[0]), int(ends[1])
 
 
-def _items(graph: Graph, kind: str, edge: Edge) -> Iterator[int]:
+def _things(graph: Graph, kind: str, edge: Edge) -> Iterator[int]:
     for end, of in ((edge.source, edge.relation.source), (edge.target, edge.relation.target)):
         if of == kind:
             yield int(graph.rows(kind, [end])[0])
 
 
-def _of_items(graph: Graph, kind: str, items: NDArray[np.int64], behaviour: set[Relation]) -> Iterator[tuple[Relation, int, int]]:
-    """The edges of knowledge that touch the items, each once."""
+def _of_things(graph: Graph, kind: str, rows: NDArray[np.int64], behaviour: set[Relation]) -> Iterator[tuple[Relation, int, int]]:
+    """The edges of knowledge that touch the rows, each once."""
     found: dict[tuple[Relation, int, int], None] = {}
     for relation in sorted(graph.timeless - behaviour):
         for inverse in [False] * (relation.source == kind) + [True] * (relation.target == kind):
-            of = graph.adjacent(relation, items, inverse=inverse)
-            for item, other in zip(items[of.owner].tolist(), of.rows.tolist(), strict=True):
-                found[(relation, other, item) if inverse else (relation, item, other)] = None
+            of = graph.adjacent(relation, rows, inverse=inverse)
+            for one, other in zip(rows[of.owner].tolist(), of.rows.tolist(), strict=True):
+                found[(relation, other, one) if inverse else (relation, one, other)] = None
     yield from found
 
 

@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.explain.explanation import Edge, Node, Path
+from kgrec_core.explain.own import paths_from
+from kgrec_core.explain.ties import Ties
 from kgrec_core.explain.words import Rarity
-from kgrec_core.graph import Graph, Nodes, Relation, Task
+from kgrec_core.graph import Nodes, Relation, Task
+from kgrec_core.knowledge.hierarchy import ways_up
+from kgrec_core.retrieval.ties import ABOVE
 
 STARTS, EXAMPLES = 30, 500  # of what a query met, the latest, from which paths begin; known queries of an answer that are looked at
 Weights = Mapping[tuple[str, str | None], float]  # (evidence, relation of the graph or None) -> part of the score, above 0
@@ -30,38 +34,23 @@ class Met(NamedTuple):
     times: NDArray[np.int64]
 
 
-class Ties:
-    """The ends that rows of a kind have by a relation: (ends,) of each, and the length of each row when rare ends count more."""
-
-    def __init__(self, graph: Graph, relation: Relation, kind: str, rows: NDArray[np.int64]) -> None:
-        self.graph, self.relation, self.inverse = graph, relation, relation.source != kind
-        self.kind, self.size = relation.target if relation.source == kind else relation.source, graph.size(kind)
-        self._rare: dict[int, float] = {}
-        self.ends, self.length = self.of(rows)
-
-    def of(self, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], list[float]]:
-        found = self.graph.adjacent(self.relation, rows, inverse=self.inverse)
-        new = np.setdiff1d(found.rows, list(self._rare))
-        degree = self.graph.degree(self.relation, new, inverse=not self.inverse)
-        self._rare.update(zip(new.tolist(), (np.log((1 + self.size) / (1 + degree)) + 1).tolist(), strict=True))
-        ends = [np.unique(found.rows[start:end]) for start, end in zip(found.indptr[:-1], found.indptr[1:], strict=True)]
-        return ends, [sum(self._rare[end] ** 2 for end in of.tolist()) ** 0.5 or 1.0 for of in ends]
-
-    def rare(self, end: int) -> float:
-        return self._rare[end]
-
-
 class Paths:
-    """Of one query. query: its single node. influence: (m, answers), what the score of each loses without each thing met, 0 or more."""
+    """Of one query. query: its single node. influence: (m, answers), what the score of each loses without each thing met, 0 or more.
 
-    def __init__(self, task: Task, query: Nodes, met: Met, influence: NDArray[np.float64]) -> None:
+    own: (answers,) what it loses without the query's own edges of a relation.
+    """
+
+    def __init__(
+        self, task: Task, query: Nodes, met: Met, influence: NDArray[np.float64], own: Mapping[Relation, NDArray[np.float64]] = {}
+    ) -> None:
+        self.own = own
         self.task, self.query, self.graph, self.met, self.influence = task, query, query.graph, met, influence
         self.kind = task.relation.target
         self.nodes: dict[tuple[str, int], Node] = {}
         self.source = self.node(task.relation.source, int(query.rows[0]))
         self.known = self._nodes(met.rows)
         self.ties = [r for r in sorted(self.graph.timeless) if self.kind in (r.source, r.target) and len(self.graph.relations[r])]
-        self.tied: dict[Relation, Ties] = {}
+        self.tied: dict[tuple[Relation, bool], Ties] = {}
         self.having: list[NDArray[np.int64]] | None = None
 
     def to(self, answer: int, place: int, weights: Weights, most: int) -> tuple[Path, ...]:
@@ -71,6 +60,8 @@ class Paths:
         pull = pull / pull.sum() if pull.sum() > 0 else np.full(len(pull), 1 / max(1, len(pull)))
         for make in (self._habit, self._graph, self._behaviour, self._words, self._examples):
             found += make(item, answer, pull, weights)
+        for relation, lost in self.own.items():
+            found += paths_from(self.task, self.query, self.source, relation, item, answer, float(lost[place]))
         found = [path for path in found if path.weight > 0]
         return tuple(sorted(found, key=lambda path: -path.weight)[:most])
 
@@ -83,46 +74,53 @@ class Paths:
             )
 
     def _graph(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
-        """By an end that both have: rare ends count more, as in the ranker's own columns; and by a direct edge."""
+        """By an end that both have, or that is above an end of either; rare ends count more, as in the ranker's own columns; and by a
+        direct edge."""
         every, general = [], weights.get(("graph", None), 0.0)
         for relation in self.ties:
-            own, total = weights.get(("graph", relation.name), 0.0), 0.0
-            if not own + general:
-                continue
-            found = list(self._shared(relation, answer, pull))
-            total = sum(share for share, *_ in found) or 1.0
-            every += [(share, own * share / total, relation, *rest) for share, *rest in found]
+            for climbs in (False, True):
+                own = weights.get(("graph", f"{relation.name}{ABOVE if climbs else ''}"), 0.0)
+                if not own + general:
+                    continue
+                found = list(self._shared(relation, climbs, answer, pull))
+                total = sum(share for share, *_ in found) or 1.0
+                every += [(share, own * share / total, relation, *rest) for share, *rest in found]
         total = sum(share for share, *_ in every) or 1.0
-        for share, own, relation, place, end in every:
-            start, inverse = self.known[place], relation.target == self.kind
-            if end is None:
-                edges, nodes = (self._edge(relation, start, item),), (start, item)
-            else:
-                nodes, edges = (
-                    (start, end, item),
-                    tuple(self._edge(relation, *((end, of) if inverse else (of, end))) for of in (start, item)),
-                )
-            yield Path(
-                "graph", nodes, (relation.name,) * (len(nodes) - 1), own + general * share / total, 1, (), (self._own(place), *edges)
-            )
+        for share, own, relation, place, between in every:
+            start, inverse, own_part = self.known[place], relation.target == self.kind, own + general * share / total
+            nodes = (start, *between, item)
+            ends = [self._edge(relation, *((end, of) if inverse else (of, end))) for of, end in ((start, nodes[1]), (item, nodes[-2]))]
+            edges = (self._edge(relation, start, item),) if not between else tuple(dict.fromkeys(ends))
+            up = tuple(way.name for way in ways_up(self.graph, relation.target)[:1]) * 2 if len(between) > 1 else ()
+            names = (relation.name, *up, relation.name) if between else (relation.name,)
+            yield Path("graph", nodes, names, own_part, 1, (), (self._own(place), *edges))
 
-    def _shared(self, relation: Relation, answer: int, pull: NDArray) -> Iterable[tuple[float, int, Node | None]]:
-        ties = self._ties(relation)
+    def _shared(self, relation: Relation, climbs: bool, answer: int, pull: NDArray) -> Iterable[tuple[float, int, tuple[Node, ...]]]:
+        """What a shared end counts, the place of what was met, and the nodes between: the end; where it climbs, the ends of either beside it."""
+        ties = self._ties(relation, climbs)
+        if ties is None:
+            return
         (own,), (length,) = ties.of(np.array([answer]))
         for place, (ends, long) in enumerate(zip(ties.ends, ties.length, strict=True)):
             row = int(self.met.rows[place])
             if row == answer:
                 continue
             for end in np.intersect1d(own, ends, True).tolist():
-                yield float(pull[place] * ties.rare(end) ** 2 / (length * long)), place, self.node(ties.kind, end)
-            if relation.source == relation.target == self.kind and answer in ends:
-                yield float(pull[place]), place, None
+                share = float(pull[place] * ties.rare(end) ** 2 / (length * long))
+                if not climbs:
+                    yield share, place, (self.node(ties.kind, end),)
+                elif (low := ties.below(row, end)) != (high := ties.below(answer, end)) or low != end:
+                    yield share, place, tuple(self.node(ties.kind, each) for each in (low, end, high))
+            if not climbs and relation.source == relation.target == self.kind and answer in ends:
+                yield float(pull[place]), place, ()
 
-    def _ties(self, relation: Relation) -> Ties:
-        """What was met by a relation of the graph; read once, whatever the answers are."""
-        if relation not in self.tied:
-            self.tied[relation] = Ties(self.graph, relation, self.kind, self.met.rows)
-        return self.tied[relation]
+    def _ties(self, relation: Relation, climbs: bool) -> Ties | None:
+        """What was met by a relation of the graph; read once, whatever the answers are. None where nothing is above its ends."""
+        if climbs and (relation.source != self.kind or relation.target == self.kind or not ways_up(self.graph, relation.target)):
+            return None
+        if (relation, climbs) not in self.tied:
+            self.tied[relation, climbs] = Ties(self.graph, relation, self.kind, self.met.rows, climbs)
+        return self.tied[relation, climbs]
 
     def _behaviour(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
         """By others who have both, in aggregate: their number over the root of how many have each."""

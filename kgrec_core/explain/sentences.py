@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from kgrec_core.explain.explanation import Explanation, Language, Path
 
@@ -13,7 +13,11 @@ SAYS = {
     "en": {
         "habit": "chosen before ({count}x)",
         "graph": "same {relation} ({end})",
+        "above": "{relation} within {end} ({words})",
         "direct": "{relation}",
+        "own": "{count} others with the same {relation} ({end}) have it",
+        "own once": "one other with the same {relation} ({end}) has it",
+        "own direct": "its {relation} ({end}) leads to it",
         "behaviour": "{count} others have both",
         "once": "one other has both",
         "text": "words in common: {words}",
@@ -30,7 +34,11 @@ SAYS = {
     "zh": {
         "habit": "以前选过（{count} 次）",
         "graph": "{relation}相同（{end}）",
+        "above": "{relation}同属{end}（{words}）",
         "direct": "{relation}",
+        "own": "另有 {count} 位{relation}相同（{end}）的也选了",
+        "own once": "另有 1 位{relation}相同（{end}）的也选了",
+        "own direct": "由{relation}（{end}）相连",
         "behaviour": "另有 {count} 位两者都选了",
         "once": "另有 1 位两者都选了",
         "text": "共同的词：{words}",
@@ -67,27 +75,32 @@ def sentence(of: Explanation) -> str:
 
 
 def _clause(path: Path, says: dict[str, str], language: Language) -> str:
-    kind: str = path.evidence
-    if kind == "graph" and len(path.nodes) == 2:
-        kind = "direct"
-    if kind == "text" and len(path.nodes) == 1:
-        kind = "asked"
-    if path.evidence == "text" and not path.words:
-        kind = "alike"
-    end = path.nodes[1].name if len(path.nodes) > 2 else path.nodes[-1].name
-    words = _listed(path.words, says)
-    if kind == "behaviour" and path.count == 1:
-        kind = "once"
+    kind, end, words = _kind(path), path.nodes[min(1, len(path.nodes) - 1)], path.words
+    if kind == "above":
+        low, end, high = path.nodes[1:-1]
+        words = dict.fromkeys(node.name for node in (low, high) if node != end)
     return says[kind].format(
         relation=readable(path.relations[0]) if path.relations else "",
-        end=end,
+        end=end.name,
         count=f"{path.count:,}",
-        words=words,
+        words=_listed(words, says),
         start=path.nodes[0].name,
     )
 
 
-def _listed(words: Sequence[str], says: dict[str, str]) -> str:
+def _kind(path: Path) -> str:
+    """What is said of a path."""
+    n = len(path.nodes)
+    if path.evidence == "graph":
+        return "direct" if n == 2 else "graph" if n == 3 else "above"
+    if path.evidence == "text":
+        return "alike" if not path.words else "asked" if n == 1 else "text"
+    if path.evidence == "own":
+        return "own direct" if n == 3 else "own once" if path.count == 1 else "own"
+    return "once" if path.evidence == "behaviour" and path.count == 1 else path.evidence
+
+
+def _listed(words: Iterable[str], says: dict[str, str]) -> str:
     return says["and"].join(words)
 
 

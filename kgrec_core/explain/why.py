@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.explain.evidence import channels_of, part
 from kgrec_core.explain.explanation import Explanation, Language
+from kgrec_core.explain.own import lost_without
 from kgrec_core.explain.paths import Met, Paths, Weights, met_by
 from kgrec_core.explain.sentences import language_of
 from kgrec_core.graph import Nodes, Ragged, Relation, Task
@@ -39,9 +40,10 @@ def explanations(
     hits, parts = retrieval.explain(nodes, model.vectors(task, nodes), k, allowed, exclude)
     met = [met_by(task, nodes.take([i])) for i in range(len(nodes))]
     lost = _influence(model, retrieval, task, nodes, met, hits.rows, hits.scores, allowed, exclude)
+    own = lost_without(model, retrieval, task, nodes, hits.rows, hits.scores, allowed, exclude)
     channels, found = channels_of(retrieval), []
     for i in range(len(nodes)):
-        paths, answers = Paths(task, nodes.take([i]), met[i], lost[i]), []
+        paths, answers = Paths(task, nodes.take([i]), met[i], lost[i], {relation: of[i] for relation, of in own.items()}), []
         for place, row in enumerate(hits.rows[i].tolist()):
             if row < 0:
                 break

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph, Relation
+from kgrec_core.graph import Graph, Ragged, Relation
 
-NAMES = frozenset({"parent", "parent_of", "kind_of", "is_a", "part_of", "broader", "narrower", "subclassof", "child_of", "within"})
+UP, DOWN = {"parent", "kind_of", "is_a", "part_of", "broader", "subclassof", "child_of", "within"}, {"parent_of", "narrower"}
+NAMES = frozenset(UP | DOWN)
+DEPTH = 12  # levels that are climbed; a graph whose cycles nobody refused has no top
 
 
 def refuse_cycles(name: str, graph: Graph, relations: Iterable[Relation]) -> None:
@@ -28,6 +31,25 @@ def refuse_cycles(name: str, graph: Graph, relations: Iterable[Relation]) -> Non
             ids = graph.gather(relation.source, _cycle(up, part), "id")["id"].to_list()
             shown = " > ".join([*ids[:5], *(["..."] if len(ids) > 5 else []), ids[0]])
             raise KgrecError(f"[knowledge.{name}]: {relation} goes round in a circle: {shown}; correct one of these edges")
+
+
+def ways_up(graph: Graph, kind: str) -> list[Relation]:
+    """The relations that make a hierarchy of a kind."""
+    return [r for r in sorted(graph.timeless) if r.source == r.target == kind and r.name.casefold() in NAMES and len(graph.relations[r])]
+
+
+def climbed(graph: Graph, kind: str, rows: NDArray[np.int64]) -> Ragged:
+    """Of every row itself and all that is above it in the kind's hierarchy, each once; costs what these have above them."""
+    ways, size = ways_up(graph, kind), graph.size(kind)
+    known = new = np.arange(len(rows)) * size + rows
+    for _ in range(DEPTH):
+        met = [graph.adjacent(way, new % size, inverse=way.name.casefold() in DOWN) for way in ways]
+        found = np.unique(np.concatenate([new[of.owner] // size * size + of.rows for of in met])) if ways else new[:0]
+        new = np.setdiff1d(found, known, assume_unique=True)
+        if not len(new):
+            break
+        known = np.union1d(known, new)
+    return Ragged.of(known // size, known % size, len(rows))
 
 
 def _cycle(up: sp.csr_matrix, part: np.ndarray) -> list[int]:

@@ -59,7 +59,8 @@ def _way(path: Path, score: float) -> Way:
     start = path.nodes[0].name if len(path.nodes) > 1 else ""
     word = readable(path.relations[0]) if path.relations else path.evidence
     middle = {
-        "graph": f"{word}: {path.nodes[1].name}" if len(path.nodes) > 2 else word,
+        "graph": f"{word}: {path.nodes[len(path.nodes) // 2].name}" if len(path.nodes) > 2 else word,
+        "own": f"{word}: {path.nodes[1].name}" if len(path.nodes) > 1 else word,
         "behaviour": f"{path.count:,} others have both",
         "text": f"words: {', '.join(path.words)}" if path.words else "alike in meaning",
         "habit": f"{word} {path.count}x before",

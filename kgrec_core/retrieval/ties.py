@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph, Ragged, Relation
 from kgrec_core.graph.ragged import ranges
+from kgrec_core.knowledge.hierarchy import climbed, ways_up
 from kgrec_core.retrieval.profile import rarity, unit_rows
 
+ABOVE = " above"  # after a relation's name: by what is above its ends, too
 CELLS = 2**22  # of dense rows that are looked up at once
 
 
@@ -44,14 +47,27 @@ class Ties:
         return replace(self, base=base, late=late, own=own)
 
 
+class Side(NamedTuple):
+    """A relation that ties candidates together: by its ends, or `climbs`: by these and all above them in their hierarchy."""
+
+    relation: Relation
+    climbs: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.relation.name}{ABOVE if self.climbs else ''}"
+
+
 class Ends:
-    """The ties of a kind by every timeless relation that touches it, under its name, and by "all" of them together."""
+    """The ties of a kind by every timeless relation that touches it, under its name, by what is above its ends, and by "all" of them together."""
 
     def __init__(self, graph: Graph, kind: str) -> None:
         self.kind, self.late = kind, np.zeros(0, np.int64)
-        self.relations = sorted((r for r in graph.timeless if kind in (r.source, r.target)), key=lambda r: r.name)
+        relations = sorted((r for r in graph.timeless if kind in (r.source, r.target)), key=lambda r: r.name)
+        climbing = [r for r in relations if r.source == kind and r.target != kind and ways_up(graph, r.target)]
+        self.sides = [Side(relation, False) for relation in relations] + [Side(relation, True) for relation in climbing]
         rows = np.arange(graph.size(kind))
-        counted = [_counts(graph, relation, kind, rows) for relation in self.relations]
+        counted = [_counts(graph, side, kind, rows) for side in self.sides]
         self.rarity = [rarity(counts) for counts in counted]
         base = self._weighed(counted)
         self.ties = {name: Ties(rows, self.late, rows[:0]) for name, rows in base.items()}
@@ -59,8 +75,8 @@ class Ends:
     def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Ends:
         """As of a graph in which these rows came or have other ties now; costs what they cost. An end that is new is rare."""
         other = object.__new__(Ends)
-        other.kind, other.relations, other.late = self.kind, self.relations, np.union1d(self.late, rows)
-        counted = [_counts(graph, relation, self.kind, other.late) for relation in self.relations]
+        other.kind, other.sides, other.late = self.kind, self.sides, np.union1d(self.late, rows)
+        counted = [_counts(graph, side, self.kind, other.late) for side in self.sides]
         other.rarity = [
             np.concatenate([rare, np.full(counts.shape[1] - len(rare), rare.max(initial=1), np.float32)])
             for rare, counts in zip(self.rarity, counted, strict=True)
@@ -70,16 +86,24 @@ class Ends:
 
     def _weighed(self, counted: list[sp.csr_matrix]) -> dict[str, sp.csr_matrix]:
         weighed = [unit_rows((m @ sp.diags(rare)).tocsr()) for m, rare in zip(counted, self.rarity, strict=True)]
-        found = {relation.name: rows for relation, rows in zip(self.relations, weighed, strict=True)}
-        return dict(sorted((found | {"all": unit_rows(sp.hstack(weighed).tocsr())} if len(found) > 1 else found).items()))
+        each = list(zip(self.sides, weighed, strict=True))
+        found = {side.name: rows for side, rows in each}
+        direct = [rows for side, rows in each if not side.climbs]
+        return dict(sorted((found | {"all": unit_rows(sp.hstack(direct).tocsr())} if len(direct) > 1 else found).items()))
 
 
-def _counts(graph: Graph, relation: Relation, kind: str, rows: NDArray[np.int64]) -> sp.csr_matrix:
+def _counts(graph: Graph, side: Side, kind: str, rows: NDArray[np.int64]) -> sp.csr_matrix:
     """(len(rows), ends) ones."""
+    relation = side.relation
     met = graph.adjacent(relation, rows, inverse=relation.source != kind)
     other = relation.target if relation.source == kind else relation.source
     counts = sp.csr_matrix((np.ones(len(met.rows), np.float32), met.rows, met.indptr), shape=(len(rows), graph.size(other)))
     counts.sum_duplicates()
+    if side.climbs:
+        ends, place = np.unique(counts.indices, return_inverse=True)
+        up = climbed(graph, other, ends.astype(np.int64))
+        up = sp.csr_matrix((np.ones(len(up.rows), np.float32), up.rows, up.indptr), shape=(len(ends), counts.shape[1]))
+        counts = (sp.csr_matrix((counts.data, place, counts.indptr), shape=(len(rows), len(ends))) @ up).tocsr()
     counts.data[:] = 1
     return counts
 
