@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
-from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
-from kgrec_core.retrieval.merge import DEPTH, Around
+from kgrec_core.retrieval.merge import DEPTH
 from kgrec_core.retrieval.pairs import Stage
-from kgrec_core.retrieval.pool import Columns, explained, lookup, places, top
+from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of
+from kgrec_core.retrieval.pool import places
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import earlier, hidden, unsold
 from kgrec_core.retrieval.trees import booster
@@ -26,23 +27,10 @@ from kgrec_core.stored import document
 
 log = logging.getLogger("kgrec")
 HIDDEN = 0.1  # of what every source met, where nothing orders it
-BLOCK = 256  # queries whose pairs and columns are in memory at once
-
-
-class Placed(NamedTuple):
-    """A block of queries and the score of every pair of its pool. said: what the channels say; columns: that, and the features where
-    trees were asked; merged: (n,) whom `merge`'s rule answers."""
-
-    nodes: Nodes
-    pool: Ragged
-    scores: NDArray[np.float32]
-    said: Columns
-    columns: Columns
-    merged: NDArray[np.bool_]
 
 
 @dataclass(kw_only=True, eq=False)
-class Lambdarank(Around):
+class Lambdarank(Placing):
     """LightGBM ranking of the pool that the channels find together.
 
     objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
@@ -88,8 +76,6 @@ class Lambdarank(Around):
 
     own = "history"
     learns = True
-    strangers_ = False
-    trees_ = Trees()
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         super().build(graph, task, candidates, encode)
@@ -108,7 +94,9 @@ class Lambdarank(Around):
         given = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
         taught = self._drawn(len(queries.nodes), "queries")
         own = queries.take(taught)
-        examples, names = self._learn_from(self._stage, own, _take(vectors, taught), given={n: _rows(h, taught) for n, h in given.items()})
+        examples, names = self._learn_from(
+            self._stage, own, part_of(vectors, taught), given={n: hits_of(h, taught) for n, h in given.items()}
+        )
         past = self._rehearsed(names)
         if self.cold:
             past.append(self._learn_from(*self._without(own), names)[0])
@@ -129,17 +117,13 @@ class Lambdarank(Around):
         for number in range(folds):
             trees = self._train([examples.only(fold[taught] != number), *past], names)
             mine = np.flatnonzero(fold == number)
-            nodes, known = queries.nodes.take(mine), {n: _rows(h, mine) for n, h in given.items()}
-            found = self._search(nodes, _take(vectors, mine), k, None, self._excluded(nodes), trees, known)
+            nodes, known = queries.nodes.take(mine), {n: hits_of(h, mine) for n, h in given.items()}
+            found = self._search(nodes, part_of(vectors, mine), k, None, self._excluded(nodes), trees, known)
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
         self.trees_ = self._train([examples, *past], names)
         return held_out
-
-    def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
-        """See Retrieval; `columns` holds every channel's score of what is among its own best, else NaN."""
-        return self._search(queries, vectors, k, allowed, exclude, self.trees_)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
@@ -165,100 +149,6 @@ class Lambdarank(Around):
         except (OSError, ValueError, LookupError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
 
-    def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
-        super()._place(graph, task, mask)
-        self._stage = Stage(self.channels, graph, task)
-
-    def _search(
-        self,
-        queries: Nodes,
-        vectors: Vectors | None,
-        k: int,
-        allowed: Filter | None,
-        exclude: Ragged | None,
-        trees: Trees,
-        given: Mapping[str, Hits] | None = None,
-    ) -> Hits:
-        placed = self._placed(queries, vectors, k, allowed, exclude, trees, given)
-        return _stacked([top(of.pool, of.scores, k, _scores(of.said)) for of in placed], k)
-
-    def explain(
-        self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
-    ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
-        """See Retrieval: exactly what every column of the trees adds (TreeSHAP, Lundberg et al. 2020), beside "baseline", their mean; where
-        `merge`'s rule answers, what every channel adds."""
-        found, every, names = [], [], [*self.trees_.names, "baseline"]
-        for of in self._placed(queries, vectors, k, allowed, exclude, self.trees_):
-            added: dict[str, NDArray[np.float64]] = {}
-            learned = (places(of.pool, of.scores) < k) & ~of.merged[of.pool.owner]
-            if learned.any():
-                columns = {name: values[learned] for name, values in of.columns.items()}
-                shares = self.trees_.contributions(stack(columns, self.trees_.names, int(learned.sum())), self.threads)
-                for name, values in zip(names, shares.T, strict=True):
-                    added[name] = np.zeros(len(learned))
-                    added[name][learned] = values
-            for name, part in self._said(of.nodes, of.pool, of.said, of.merged, self.trees_) if of.merged.any() else ():
-                added[name] = np.where(of.merged[of.pool.owner], part, 0.0)
-            hits, parts = explained(of.pool, of.scores, k, _scores(of.said), added)
-            found.append(hits)
-            every.append(parts)
-        every_name = dict.fromkeys(name for parts in every for name in parts)
-        blank = [np.zeros(hits.rows.shape) for hits in found]
-        return _stacked(found, k), {n: np.concatenate([p.get(n, b) for p, b in zip(every, blank, strict=True)]) for n in every_name}
-
-    def again(
-        self, queries: Nodes, vectors: Vectors | None, pairs: Ragged, allowed: Filter | None = None, exclude: Ragged | None = None
-    ) -> NDArray[np.float32]:
-        """See Retrieval; the trees are asked of the pairs alone, whose places are still those among all that the channels find."""
-        placed, each = self._placed(queries, vectors, DEPTH, allowed, exclude, self.trees_, only=pairs), pairs.counts.max(initial=1)
-        found = [top(of.pool, of.scores, each, {}) for of in placed]
-        return lookup(_stacked(found, each), pairs)
-
-    def _placed(
-        self,
-        queries: Nodes,
-        vectors: Vectors | None,
-        k: int,
-        allowed: Filter | None,
-        exclude: Ragged | None,
-        trees: Trees,
-        given: Mapping[str, Hits] | None = None,
-        only: Ragged | None = None,
-    ) -> Iterator[Placed]:
-        """The pool and its scores, a block of queries after the other. only: of these pairs alone."""
-        for block in _blocks(len(queries)):
-            nodes, v, gone = queries.take(block), _take(vectors, block), None if exclude is None else exclude.take(block)
-            known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
-            pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
-            if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
-                keep = ~pool.among(gone)
-                pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
-            if only is not None:
-                keep = pool.among(only.take(block))
-                pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
-            merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
-            ranked, columns = np.zeros(len(pool.rows), np.float32), said
-            if merged.any():
-                for _, part in self._said(nodes, pool, said, merged, trees):
-                    ranked += part
-            if trees.models:
-                columns = said | self._stage.features(nodes, pool)
-                ranked = np.where(merged[pool.owner], ranked, trees(columns, pool, max(self.pool, k), self.threads))
-            yield Placed(nodes, pool, ranked.astype(np.float32), said, columns, merged)
-
-    def _said(
-        self, nodes: Nodes, pool: Ragged, said: Columns, merged: NDArray[np.bool_], trees: Trees
-    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Every channel and what it adds where `merge`'s rule answers: of a stranger, what looks at no query only orders what others
-        leave equal; it stands alone where nothing at all is known."""
-        silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"] if trees.models else []
-        blank = merged & self._blank(nodes) if silent else np.zeros(len(nodes), bool)
-        for name in self.channels:
-            part = _by_rank(said, name)
-            if silent:
-                part = np.where(blank[pool.owner], part if name in silent else 0, np.float32(1e-3 if name in silent else 1) * part)
-            yield name, part.astype(np.float32)
-
     def _learn_from(
         self,
         stage: Stage,
@@ -269,9 +159,9 @@ class Lambdarank(Around):
     ) -> tuple[Rows, Sequence[str]]:
         """The queries' examples; a query without a right candidate in its pool has none. Only what is learned from gets its features."""
         rng, parts = np.random.default_rng(self.seed), []
-        for block in _blocks(len(queries.nodes)):
-            nodes, v, targets = queries.nodes.take(block), _take(vectors, block), queries.targets.take(block)
-            known = {name: _rows(hits, block) for name, hits in (given or {}).items()}
+        for block in blocks(len(queries.nodes)):
+            nodes, v, targets = queries.nodes.take(block), part_of(vectors, block), queries.targets.take(block)
+            known = {name: hits_of(hits, block) for name, hits in (given or {}).items()}
             pool, said = stage.pool(nodes, v, self.pool, None, self._excluded(nodes), known)
             y, keep = pool.among(targets), ~pool.among(self._lost(stage, nodes))
             keep &= np.bincount(pool.owner, y & keep, minlength=len(nodes))[pool.owner] > 0
@@ -354,47 +244,5 @@ class Lambdarank(Around):
         place = [known.index(name) for name in names]
         return [rows if list(known) == list(names) else rows._replace(x=rows.x[:, place]) for rows in found]
 
-    def _strange(self, queries: Nodes) -> NDArray[np.bool_]:
-        """(n,) which queries have no history."""
-        return queries.read(self.task_.relation, last=1).counts == 0
-
-    def _blank(self, queries: Nodes) -> NDArray[np.bool_]:
-        """(n,) which queries neither say anything nor have met anything, by any relation of the task."""
-        met = sum(queries.read(relation, last=1).counts for relation in (self.task_.relation, *self.task_.history))
-        if "text" not in queries.graph.columns(queries.kind):
-            return met == 0
-        texts = queries.graph.gather(queries.kind, queries.rows, "text")["text"].fill_null("")
-        return (met == 0) & (texts.str.strip_chars() == "").to_numpy()
-
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)
-
-
-def _by_rank(said: Columns, name: str) -> NDArray[np.float32]:
-    """1 / (60 + rank) of every pair that a channel says something of, as `merge` has it."""
-    found = np.nan_to_num(said[f"{name}: score"]) != 0
-    return np.where(found, 1 / (61 + said[f"{name}: rank"]), 0).astype(np.float32)
-
-
-def _scores(said: Columns) -> Columns:
-    """Every channel's own."""
-    return {name.removesuffix(": score"): values for name, values in said.items() if name.endswith(": score")}
-
-
-def _stacked(parts: Sequence[Hits], k: int) -> Hits:
-    if not parts:
-        return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
-    rows, scores = (np.concatenate([hits[place] for hits in parts]) for place in (0, 1))
-    return Hits(rows, scores, {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns})
-
-
-def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
-    return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
-
-
-def _take(vectors: Vectors | None, index: NDArray[np.int64]) -> Vectors | None:
-    return None if vectors is None else vectors[index]
-
-
-def _rows(hits: Hits, index: NDArray[np.int64]) -> Hits:
-    return Hits(hits.rows[index], hits.scores[index])
