@@ -35,7 +35,12 @@ def unpack(file: Path, folder: Path, longest: int = 128) -> None:
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     tokenizer.padding_side, tokenizer.model_max_length = "right", longest
     tokenizer.save_pretrained(folder)
-    AutoModel.from_pretrained(file.parent, gguf_file=file.name, dtype="float32").save_pretrained(folder)
+    loaded = AutoModel.from_pretrained(file.parent, gguf_file=file.name, dtype="float32")
+    if hasattr(loaded.config, "quantization_config"):
+        del loaded.config.quantization_config
+    plain = type(loaded)(loaded.config)  # transformers does not save what came out of a GGUF file
+    plain.load_state_dict({name: weight.float() for name, weight in loaded.state_dict().items()})
+    plain.save_pretrained(folder)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     listed = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (path, kind) in enumerate(modules)
