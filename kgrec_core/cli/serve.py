@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -56,12 +59,10 @@ def serve(
     out: Path | None,
 ) -> None:
     """Answer the questions of RUN over HTTP. GET /openapi.json lists the endpoints."""
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise KgrecError(f'serve needs {error.name}; pip install "kgrec-core[serve]"') from None
+    if lacking := [name for name in ("fastapi", "uvicorn", "prometheus_client", "limits", "jwt") if find_spec(name) is None]:
+        raise KgrecError(f'serve needs {lacking[0]}; pip install "kgrec-core[serve]"')
+    if workers > 1:  # before the first import of prometheus_client, which looks once
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kgrec-metrics-")
     from kgrec_core.serving.hosted import hosted
 
     if once is not None:

@@ -6,11 +6,10 @@ app = application(Service(hosted([Path("runs/demo")])))      # an ASGI applicati
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +24,7 @@ from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, as_data
 from kgrec_core.serving import body as bodies
 from kgrec_core.serving.batching import Batcher
+from kgrec_core.serving.document import EMBEDDINGS, NAMED, document, one_or_many, operation
 from kgrec_core.serving.hosted import Hosted, verbs_of
 from kgrec_core.serving.problem import Refused, described, response
 from kgrec_core.serving.schema import requests_of, schema
@@ -32,7 +32,6 @@ from kgrec_core.serving.service import Service
 
 log = logging.getLogger("kgrec.serving")
 MOST_SECONDS = 60.0
-PROBLEM = {"description": "RFC 9457", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 SCOPES = {"ask": "ask", "edit": "edit", "job": "admin"}
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -53,9 +52,9 @@ def application(service: Service) -> FastAPI:
 
     def add(path: str, handler: Handler, method: str = "POST", **extra: Any) -> None:
         app.add_route(path, _guarded(service, handler, path), methods=[method])
-        document["paths"][path] = {method.lower(): _operation(**extra)}
+        described_as["paths"][path] = {method.lower(): operation(**extra)}
 
-    document = _document(service)
+    described_as = document(service.access.required)
     for domain in {of.domain.name: of.domain for of in service.runs.values()}.values():
         for word, verb in verbs_of(domain).items():
             request = load_target(verb.request, f"verb '{word}'")
@@ -67,7 +66,7 @@ def application(service: Service) -> FastAPI:
                 _verb(service, domain.name, word, verb, request),
                 summary=verb.help,
                 description=text,
-                body=_one_or_many(one),
+                body=one_or_many(one),
                 tags=[domain.name],
             )
     add("/v1/embeddings", _embeddings(service), summary="Vectors of texts, in OpenAI's form.", body=EMBEDDINGS, tags=["texts"])
@@ -80,7 +79,7 @@ def application(service: Service) -> FastAPI:
         body=NAMED,
         tags=["service"],
     )
-    app.add_route("/openapi.json", lambda request: JSONResponse(document), methods=["GET"])
+    app.add_route("/openapi.json", lambda request: JSONResponse(described_as), methods=["GET"])
     app.add_route("/health/live", lambda request: JSONResponse({"status": "live"}), methods=["GET"])
     app.add_route(
         "/health/ready", lambda request: JSONResponse({"ready": not service.leaving}, 503 if service.leaving else 200), methods=["GET"]
@@ -277,59 +276,3 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 VECTORS = Verb("", "kgrec_core.serving.texts:vectors")
-EMBEDDINGS: dict[str, Any] = {
-    "type": "object",
-    "required": ["input"],
-    "additionalProperties": False,
-    "properties": {
-        "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
-        "model": {"type": "string", "description": "the name of a run"},
-        "encoding_format": {"enum": ["float"]},
-    },
-    "example": {"input": ["red kitchen clock"]},
-}
-NAMED: dict[str, Any] = {"type": "object", "properties": {"run": {"type": "string"}}, "additionalProperties": False}
-
-
-def _one_or_many(one: Mapping[str, Any]) -> dict[str, Any]:
-    many = {
-        "type": "object",
-        "required": ["requests"],
-        "additionalProperties": False,
-        "properties": {"requests": {"type": "array", "items": dict(one)}},
-    }
-    return {"anyOf": [dict(one), many]}
-
-
-def _document(service: Service) -> dict[str, Any]:
-    problem = {
-        "type": "object",
-        "properties": {
-            name: {"type": "integer" if name == "status" else "string"} for name in ("type", "title", "status", "detail", "request_id")
-        },
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "kgrec",
-            "version": kgrec_core.__version__,
-            "description": "Times are UTC, scores are the run's own, probabilities lie in 0 to 1.",
-        },
-        "paths": {},
-        "components": {"schemas": {"Problem": problem}, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-        **({"security": [{"key": []}]} if service.access.required else {}),
-    }
-
-
-def _operation(summary: str, description: str = "", body: Mapping[str, Any] | None = None, tags: list[str] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"summary": summary, "tags": tags or []}
-    if description:
-        found["description"] = description
-    if body is not None:
-        example = json.loads(
-            json.dumps(body.get("example") or next((of["example"] for of in body.get("anyOf", ()) if "example" in of), {}))
-        )
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(body), "example": example}}}
-    codes = ("400", "401", "403", "404", "408", "409", "413", "429", "503", "504")
-    found["responses"] = {"200": {"description": "the answer", "content": {"application/json": {}}}, **{code: PROBLEM for code in codes}}
-    return found

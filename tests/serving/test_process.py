@@ -1,0 +1,73 @@
+"""Workers of a real service: they share calls' counts, one that is killed is replaced, SIGTERM ends them; asked by the client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kgrec_core.client import AsyncClient, Client
+from kgrec_core.errors import KgrecError
+
+
+@pytest.fixture(scope="module")
+def server(published: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The parent process of two workers, and its address."""
+    command = [sys.executable, "-m", "kgrec_core", "serve", str(published), "--domain", "ecommerce", "--port", "0", "--workers", "2"]
+    command += ["--state", str(tmp_path_factory.mktemp("state"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield process, re.search(r"http://\S+\d", process.stdout.readline())[0]
+        finally:
+            process.kill()
+
+
+def workers(process: subprocess.Popen) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
+
+
+def within(seconds: float, true) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+def test_workers(server):
+    process, url = server
+    with Client(url) as client:
+        assert [run["domain"] for run in client.runs()] == ["ecommerce"]
+        assert client.recommend(user="ruser0", k=2)[0]["id"][0] == "r" and len(client("ecommerce.similar", item="r1", k=3)) == 3
+        found = client.recommend([{"user": "ruser0", "k": 1}, {"k": 1}])
+        assert len(found[0]) == 1 and isinstance(found[1], KgrecError)
+        with pytest.raises(KgrecError, match="did you mean 'recommend'"):
+            client.recomend(user="ruser0")
+        with pytest.raises(KgrecError, match="no item of this run"):
+            client.similar(item="absent")
+        assert len(client.embeddings(["red mug"])[0]) == 384
+        before = workers(process)
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        assert within(10, lambda: len(workers(process) - {min(before)}) == 2)
+        for n in range(6):
+            assert client.recommend(text=f"blue mug {n}", k=1)
+        counted = re.findall(r'kgrec_requests_total\{.*verb="recommend".*\} (\S+)', httpx.get(f"{url}/metrics").text)
+        assert sum(map(float, counted)) >= 8
+
+    async def several():
+        async with AsyncClient(url) as client:
+            return await asyncio.gather(*(client.recommend(user=f"ruser{n}", k=1) for n in (0, 2, 4)))
+
+    assert all(one[0]["id"][0] == "r" for one in asyncio.run(several()))
+    process.send_signal(signal.SIGTERM)
+    assert within(10, lambda: process.poll() is not None) and process.returncode == 0
+    with pytest.raises(KgrecError, match="does not answer"):
+        Client(url).runs()

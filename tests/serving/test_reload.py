@@ -1,0 +1,97 @@
+"""A newly published run is loaded beside the old one and swapped; one that does not open is not shown; and there is a way back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import kgrec_core
+from kgrec_core.errors import KgrecError
+from kgrec_core.run import carry
+from kgrec_core.serving.hosted import domain_of, hosted
+from kgrec_core.serving.problem import Refused
+from kgrec_core.serving.service import Service
+
+
+@pytest.fixture
+def service(copy: Path, tmp_path: Path) -> Service:
+    return Service(hosted([copy], "ecommerce"), state=tmp_path / "state")
+
+
+def publish_again(folder: Path) -> None:
+    """The same run with an edit baked in: another manifest."""
+    run = kgrec_core.open_run(folder)
+    run.remove("item", ["r0"])
+    carry.compact(run)
+
+
+def finds(snapshot) -> bool:
+    return any(answer.id == "r0" for answer in snapshot.answer(["ruser0"], k=16)[0])
+
+
+def test_reload_and_back(service: Service, copy: Path):
+    of = service.named(None)
+    old = of.published
+    service.look()
+    assert of.published == old and finds(of.snapshot)
+    publish_again(copy)
+    before = of.snapshot  # with the other process's edit, and as long as the new run is not loaded
+    assert not finds(before)
+    service.look()
+    assert of.published != old and not finds(of.snapshot) and of.run.folder == copy
+    new = of.published
+    service.back(of)
+    assert of.published == old and of.snapshot is before and of.rolled_back
+    with pytest.raises(Refused, match="was rolled back and takes no edits"):
+        _ = of.run
+    service.look()
+    assert of.published == old
+    with pytest.raises(Refused, match="nothing to go back to"):
+        service.back(of)
+    assert service.reload(of) and of.published == new and not of.rolled_back and not service.taken()
+
+
+def test_every_worker_goes_back(service: Service, copy: Path):
+    other = Service(hosted([copy], "ecommerce"), state=service.state)
+    publish_again(copy)
+    service.look(), other.look()
+    service.back(service.named(None))
+    other.look()
+    assert other.named(None).rolled_back and other.named(None).published == service.named(None).published
+
+
+def test_a_damaged_run_is_not_shown(service: Service, copy: Path, tmp_path: Path):
+    of, old = service.named(None), service.named(None).published
+    publish_again(copy)
+    vectors = next(p for p in (copy / "retrieval").rglob("*") if p.is_file())
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[:-1])
+    service.look()
+    assert of.published == old and not finds(of.snapshot)
+    with pytest.raises(KgrecError):
+        service.reload(of)
+    vectors.write_bytes(whole)
+    assert service.reload(of) and of.published != old
+    os.rename(copy, tmp_path / "away")  # between the renames of a publish, or for good
+    service.look()
+    assert of.snapshot.answer(["ruser0"], k=1)[0]
+
+
+def test_names_and_domains(copy: Path, tmp_path: Path):
+    shutil.copytree(copy, tmp_path / "other" / "run")
+    with pytest.raises(KgrecError, match="have one name"):
+        hosted([copy, tmp_path / "other" / "run"], "ecommerce")
+    with pytest.raises(KgrecError, match="no domain is called 'shop'"):
+        hosted([copy], "shop")
+    assert domain_of(kgrec_core.open_run(copy), {"e": _domain("e", ()), "s": _domain("s", ("answered_by",))}).name == "e"
+    with pytest.raises(KgrecError, match=r"predicts buys; say whose words it answers with --domain a or b"):
+        domain_of(kgrec_core.open_run(copy), {"a": _domain("a", ()), "b": _domain("b", ())})
+
+
+def _domain(name, needs):
+    from kgrec_core.recipe.components import Domain, Verb
+
+    return Domain(name, "", verbs={"ask": Verb("", "", needs=needs)})
