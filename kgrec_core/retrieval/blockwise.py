@@ -109,9 +109,14 @@ class _Blocks(Asked):
                 gone = exclude.take(np.arange(block.start, block.stop))
                 known = gone.rows < s.shape[1]
                 found[gone.owner[known], gone.rows[known]] = False
-            top = _sparse if np.count_nonzero(found) * 16 < found.size else _dense
-            query, place, row = top(s, found, k)
-            rows[block][query, place], best[block][query, place] = row, s[query, row]
+            few = np.count_nonzero(found, axis=1) * 16 < found.shape[1]  # each query by itself: the two differ in what they make of ties
+            for top, which in ((_sparse, few), (_dense, ~few)):
+                at = np.flatnonzero(which)
+                if not len(at):
+                    continue
+                query, place, row = top(s, found, k) if len(at) == len(s) else top(s[at], found[at], k)
+                query = at[query]
+                rows[block][query, place], best[block][query, place] = row, s[query, row]
         return Hits(rows, best)
 
     def score(self, pairs: Ragged) -> NDArray[np.float32]:

@@ -68,6 +68,6 @@ def test_workers(server):
 
     assert all(one[0]["id"][0] == "r" for one in asyncio.run(several()))
     process.send_signal(signal.SIGTERM)
-    assert within(10, lambda: process.poll() is not None) and process.returncode == 0
+    assert within(60, lambda: process.poll() is not None) and process.returncode == 0
     with pytest.raises(KgrecError, match="does not answer"):
         Client(url).runs()
