@@ -24,6 +24,7 @@ from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.knowledge.leaks import leaks
 from kgrec_core.knowledge.source import Source
+from kgrec_core.later import Tune, Update
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
@@ -46,7 +47,7 @@ from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
 log = logging.getLogger("kgrec")
-SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit}
+SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update": Update, "tune": Tune}
 
 
 def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress: Progress | None = None) -> Run:

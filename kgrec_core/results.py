@@ -14,7 +14,7 @@ from kgrec_core.evaluation import beyond, class_metrics, class_tables, curves, r
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.floor import Floor
 from kgrec_core.floor_classes import class_floor
-from kgrec_core.graph import Graph, Task, View, candidates
+from kgrec_core.graph import Graph, Queries, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.split import Split
@@ -33,6 +33,23 @@ def select_value(model: Model, view: View, task: Task, metric: str | None) -> fl
         return class_metrics.value(class_tables.model_classes(model, view.graph, task, case), case.queries.targets, metric)
     ranks = rank_tables.model_ranks(model, view.graph, task, case)
     return float(np.nanmean(measure(ranks, case.queries.targets, (metric,))[metric]))
+
+
+def ranked_values(task: Task, model: Model, retrieval: Retrieval, queries: Queries) -> NDArray[np.float64]:
+    """(n,) NDCG@10 of a chain for every query, NaN without a target."""
+    case = variants.whole(queries, task)
+    return rank_tables.chain_values(rank_tables.chain_hits(model, retrieval, task, case), case)[Ranking.metric]
+
+
+def right_values(task: Task, model: Model, retrieval: Retrieval, queries: Queries) -> NDArray[np.float64]:
+    """(n,) whether a chain's first class is right, NaN without a target."""
+    case = variants.whole(queries, task)
+    return class_metrics.right(class_metrics.predicted(rank_tables.chain_hits(model, retrieval, task, case)), case.queries.targets)
+
+
+def asked_values(task: Task, model: Model, retrieval: Retrieval, queries: Queries) -> NDArray[np.float64]:
+    """By what the task's head makes of it: a ranking or a classification."""
+    return (ranked_values if model.heads[task.name].encodes_candidates else right_values)(task, model, retrieval, queries)
 
 
 class Ranking:
@@ -84,8 +101,7 @@ class Ranking:
 
     def asked(self, model: Model, retrieval: Retrieval, view: View) -> NDArray[np.float64]:
         """(n,) the metric of a chain for every query of a view, NaN without a target."""
-        case = variants.whole(view.queries[self.task.name], self.task)
-        return rank_tables.chain_values(rank_tables.chain_hits(model, retrieval, self.task, case), case)[self.metric]
+        return ranked_values(self.task, model, retrieval, view.queries[self.task.name])
 
     def tested(self, system: str) -> NDArray[np.float64]:
         """(n,) the metric of a system for every test query, NaN without a target."""
@@ -161,9 +177,7 @@ class Classification:
 
     def asked(self, model: Model, retrieval: Retrieval, view: View) -> NDArray[np.float64]:
         """See `Ranking.asked`."""
-        case = variants.whole(view.queries[self.task.name], self.task)
-        found = class_metrics.predicted(rank_tables.chain_hits(model, retrieval, self.task, case))
-        return class_metrics.right(found, case.queries.targets)
+        return right_values(self.task, model, retrieval, view.queries[self.task.name])
 
     def tested(self, system: str) -> NDArray[np.float64]:
         """See `Ranking.tested`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kgrec_core.data.summary import Summary
 from kgrec_core.errors import Faults, KgrecError, Mistakes
+from kgrec_core.later import Tune, Update
 from kgrec_core.limits import Fit
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.binding import Leaf
@@ -25,7 +26,7 @@ def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Su
     installed packages, of the files, and of the split.
     """
     recipe, registry, faults = resolve(domain.recipe, *layers), Registry.discover(), Faults()
-    sections = {"split": Split, "fit": Fit, "train": stand_in("kgrec_core.training.options:Train") or dict}
+    sections = {"split": Split, "fit": Fit, "update": Update, "tune": Tune, "train": stand_in("kgrec_core.training.options:Train") or dict}
     with faults:
         recipe.check(registry, sections, light)
     for place, leaf in _leaves(recipe.tree):

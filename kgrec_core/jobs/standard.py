@@ -13,6 +13,7 @@ from kgrec_core.run.rules import Rules
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
     from kgrec_core.stages import Progress
+    from kgrec_core.update import Updated
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,24 @@ class Report:
     """
 
     out: Path | None = field(default=None, metadata={"metavar": "FILE.html"})
+
+
+@dataclass(frozen=True)
+class Update:
+    """Learn from later rows, replay some of the old ones, and publish in place of the run unless it became worse.
+
+    data: files with the columns of the run's own events: next week's orders, answered questions, labelled news; again for more.
+
+    What was held out stays held out. A run that is worse is kept beside as RUN.update, with the reason; [update] of the recipe is the rule.
+
+    Example: kgrec DOMAIN update --run runs/shop --data week12.csv
+    """
+
+    data: tuple[Path, ...] = field(default=(), metadata={"repeat": True, "metavar": "FILE"})
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise KgrecError("update needs what is new: --data FILE, with the columns of the run's own events")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +105,39 @@ def report(run: Run, request: Report, progress: Progress) -> Path:
     return file
 
 
+def update(run: Run, request: Update, progress: Progress) -> Updated:
+    """See `kgrec_core.update.update`."""
+    from kgrec_core.update import update as updated_run
+
+    return updated_run(run, request.data, progress)
+
+
+def updated(found: Updated, request: Update) -> str:
+    """What was learned, what it brought, and where it is."""
+    from kgrec_core.printing import columns
+    from kgrec_core.report.verdict import figure
+
+    lines = [f"{task}: {n:,} rows learned" for task, n in found.learned.items() if n]
+    for task, why in found.skipped.items():
+        counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
+        lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
+    rows = [["", "queries", "before", "after", "gain"]]
+    for task, of in found.figures.items():
+        for which, parts in of.items():
+            for part, told in parts.items():
+                rows.append(
+                    [
+                        f"{task}, {which}, {part}",
+                        f"{told['gain']['n']:,}",
+                        figure(told["before"]),
+                        figure(told["after"]),
+                        figure(told["gain"], signed=True),
+                    ]
+                )
+    place = f"published in {found.folder}" if found.published else f"not published, kept in {found.folder}"
+    return "\n".join([*lines, "", columns(rows), "", f"{place}: {found.reason}"])
+
+
 def price(run: Run, request: Price, progress: Progress) -> dict[str, Any]:
     """See `kgrec_core.price.price`."""
     from kgrec_core.price import price as priced
@@ -130,5 +182,6 @@ STANDARD = {
         ("evaluate", "Print a run's test figures, or score new rows.", "evaluated"),
         ("price", "Say what rules for lists cost in accuracy, and what they bring.", "priced"),
         ("report", "Write a run's figures and examples as one HTML page.", "written"),
+        ("update", "Learn from later rows; published unless it became worse.", "updated"),
     )
 }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Layer = str | Path | Mapping[str, Any] | Sequence[str]
-SECTIONS = ("data", "knowledge", "split", "encoder", "head", "retrieval", "train", "fit")
+SECTIONS = ("data", "knowledge", "split", "encoder", "head", "retrieval", "train", "fit", "update", "tune")
 BY_TASK = ("head", "retrieval")
 
 
