@@ -127,7 +127,7 @@ def compared(
     """
     how, options, limits = sections(recipe, registry)
     views = sampled(split(dataset, how), limits, how.seed)
-    refuse_leak(options.teacher, recipe, registry, dataset, views)
+    refuse_leak(options, recipe, registry, dataset, views)
     with stages("leaks"):
         found = leaks(dataset, views, how, derived, how.seed)
         for leak in found:

@@ -28,6 +28,7 @@ BUILT: Targets = {
     "recipe": ("kgrec_core.cli.recipe:recipe_command", "Print the recipe that the layers give."),
     "check": ("kgrec_core.cli.check:check_command", "Check a recipe and its files, and say what they hold."),
     "fit": ("kgrec_core.cli.fit:fit_command", "Fine-tune, test once and write a run."),
+    "tune": ("kgrec_core.cli.tune:tune_command", "Search for better settings on validation."),
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Any]:
-    """`progress(what, done, total)`: a bar begins with the first call; stages without a length get a spinner."""
+    """`progress(what, done, total)`: a bar begins with the first call; stages without a length get a spinner. `progress.note(what, said)` says
+    more behind it."""
     bar: Any = None
     tasks: dict[str, Any] = {}
 
@@ -23,9 +24,14 @@ def progress_bar(quiet: bool) -> Iterator[Any]:
         if what not in tasks:
             for earlier in tasks.values():
                 bar.update(earlier, total=1, completed=1) if bar.tasks[earlier].total is None else bar.stop_task(earlier)
-            tasks[what] = bar.add_task(what, total=total or None)
+            tasks[what] = bar.add_task(what, total=total or None, note="")
         bar.update(tasks[what], completed=done, total=total or None)
 
+    def note(what: str, said: str) -> None:
+        if what in tasks:
+            bar.update(tasks[what], note=said)
+
+    progress.note = note  # type: ignore[attr-defined]
     try:
         yield progress
     finally:
@@ -35,7 +41,8 @@ def progress_bar(quiet: bool) -> Iterator[Any]:
 
 def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (*bar, TimeRemainingColumn(compact=True), TextColumn("{task.fields[note]}"))
     return Progress(*columns, console=Console(stderr=True))

@@ -11,6 +11,7 @@ from kgrec_core.recipe.components import Verb
 from kgrec_core.run.rules import Rules
 
 if TYPE_CHECKING:
+    from kgrec_core.label_next import Next
     from kgrec_core.run.run import Run
     from kgrec_core.stages import Progress
     from kgrec_core.update import Updated
@@ -58,6 +59,27 @@ class Update:
     def __post_init__(self) -> None:
         if not self.data:
             raise KgrecError("update needs what is new: --data FILE, with the columns of the run's own events")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelNext:
+    """Write the unlabelled texts that help most when somebody labels them: of which the run is unsure, and unlike one another.
+
+    texts: .txt with one a line, or a table with a column for them; column: its name. n: how many. out: FILE.csv with text, guess and sure, and
+        an empty column label; beside the texts by default. task: of several.
+
+    Example: kgrec DOMAIN label-next --texts questions.txt -n 50 --run runs/desk
+    """
+
+    texts: Path
+    n: int = field(default=50, metadata={"option": "-n"})
+    out: Path | None = field(default=None, metadata={"metavar": "FILE.csv"})
+    task: str | None = None
+    column: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise KgrecError(f"n = {self.n}: at least one text is to be chosen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +160,21 @@ def updated(found: Updated, request: Update) -> str:
     return "\n".join([*lines, "", columns(rows), "", f"{place}: {found.reason}"])
 
 
+def label_next(run: Run, request: LabelNext, progress: Progress) -> Next:
+    """See `kgrec_core.label_next.label_next`."""
+    from kgrec_core.label_next import label_next as next_texts
+
+    return next_texts(run, request.texts, request.n, request.out, request.task, request.column, progress=progress)
+
+
+def listed(found: Next, request: LabelNext) -> str:
+    """The first of them, and where all are."""
+    from kgrec_core.printing import columns
+
+    rows = [[f"{sure:.2f}", guess, text[:80]] for sure, guess, text in zip(found.sure, found.guess, found.texts, strict=True)][:10]
+    return columns([["sure", "guess", "text"], *rows]) + f"\n\n{len(found.texts):,} of {found.unlabelled:,} texts written to {found.file}"
+
+
 def price(run: Run, request: Price, progress: Progress) -> dict[str, Any]:
     """See `kgrec_core.price.price`."""
     from kgrec_core.price import price as priced
@@ -177,9 +214,10 @@ def written(file: Path, request: Report) -> str:
 
 
 STANDARD = {
-    word: Verb(f"{__name__}:{word.capitalize()}", f"{__name__}:{word}", "job", help, f"{__name__}:{shown}")
+    word: Verb(f"{__name__}:{word.title().replace('-', '')}", f"{__name__}:{word.replace('-', '_')}", "job", help, f"{__name__}:{shown}")
     for word, help, shown in (
         ("evaluate", "Print a run's test figures, or score new rows.", "evaluated"),
+        ("label-next", "Choose the unlabelled texts that help most when labelled.", "listed"),
         ("price", "Say what rules for lists cost in accuracy, and what they bring.", "priced"),
         ("report", "Write a run's figures and examples as one HTML page.", "written"),
         ("update", "Learn from later rows; published unless it became worse.", "updated"),

@@ -26,6 +26,9 @@ OBJECTIVES = (  # of [train.objectives]; others come from a file
     Component(
         "catalogue", "kgrec_core.training.catalogue:Catalogue", "what comes next among all candidates, on vectors made once, before that"
     ),
+    Component("simcse", "kgrec_core.teaching.warmup:Simcse", "before any label, each text near itself under other dropout"),
+    Component("tsdae", "kgrec_core.teaching.warmup:Tsdae", "before any label, texts told again from the vector of a few of their words"),
+    Component("pseudo", "kgrec_core.teaching.pseudo:Pseudo", "unlabelled texts that an earlier run is sure of (self-training)"),
     Component("contrastive", "kgrec_core.training.contrastive:Contrastive", "queries of one class drawn together, before a classification"),
 )
 

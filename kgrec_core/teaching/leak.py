@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Queries, Task, View
@@ -13,21 +15,27 @@ from kgrec_core.run.folder import fingerprint
 from kgrec_core.run.run import open_run
 from kgrec_core.split import Split, split
 from kgrec_core.teaching.teacher import is_run
-from kgrec_core.training.options import Teacher
+from kgrec_core.training.options import Train
 
 log = logging.getLogger("kgrec")
 SOME = 0.05  # of what is held out: fewer equal texts are the data's own duplicates
 REMEDY = "fit the teacher with the same [split] on the same data, or on data that hold nothing of it"
 
 
-def refuse_leak(how: Teacher | None, recipe: Recipe, registry: Registry, dataset: Dataset, views: dict[str, View]) -> None:
+def refuse_leak(options: Train, recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View]) -> None:
     """Raises KgrecError where a run that teaches was fitted on queries that `views` hold out, or on a later time.
 
     Where its data can no longer be loaded, that nothing is known of it is said.
     """
-    if how is None or not is_run(how.model):
-        return
-    run = open_run(how.model)
+    teachers = [options.teacher.model] if options.teacher else []
+    teachers += [str(o.run) for o in options.objectives.values() if isinstance(getattr(o, "run", None), Path)]
+    for model in teachers:
+        if is_run(model):
+            _look(model, recipe, registry, dataset, views)
+
+
+def _look(model: str, recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View]) -> None:
+    run = open_run(model)
     same = run.manifest["data"] == fingerprint(dataset.graph)
     if same and run.recipe.section("split", Split) == recipe.section("split", Split):
         return
@@ -35,15 +43,15 @@ def refuse_leak(how: Teacher | None, recipe: Recipe, registry: Registry, dataset
         theirs = loaded(run.recipe, registry, sources=run.snapshot.sources).dataset
         seen = split(theirs, run.recipe.section("split", Split))["train"]
     except KgrecError as error:
-        log.warning("whether the teacher %s has learned what is held out here is not known: %s", how.model, error)
+        log.warning("whether %s, which teaches, has learned what is held out here is not known: %s", model, error)
         return
     for task in dataset.tasks:
         for of in theirs.tasks:
             if of.relation == task.relation:
-                _refuse(how.model, task, seen.queries[of.name], views)
+                _refuse(model, task, seen.queries[of.name], views)
 
 
-def _refuse(model: str, task: Task, seen: Queries, views: dict[str, View]) -> None:
+def _refuse(model: str, task: Task, seen: Queries, views: Mapping[str, View]) -> None:
     held = [views[part].queries[task.name] for part in ("select", "adjust", "test")]
     if seen.nodes.before is not None and held[0].nodes.before is not None:
         first = min((of.nodes.before.min() for of in held if len(of.nodes)), default=None)

@@ -15,6 +15,7 @@ from kgrec_core.training.ensemble import soup
 from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
 from kgrec_core.training.records import keeping_best, patient, shown, timely
+from kgrec_core.training.tracking import tracked
 
 
 def train(
@@ -44,7 +45,8 @@ def train(
         return []
     try:
         so_far = checkpoint.resumed(learner, file, purpose)
-        updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total)
+        updates = shown(finetune(learner, validate, *so_far.reached), progress, learner.total, options.batch)
+        updates = tracked(updates, options, file.stem)
         updates = timely(updates, learner, budget.part(options.minutes, 0))
         updates = checkpoint.written(keeping_best(updates, learner, so_far), learner, so_far, file, purpose)
         for _ in patient(updates, learner, so_far, options.patience, options.min_delta):

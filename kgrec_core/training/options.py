@@ -77,6 +77,7 @@ class Train:
     validations: how often per fit the select queries are asked; patience: stop after so many without a gain
         (0 = never); min_delta: what is no gain yet.
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
+    track: names of trackers that are told of every update: "tensorboard", "wandb", "mlflow"; track_to: the folder of those that write files.
     minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing.
     precision: "bf16" where the device has it; "fp16" and "tf32" on CUDA. compile: the language model, by torch.
     gradient_checkpointing: layers are computed twice instead of kept in memory.
@@ -114,6 +115,8 @@ class Train:
     weights: Mapping[str, float] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
     teacher: Teacher | None = None
+    track: tuple[str, ...] = ()
+    track_to: Path | None = None
     precision: Literal["fp32", "bf16", "fp16", "tf32"] = "fp32"
     compile: bool = False
     gradient_checkpointing: bool = False

@@ -8,6 +8,7 @@ A tracker or a pruner is one more such function.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -33,11 +34,21 @@ class SoFar:
         return (self.history[-1]["step"], self.history[-1]["seconds"]) if self.history else (0, 0.0)
 
 
-def shown(records: Iterator[Record], progress: Progress, total: int) -> Iterator[Record]:
-    """Progress is told of every update."""
+def shown(records: Iterator[Record], progress: Progress, total: int, batch: int = 0) -> Iterator[Record]:
+    """Progress is told of every update; where it has a `note`, also of the loss, of what was validated, and of examples a second.
+
+    batch: examples of an update.
+    """
+    note, began, first, select = getattr(progress, "note", None), time.monotonic(), None, ""
     for record in records:
-        if "select" not in record:
+        if "select" in record:
+            select = "  " + ", ".join(f"{task} {value:.3f}" for task, value in record["select"].items())
+        else:
             progress("fine-tuning", record["step"], total)
+            first = record["step"] - 1 if first is None else first
+            rate = (record["step"] - first) * batch / max(1e-9, time.monotonic() - began)
+            if note is not None:
+                note("fine-tuning", f"loss {record['loss']:.3f}{select}" + (f"  {rate:,.0f} examples/s" if batch else ""))
         yield record
 
 
