@@ -68,7 +68,9 @@ class Pseudo(Objective):
             label, sure = devices.shared(lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run)))
             least = self.threshold if self.threshold is not None else _least(first, task, self.wrong)
             kept = (label >= 0) & (sure >= least)
-            log.warning("%s: %s of %s unlabelled texts are taken with a label, P >= %.3f", task.name, f"{kept.sum():,}", f"{len(rows):,}", least)
+            log.warning(
+                "%s: %s of %s unlabelled texts are taken with a label, P >= %.3f", task.name, f"{kept.sum():,}", f"{len(rows):,}", least
+            )
             if kept.any():
                 nodes = Nodes(graph, task.relation.source, rows[kept], "query")
                 found.append(Labelled(task, heads[task.name], nodes, label[kept], candidates(graph, task), options))

@@ -64,7 +64,11 @@ class Texts(Objective):
     def __init__(self, how: Warmup, graph: Graph, kind: str, rows: NDArray[np.int64], seed: int) -> None:
         super().__init__()
         self.nodes, self.epochs, self.size, self.seed = Nodes(graph, kind, rows, "query"), how.epochs, how.size, seed
-        self.how = {"temperature": getattr(how, "temperature", 0.05), "delete": getattr(how, "delete", 0.6), "layers": getattr(how, "layers", 1)}
+        self.how = {
+            "temperature": getattr(how, "temperature", 0.05),
+            "delete": getattr(how, "delete", 0.6),
+            "layers": getattr(how, "layers", 1),
+        }
 
     @property
     def batches(self) -> int:

