@@ -11,8 +11,8 @@ never below them on these queries. The test is not looked at, and neither are th
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,8 @@ from kgrec_core.later import Tune
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.pipeline import SECTIONS, build_model, sections
-from kgrec_core.recipe.recipe import Recipe, resolve
+from kgrec_core.recipe.binding import Leaf
+from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import select_value
 from kgrec_core.run.folder import fingerprint
@@ -95,6 +96,8 @@ def tune(
     best = max(complete, key=lambda t: t.value)
     settings = {key: best.params[key] for key in space}
     file = folder / "best.toml"
+    for use, source in recipe.foreign.items():  # a part from a file is looked for beside the recipe
+        shutil.copyfile(source, folder / f"{use.partition(':')[0]}.py")
     file.write_text(_with(recipe, settings).check(registry, SECTIONS).dumps())
     return Tuned(
         str(file),
@@ -190,8 +193,16 @@ def _own(recipe: Recipe, space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    words = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return resolve(recipe.tables, words)
+    """The recipe with these settings; everything else keeps the folder that it comes from."""
+
+    def put(node: Any, words: list[str], value: Any) -> Any:
+        below = node if isinstance(node, dict) else {}
+        return {**below, words[0]: put(below.get(words[0]), words[1:], value)} if words else Leaf(value, Path.cwd(), "tune")
+
+    made: Any = recipe.tree
+    for key, value in settings.items():
+        made = put(made, key.split("."), value)
+    return Recipe(made)
 
 
 def _value(

@@ -50,6 +50,10 @@ ROWS = (
     Row("train.compile", "the language model as one compiled graph", "thousands of updates on a GPU", "Ansel et al. 2024 (PyTorch 2)", lambda o: o.compile, f"{HERE}.passes:Compiled"),
     Row("train.ensemble", "several seeds, whose weights are averaged into one model where that is no worse", "few examples, time to spare; n times the time", "Wortsman et al. 2022 (Model Soups)"),
     Row("train.average train.average_decay train.average_share", "the mean of the weights on their way is validated and published", "noisy validations, many updates", "Polyak & Juditsky 1992; Izmailov et al. 2018 (SWA)", lambda o: o.average != "none", f"{HERE}.averaging:Averaging", ("average", "average_decay", "average_share")),
+    Row("train.objectives.NAME.use=simcse", "texts without labels, each near itself under other dropout, before the labels", "few labels, texts unlike the model's own", "Gao, Yao & Chen 2021"),
+    Row("train.objectives.NAME.use=tsdae", "texts without labels told again from a few of their words, before the labels", "as simcse; slower", "Wang, Reimers & Gurevych 2021"),
+    Row("train.objectives.NAME.use=pseudo", "self-training: texts that an earlier run is sure of, by its calibrated threshold", "few labels, many texts", "Lee 2013; Mukherjee & Awadallah 2020"),
+    Row("train.track train.track_to", "TensorBoard, Weights & Biases (offline), MLflow are told of every update", "to watch long fits"),
     Row("encoder.train_layers encoder.trunk", "only the last layers learn; what the others make of a text is computed once and kept on disk", "large models on a CPU", "Lee et al. 2019 (What would Elsa do?)"),
 )  # fmt: skip
 
