@@ -17,7 +17,7 @@ class Update:
         Rolnick et al. 2019); epochs: passes over both. rate: the share of train.lr and train.head_lr.
     held_out: of the new rows, the share that is asked and not learned, half of it on validation; of dated ones the latest.
     publish: "not-worse": in place of the run where neither old nor new validation queries lose more than `margin` standard errors of the
-        paired differences; else beside it. "always", "never": whatever they say.
+        paired differences (of fewer than 20 queries, twice that); else beside it. "always", "never": whatever they say.
     """
 
     replay: float = 3.0

@@ -61,6 +61,8 @@ __getattr__, __dir__, __all__ = late(
         "knowledge.embedding.learning": "Embedding EmbeddingHow=How learn_embedding=learned",
         "knowledge.embedding.links": "hold_out_triples=held_out link_measures=measures link_ranks=ranks",
         "training.catalogue": "Catalogue",
+        "teaching.warmup": "Simcse Tsdae",
+        "teaching.pseudo": "Pseudo",
         "knowledge.duplicates": "Recent near_duplicates",
         "words": "rjieba units",
     },

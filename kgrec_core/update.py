@@ -32,6 +32,7 @@ from kgrec_core.pipeline import Job, fine_tuned, sections, write
 from kgrec_core.recipe.binding import tree
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.referee import TELL
 from kgrec_core.results import asked_values
 from kgrec_core.run import carry, reopened
 from kgrec_core.run import folder as run_folder
@@ -65,14 +66,14 @@ class Updated(NamedTuple):
     skipped: dict[str, dict[str, Any]]
 
 
-def update(run: Run, data: Sequence[Path], progress: Progress = silent) -> Updated:
+def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Update | None = None) -> Updated:
     """Learn from files with the columns of the run's own events. Killed, the same call goes on where it was.
 
-    Raises KgrecError where no row of the files can be learned, and where another process writes the run. A run that is worse than the
+    rule: in place of the recipe's [update]. Raises KgrecError where no row of the files can be learned, and where another process writes the run. A run that is worse than the
     old one by [update] is kept as RUN.update; the old run and who reads it are not disturbed.
     """
     registry, stages, folder = Registry.discover(), Stages(progress), run.folder
-    rule, (how, options, limits) = run.recipe.section("update", Update), sections(run.recipe, registry)
+    rule, (how, options, limits) = rule or run.recipe.section("update", Update), sections(run.recipe, registry)
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             old, new = (open_run(folder, run.recipe.foreign, registry).snapshot for _ in range(2))  # the second one learns
@@ -292,7 +293,8 @@ def _verdict(decided: Mapping[str, Mapping[str, NDArray[np.float64]]], rule: Upd
                 continue
             error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
             said = f"{task}, {len(gain):,} {which} validation queries: {gain.mean():+.4f} ± {error:.4f}"
-            (worse if gain.mean() < -rule.margin * error else told).append(said)
+            margin = rule.margin * (2 if len(gain) < TELL else 1)
+            (worse if gain.mean() < -margin * error else told).append(said)
     if worse:
         return False, f"worse: {'; '.join(worse)}"
     return True, f"not worse: {'; '.join(told) or 'there was nothing to ask'}"

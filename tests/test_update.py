@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from kgrec_core.cli.verbs import verb_command
 from kgrec_core.errors import KgrecError
-from kgrec_core.jobs.standard import STANDARD
+from kgrec_core.jobs.standard import STANDARD, updated
+from kgrec_core.later import Update
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import open_run
-from kgrec_core.update import update
+from kgrec_core.update import Updated, _verdict, update
 
+ALWAYS = Update(publish="always")
 COMMAND = verb_command("update", STANDARD["update"], "shop")
 
 
@@ -35,9 +38,9 @@ def parts(run) -> dict[tuple[str, int], int]:
 def test_next_weeks_orders(copy, week):
     reader = open_run(copy)
     before = reader.graph.relations[reader.tasks[0].relation]
-    found = update(open_run(copy), [week])
+    found = update(open_run(copy), [week], rule=ALWAYS)
     run = open_run(copy)
-    assert found.published and found.folder == str(copy) and found.reason.startswith("not worse: buys, ")
+    assert found.published and found.folder == str(copy) and found.reason == 'update.publish = "always"'
     assert found.skipped["buys"]["unknown_targets"] == 1 and found.learned["buys"] == parts(run)["train", 1]
     table = run.graph.relations[run.tasks[0].relation]
     assert len(table) == len(before) + 37 and run.graph.rows("user", ["newcomer"])[0] >= 0
@@ -53,50 +56,50 @@ def test_next_weeks_orders(copy, week):
 
 
 def test_what_was_held_out_stays_so_in_a_second_update(copy, week, tmp_path):
-    update(open_run(copy), [week])
+    update(open_run(copy), [week], rule=ALWAYS)
     first = open_run(copy).graph.relations[open_run(copy).tasks[0].relation]
     later = tmp_path / "later.csv"
     later.write_text(week.read_text().replace("2024-03-", "2024-04-"))
-    update(open_run(copy), [later])
+    update(open_run(copy), [later], rule=ALWAYS)
     table = open_run(copy).graph.relations[open_run(copy).tasks[0].relation]
     assert table.head(len(first)).equals(first) and set(table["update"]) == {0, 1, 2}
     with pytest.raises(KgrecError, match=r"no row of the files is new to the run .*known rows"):
         update(open_run(copy), [later])
 
 
-def test_a_worse_one_is_kept_beside_with_the_reason(copy, week, monkeypatch):
-    """Weights that are torn: what decides sees it."""
-    import torch
-
-    from kgrec_core import update as module
-
-    def torn(model, *rest):
-        for parameter in model.encoder.parameters():
-            parameter.data = torch.randn_like(parameter)
-        for part in model.encoder.modules():
-            if hasattr(part, "table_"):
-                part.version_ = ""
-        return []
-
-    monkeypatch.setattr(module, "fine_tuned", torn)
+def test_one_that_is_not_wanted_is_kept_beside_with_the_reason(copy, week):
     before = run_folder.checksum(copy / "manifest.json")
-    monkeypatch.setattr(module.Update, "margin", -100.0, raising=False)
-    found = update(open_run(copy), [week])
-    assert not found.published and found.reason.startswith("worse: buys, ") and found.folder == f"{copy}.update"
+    found = update(open_run(copy), [week], rule=Update(publish="never"))
+    assert not found.published and found.reason == 'update.publish = "never"' and found.folder == f"{copy}.update"
     assert run_folder.checksum(copy / "manifest.json") == before
     assert open_run(f"{copy}.update").metrics["updates"][0]["reason"] == found.reason
 
 
+def test_the_rule():
+    """One standard error of the paired differences; two where few were asked."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, 100)
+    noise -= noise.mean()
+    error = noise.std(ddof=1) / 10
+
+    def decided(shift, n=100):
+        return _verdict({"buys": {"old": noise[:n] - noise[:n].mean() + shift}}, Update())
+
+    assert decided(-0.9 * error)[0] and decided(0.0)[0] and not decided(-1.1 * error)[0]
+    few = noise[:10].std(ddof=1) / np.sqrt(10)
+    assert decided(-1.5 * few, 10)[0] and not decided(-2.1 * few, 10)[0]
+    assert decided(-2 * error)[1].startswith("worse: buys, 100 old validation queries: -0.0")
+    assert _verdict({"buys": {}}, Update()) == (True, "not worse: there was nothing to ask")
+
+
 def test_the_command(copy, week):
-    done = CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", str(week)], catch_exceptions=False)
-    assert "buys: " in done.output and f"published in {copy}: not worse" in done.output and "buys, new, test" in done.output
+    done = CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", str(week), "--json"], catch_exceptions=False)
+    told = json.loads(done.stdout)
+    assert told["published"] is told["reason"].startswith("not worse: ") and told["figures"]["buys"]["new"]["test"]["after"]["n"] > 0
+    shown = updated(Updated(**told), None)
+    assert "buys: " in shown and "published" in shown and "buys, new, test" in shown
     with pytest.raises(KgrecError, match="no file"):
         CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", "none.csv"], catch_exceptions=False)
     with pytest.raises(KgrecError, match="--data FILE"):
         CliRunner().invoke(COMMAND, ["--run", str(copy)], catch_exceptions=False)
     assert "Example: kgrec shop update" in CliRunner().invoke(COMMAND, ["--help"]).output
-
-
-def test_the_figures_are_json(copy, week):
-    done = CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", str(week), "--json"], catch_exceptions=False)
-    assert json.loads(done.output)["published"] is True

@@ -91,14 +91,14 @@ def questions(n: int, seed: int) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory) -> SimpleNamespace:
-    """folder with desk.toml, questions.csv (80 to learn from, 80 validation, 120 test) and more.txt (400 unlabelled); models small and large."""
+    """folder with desk.toml, questions.csv (80 to learn from, 160 validation, 120 test) and more.txt (400 unlabelled); models small and large."""
     folder = tmp_path_factory.mktemp("bank")
-    every = questions(680, 0)
-    parts = ["train"] * 80 + ["validation"] * 80 + ["test"] * 120
+    every = questions(760, 0)
+    parts = ["train"] * 80 + ["validation"] * 160 + ["test"] * 120
     lines = [f"q{i},{text},{group},{part}" for i, ((text, group), part) in enumerate(zip(every, parts, strict=False))]
     (folder / "questions.csv").write_text("\n".join(["id,text,intent,part", *lines]) + "\n")
     (folder / "intents.csv").write_text("name\n" + "\n".join(GROUPS) + "\n")
-    (folder / "more.txt").write_text("\n".join(text for text, _ in every[280:]) + "\n")
+    (folder / "more.txt").write_text("\n".join(text for text, _ in every[360:]) + "\n")
     (folder / "desk.toml").write_text(RECIPE)
     return SimpleNamespace(
         folder=folder,
