@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, learn_retrieval
-from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import Interval, intervals
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
 from kgrec_core.later import Update
+from kgrec_core.later_rows import joined, labelled
 from kgrec_core.limits import sampled
 from kgrec_core.pipeline import Job, fine_tuned, sections, write
 from kgrec_core.recipe.binding import tree
@@ -38,17 +38,12 @@ from kgrec_core.run import carry, reopened
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import open_run
-from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.split import split
-from kgrec_core.split.parts import TEST, TRAIN, VALIDATION, hold_out
 from kgrec_core.stages import Progress, Stages
 from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
-
-PARTS = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
-LEAST = 10  # new queries below which none is held out, and the old ones decide alone
 
 
 class Updated(NamedTuple):
@@ -77,9 +72,9 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             old, new = (open_run(folder, run.recipe.foreign, registry).snapshot for _ in range(2))  # the second one learns
-            rows, skipped = _labelled(run.recipe, registry, old, data)
+            rows, skipped = labelled(run.recipe, registry, old, data)
             graph = run_folder.load_graph(folder / "knowledge")  # without edits, which are carried over when it is published
-            dataset, number = _joined(Dataset(graph, run.tasks), rows, skipped, rule, how)
+            dataset, number = joined(Dataset(graph, run.tasks), rows, skipped, rule, how)
             recipe = Recipe({**run.recipe.tree, "split": tree({**_plain(how), "by": "column", "column": "part"}, Path.cwd(), "update")})
             views = sampled(split(dataset, recipe.section("split", type(how))), limits, how.seed)
             fingerprint = run_folder.fingerprint(dataset.graph)
@@ -122,101 +117,6 @@ def _beside(folder: Path) -> Path:
 def _plain(how: Any) -> dict[str, Any]:
     """What of a split stays true where its parts are written out."""
     return {"known_only": how.known_only, "rebuild": how.rebuild, "seed": how.seed}
-
-
-# --- the new rows -----------------------------------------------------------------------------------------------------
-def _labelled(recipe: Recipe, registry: Registry, old: Snapshot, data: Sequence[Path]) -> tuple[dict[str, pl.DataFrame], dict[str, dict]]:
-    """task -> rows of ids: source, target, perhaps time and text; and what a task could not read."""
-    part = recipe.data(registry)
-    if not hasattr(part, "labelled"):
-        raise KgrecError(f"update: the data part '{recipe.tables['data'].get('use')}' reads no further files; give it a method `labelled`")
-    for file in data:
-        if not file.is_file():
-            raise KgrecError(f"update: there is no file {file}; name files with the columns of the run's own events")
-    found, skipped, faults = {}, {}, []
-    for task in old.tasks:
-        try:
-            tables = [part.labelled(task.relation.name, file) for file in data]
-            found[task.name] = pl.concat(tables, how="diagonal_relaxed").drop_nulls(["source", "target"]).unique(maintain_order=True)
-        except KgrecError as fault:
-            faults.append(fault)
-            skipped[task.name] = {"reason": str(fault)}
-    if not found:
-        raise faults[0]
-    return found, skipped
-
-
-def _joined(
-    dataset: Dataset, rows: Mapping[str, pl.DataFrame], skipped: dict[str, dict[str, Any]], rule: Update, how: Any
-) -> tuple[Dataset, int]:
-    """The data with the new rows, every edge with its part and the number of the update that brought it; and this one's number."""
-    graph, tasks = dataset
-    alone = len({task.relation for task in tasks}) == 1
-    parts = {task.relation: hold_out(graph, task, how, alone).part for task in tasks}
-    tables = {r: graph.relations[r] for r in graph.relations}
-    number = 1 + max([int(t["update"].max() or 0) for t in tables.values() if "update" in t.columns], default=0)
-    for task in tasks:
-        if task.name in rows:
-            graph = _with_sources(graph, task.relation.source, rows[task.name])
-    learned = 0
-    for task in tasks:
-        relation, table = task.relation, tables[task.relation]
-        known = table.drop([c for c in ("part", "update") if c in table.columns]).with_columns(
-            pl.Series("part", [PARTS.get(int(p)) for p in parts[relation]], pl.String),
-            table["update"] if "update" in table.columns else pl.lit(0, pl.UInt16).alias("update"),
-        )
-        if task.name in rows:
-            fresh, counts = _edges(graph, task, rows[task.name], known)
-            skipped[task.name], learned = counts, learned + len(fresh)
-            fresh = fresh.with_columns(part=_parts(fresh, rule, how.seed), update=pl.lit(number, pl.UInt16))
-            known = pl.concat([known, fresh], how="diagonal_relaxed").select(known.columns).cast(known.schema)
-        tables[relation] = known
-    if not learned:
-        counts = "; ".join(
-            f"{task}: {', '.join(f'{n:,} {what}' for what, n in of.items())}" for task, of in skipped.items() if "reason" not in of
-        )
-        raise KgrecError(f"update: no row of the files is new to the run ({counts.replace('_', ' ')})")
-    return Dataset(graph.with_edges(tables), tasks), number
-
-
-def _with_sources(graph: Graph, kind: str, rows: pl.DataFrame) -> Graph:
-    """The graph with the sources that it does not know: by their text, where the kind has texts."""
-    texts = "text" in graph.columns(kind)
-    if texts and "text" not in rows.columns:
-        return graph
-    new = rows.select(id="source", **({"text": "text"} if texts else {})).unique("id", maintain_order=True)
-    new = new.filter(pl.col("text").fill_null("") != "") if texts else new
-    new = new.filter(pl.Series(graph.rows(kind, new["id"]) < 0))
-    return graph.join(Graph({kind: new})) if len(new) else graph
-
-
-def _edges(graph: Graph, task: Task, rows: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """New rows as edges, and how many were left out for which reason."""
-    relation, dated = task.relation, "time" in known.columns
-    if dated and "time" not in rows.columns:
-        raise KgrecError(f"update: {relation} is dated, and the rows have no time; give files with the same columns as the run's own")
-    table = rows.select(
-        pl.Series("source", graph.rows(relation.source, rows["source"])), pl.Series("target", graph.rows(relation.target, rows["target"])),
-        *(["time"] if dated else []),
-    )  # fmt: skip
-    counts = {"unknown_sources": table.filter(pl.col("source") < 0).height, "unknown_targets": table.filter(pl.col("target") < 0).height}
-    table = table.filter(pl.col("source") >= 0, pl.col("target") >= 0).cast({"source": pl.UInt32, "target": pl.UInt32})
-    keys = ["source", "target", *(["time"] if dated else [])]
-    unseen = table.join(known.select(keys), on=keys, how="anti").unique(maintain_order=True)
-    return unseen, {**counts, "known_rows": table.height - unseen.height}
-
-
-def _parts(fresh: pl.DataFrame, rule: Update, seed: int) -> pl.Series:
-    """Of dated rows the latest are held out, of others those of some sources; of very few none."""
-    rank = fresh["time"].rank("max").to_numpy() / max(1, len(fresh)) if "time" in fresh.columns else None
-    sources = fresh["source"].to_numpy()
-    if len(np.unique(sources)) < LEAST:
-        return pl.Series("part", ["train"] * len(fresh), pl.String)
-    if rank is None:
-        rows, place = np.unique(sources, return_inverse=True)
-        rank = (np.random.default_rng([seed, len(rows)]).permutation(len(rows)) + 1)[place] / len(rows)
-    part = np.where(rank > 1 - rule.held_out / 2, TEST, np.where(rank > 1 - rule.held_out, VALIDATION, TRAIN))
-    return pl.Series("part", [PARTS[int(p)] for p in part], pl.String)
 
 
 # --- learning and comparing -------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ run = "runs/first"           # fitted with the same [split] on the labels that t
 texts = "questions.txt"
 wrong = 0.05                 # of the labels that are taken
 
-(Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training".) The threshold is that of the run's
-own calibration, which was learned from queries that nothing else learned from. It answers by what its training part knows: no held-out
+(Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training".) How sure it is says its own
+calibration, which was learned from queries that nothing else learned from. It answers by what its training part knows: no held-out
 edge speaks in a pseudo-label.
 """
 
@@ -66,8 +66,8 @@ class Pseudo(Objective):
                 continue
             graph, rows = joined(view.graph, task.relation.source, texts)
             label, sure = devices.shared(lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run)))
-            least = self.threshold if self.threshold is not None else _least(first, task, self.wrong)
-            kept = (label >= 0) & (sure >= least)
+            from_on = self.threshold if self.threshold is not None else least(sure, self.wrong)
+            kept = (label >= 0) & (sure >= from_on)
             log.warning(
                 "%s: %s of %s unlabelled texts are taken with a label, P >= %.3f", task.name, f"{kept.sum():,}", f"{len(rows):,}", least
             )
@@ -127,6 +127,8 @@ def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name:
     return np.concatenate([of.rows[:, 0] for of in hits]), sure
 
 
-def _least(run: Snapshot, task: Task, wrong: float) -> float:
-    """The threshold of the run's calibration for so many errors."""
-    return run.calibrations[task.name].threshold(wrong)
+def least(sure: NDArray[np.float64], wrong: float) -> float:
+    """The lowest P(correct) from which on so many of the labels are expected to be wrong, on average; above 1 where all are too unsure."""
+    down = np.sort(sure)[::-1]
+    within = np.flatnonzero(np.cumsum(1 - down) <= wrong * np.arange(1, len(down) + 1) + 1e-12)
+    return float(down[within[-1]]) if len(within) else 2.0

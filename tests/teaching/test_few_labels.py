@@ -14,6 +14,7 @@ from kgrec_core.pipeline import build_model, fit, sections
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import split
+from kgrec_core.teaching.pseudo import least
 from kgrec_core.teaching.warmup import _deleted
 from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
@@ -22,7 +23,7 @@ from kgrec_core.training.loop import Learner
 @pytest.fixture(scope="module")
 def first(bank, tmp_path_factory):
     """A run of the small model, not very sure."""
-    settings = [f"encoder.model={bank.small}", "train.epochs=4"]
+    settings = [f"encoder.model={bank.small}", "train.epochs=12"]
     return fit(resolve(bank.recipe, settings), tmp_path_factory.mktemp("runs") / "first")
 
 
@@ -81,6 +82,12 @@ def test_sure_answers_are_learned_as_labels_and_are_mostly_right(bank, first):
     assert 20 <= len(texts) < 400 and right > 0.7
     step = of.step(0)
     assert step.batch[0].max() < 4 and np.isfinite(learner.update(0))
+
+
+def test_the_threshold_is_where_the_expected_share_of_wrong_labels_is_reached():
+    sure = np.array([0.5, 1.0, 0.9, 0.8])
+    assert least(sure, 0.0) == 1.0 and least(sure, 0.05) == 0.9 and least(sure, 0.1) == pytest.approx(0.8) and least(sure, 0.2) == 0.5
+    assert least(np.array([0.6, 0.7]), 0.1) == 2.0
 
 
 def test_pseudo_labels_of_another_task_or_by_another_split_are_refused(bank, first, tmp_path):
