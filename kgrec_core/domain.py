@@ -27,6 +27,9 @@ __getattr__, __dir__, __all__ = late(
         # a run
         "comparison": "Chain",
         "pipeline": "fit",
+        "update": "Updated update",
+        "tune": "Tuned tune",
+        "label_next": "label_next",
         "generators": "Generate endpoint generator local",
         "again": "evaluate_again held_out unseen",
         "audit": "Audit audited fitted_chain",

@@ -83,14 +83,14 @@ def grouped(requests: Sequence[R], alike: Callable[[R], Hashable], answer: Calla
 
 
 def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) -> tuple[Callable, Callable, list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a domain's package: `fit` and the verbs as functions, and what `places` names; see `late`.
+    """`__getattr__`, `__dir__` and `__all__` of a domain's package: `fit`, `tune` and the verbs as functions, and what `places` names; see `late`.
 
     places: module of the package -> names in it, e.g. {"shop": "Recommend Similar"}.
     """
     from kgrec_core.jobs.standard import STANDARD
 
     verbs = {word.replace("-", "_"): verb for word, verb in {**STANDARD, **domain.verbs}.items()}
-    get, names, everything = late(module, places or {}, ("DOMAIN", "fit", *verbs))
+    get, names, everything = late(module, places or {}, ("DOMAIN", "fit", "tune", *verbs))
 
     @cache
     def word(name: str) -> Any:
@@ -98,6 +98,10 @@ def words(module: str, domain: Domain, places: Mapping[str, str] | None = None) 
             from kgrec_core.jobs.fit import fit_word
 
             return fit_word(domain)
+        if name == "tune" and name not in verbs:
+            from kgrec_core.jobs.tune import tune_word
+
+            return tune_word(domain)
         return python_word(name, verbs[name], module) if name in verbs else get(name)
 
     return word, names, everything

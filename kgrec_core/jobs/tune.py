@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Domain
 from kgrec_core.stages import Progress
+from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
     from kgrec_core.recipe.recipe import Layer
@@ -25,6 +26,16 @@ def tuned(domain: Domain, folder: Path, layers: Sequence[Layer], trials: int, mi
     from kgrec_core.tune import tune
 
     return tune(resolve(domain.recipe, *layers), folder, trials, minutes, progress=progress)
+
+
+def tune_word(domain: Domain) -> Callable[..., Tuned]:
+    """`tune` of a domain's package, with the command's words."""
+
+    def tune(out: Path | str, *layers: Layer, trials: int = 30, time: str = "0", progress: Progress = silent) -> Tuned:
+        return tuned(domain, Path(out), layers, trials, minutes_of(time), progress)
+
+    tune.__doc__ = f'{TUNE}\n\nout: of the study and best.toml. layers: as for a recipe. trials: in all; time: at most so long, e.g. "1h".'
+    return tune
 
 
 def minutes_of(span: str) -> float:
