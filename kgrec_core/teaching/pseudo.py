@@ -25,7 +25,7 @@ from kgrec_core import devices
 from kgrec_core.calibration.confidence import features
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, View, candidates
-from kgrec_core.interfaces import Head
+from kgrec_core.interfaces import Head, Hits
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.teaching.distillation import Taught
@@ -65,7 +65,9 @@ class Pseudo(Objective):
             if heads[task.name].encodes_candidates or options.weights.get(task.name, 1.0) <= 0:
                 continue
             graph, rows = joined(view.graph, task.relation.source, texts)
-            label, sure = devices.shared(lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run)))
+            label, sure = devices.shared(
+                lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run), self.threshold is not None)
+            )
             from_on = self.threshold if self.threshold is not None else least(sure, self.wrong)
             kept = (label >= 0) & (sure >= from_on)
             taken = f"{kept.sum():,} of {len(rows):,}"
@@ -103,8 +105,12 @@ class Labelled(Taught):
         return (each * batch[1]).sum() / batch[1].sum()
 
 
-def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def said(
+    run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(n,) the label of each row, and P(correct) of it, by a run that knows the edges of `graph` alone; -1 where it finds nothing.
+
+    plain: whether the share of its scores will do where it was not calibrated.
 
     Raises KgrecError where it knows no such task, has other classes, or was not calibrated.
     """
@@ -115,15 +121,24 @@ def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name:
     if own.rows.tolist() != here.rows.tolist() or ids[0] != ids[1]:
         raise KgrecError(f"train.objectives.pseudo: {name} knows other classes of {task.name} than this fit; fit it on the same labels")
     calibration = run.calibrations.get(task.name)
-    if calibration is None:
-        raise KgrecError(f"train.objectives.pseudo: {name} was not calibrated for {task.name}: it had too few validation queries")
+    if calibration is None and not plain:
+        raise KgrecError(
+            f"train.objectives.pseudo: {name} was not calibrated for {task.name}: it had too few validation queries; give it more, or a threshold"
+        )
     model, retrieval = run.model.refresh(graph), run.retrievals[task.name]
     retrieval.build(graph, task, here, model.encode(task))
     nodes = Nodes(graph, task.relation.source, rows, "query")
     blocks = [nodes.take(slice(i, i + 512)) for i in range(0, max(1, len(rows)), 512)]
     hits = [retrieval.search(block, model.vectors(task, block), min(20, len(here.rows))) for block in blocks]
-    sure = np.concatenate([calibration.probability(features(of)) for of in hits])
+    sure = np.concatenate([_share(of, retrieval.logits) if calibration is None else calibration.probability(features(of)) for of in hits])
     return np.concatenate([of.rows[:, 0] for of in hits]), sure
+
+
+def _share(hits: Hits, logits: bool) -> NDArray[np.float64]:
+    """(n,) of the first answer: of the softmax, or of the sum of the scores."""
+    scores = np.where(hits.rows >= 0, hits.scores, -np.inf).astype(np.float64)
+    scores = np.exp(scores - scores.max(1, keepdims=True)) if logits else np.clip(np.nan_to_num(scores, neginf=0.0), 0, None)
+    return scores[:, 0] / np.maximum(scores.sum(1), 1e-12)
 
 
 def least(sure: NDArray[np.float64], wrong: float) -> float:
