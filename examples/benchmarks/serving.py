@@ -182,7 +182,8 @@ def measure(run: Path, rounds: int, seconds: float) -> dict:
         before = memory(process)
         found = asyncio.run(load(url, 320, seconds))
         refused = sorted(1e3 * took for status, took in found if status == 503)
-        slow = sum(took > 50 for took in refused)
+        at = dict(re.findall(r'kgrec_busy_seconds_bucket\{le="([^"]+)"\} (\S+)', httpx.get(f"{url}/metrics").text))
+        slow = int(float(at["+Inf"]) - float(at["0.05"]))  # by the service's clock: 320 clients share one interpreter here
         time.sleep(0.5)
         out["overload"] = told(found, seconds) | {
             "refusals": len(refused),
@@ -190,7 +191,7 @@ def measure(run: Path, rounds: int, seconds: float) -> dict:
             "memory": round(memory(process) / before, 3),
         }
         if refused:
-            out["overload"]["refusal p50 ms"] = round(statistics.median(refused), 1)
+            out["overload"]["refusal p50 ms, as its client sees it"] = round(statistics.median(refused), 1)
 
         def publish() -> None:
             time.sleep(seconds / 4)

@@ -106,7 +106,7 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
         took = time.perf_counter() - began
         found.headers["X-Request-Id"] = id
         service.metrics.requests.labels(path.split("/")[2] if path.startswith("/v1/") else "", verb, str(found.status_code)).inc()
-        service.metrics.latency.labels(verb).observe(took)
+        (service.metrics.turned if found.status_code == 503 else service.metrics.latency.labels(verb)).observe(took)
         caller = getattr(request.state.caller, "name", "")
         service.log(id=id, verb=verb, run=request.state.run, caller=caller, status=found.status_code, ms=round(1e3 * took, 1))
         return found
@@ -118,6 +118,8 @@ def _verb(service: Service, domain: str, word: str, verb: Verb, request_type: ty
     async def handle(request: Request) -> Response:
         caller = service.admit(request, SCOPES[verb.kind])
         of = _run(service, request, domain)
+        if verb.kind == "ask":
+            service.batcher.refuse_beyond(1)  # before the body is read
         given = bodies.parsed(await bodies.read(request, service.limits), service.limits)
         many = set(given) == {"requests"}
         values = given["requests"] if many else [given]

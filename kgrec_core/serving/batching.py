@@ -58,10 +58,7 @@ class Batcher:
         Raises Refused: 503 where too many wait already, 504 where the deadline passes. Whoever is cancelled leaves the queue.
         """
         loop = asyncio.get_running_loop()
-        if len(self._waiting) + len(requests) > self.most:
-            self.metrics.refused("queue")
-            wait = self._took * len(self._waiting) / WIDTH
-            raise busy(f"{len(self._waiting)} requests wait already; come again in a moment", wait)
+        self.refuse_beyond(len(requests))
         now = loop.time()
         mine = [Waiting(hosted, word, verb, request, now + seconds, now, loop.create_future()) for request in requests]
         self._waiting.extend(mine)
@@ -77,6 +74,13 @@ class Batcher:
         finally:
             for one in mine:
                 one.answer.cancel()
+
+    def refuse_beyond(self, requests: int) -> None:
+        """Raises Refused 503 where so many more do not fit among those that wait."""
+        if len(self._waiting) + requests > self.most:
+            self.metrics.refused("queue")
+            wait = self._took * len(self._waiting) / WIDTH
+            raise busy(f"{len(self._waiting)} requests wait already; come again in a moment", wait)
 
     async def edit(self, hosted: Hosted, verb: Verb, requests: Sequence[Any]) -> list[Any]:
         """Edits and jobs, one after the other. An edit that has begun is finished, whoever waits for it."""

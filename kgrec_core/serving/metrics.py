@@ -24,6 +24,9 @@ class Metrics:
         self.batch = Histogram("kgrec_batch_size", "Requests that shared a call.", buckets=(1, 2, 4, 8, 16), **to)
         self.queue = Gauge("kgrec_queue", "Requests that wait.", multiprocess_mode="livesum", **to)
         self.refusals = Counter("kgrec_refusals", "Requests that were refused before any work.", ["why"], **to)
+        self.turned = Histogram(
+            "kgrec_busy_seconds", "From a request's arrival to a 503.", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 1), **to
+        )
         self.outcomes = Counter(
             "kgrec_outcomes", "What replies came to, where they say so (answer, clarify, hand over).", ["outcome"], **to
         )
