@@ -26,13 +26,13 @@ def test_lora_makes_an_encoder_of_it(tmp_path):
     with pytest.raises(SystemExit, match="not empty"):
         SCRIPT["unpack"](SCRIPT["source"](), tmp_path / "smol")
     asks = Relation("question", "asks", "answer")
-    texts = ["card lost", "refund please", "exchange rate", "change my pin"]
-    rows = pl.Series(range(4), dtype=pl.UInt32)
+    texts = [f"{what} {which}" for what in ("lost", "new", "blocked", "frozen") for which in ("card", "pin", "phone")]
+    rows = pl.Series(range(len(texts)), dtype=pl.UInt32)
     entities = {kind: pl.DataFrame({"id": texts, "text": texts}) for kind in ("question", "answer")}
     dataset = Dataset(Graph(entities, {asks: pl.DataFrame({"source": rows, "target": rows})}), (Task("asks", asks),))
-    view = split(dataset, Split(by="random", test=0.25, validation=0.25))["train"]
+    view = split(dataset, Split(by="random", test=0.2, validation=0.3))["train"]
     model = Model(Text(model=str(tmp_path / "smol"), cache=tmp_path), {"asks": Rank()}, dataset.tasks).prepare(view.graph)
-    options = Train(batch=2, epochs=2, validations=1, head_lr=1e-3, adapter={"kind": "lora", "r": 2})
+    options = Train(batch=2, steps=1, validations=1, head_lr=1e-3, adapter={"kind": "lora", "r": 2})
     history = train(model, view, options, lambda: {"asks": 1.0}, tmp_path / "state", "this", lambda *told: None)
     assert history
     model.encoder.save(tmp_path / "run")
