@@ -32,13 +32,12 @@ def loaded(
     recipe: Recipe,
     registry: Registry,
     strict: bool = False,
-    bare: bool = False,
     sources: Mapping[str, Source] | None = None,
     progress: Progress | None = None,
 ) -> Loaded:
     """Load what the recipe's data part gives, and build its knowledge: the one way to a data set that is fitted.
 
-    strict: a doubt is an error. bare: without guards around the parts, which need torch. sources: those of a run, which have learned;
+    strict: a doubt is an error. sources: those of a run, which have learned;
         None = the recipe's, which learn now. Raises KgrecError for every mistake in the files, where there is no task, and where one has
         no parts.
     """
@@ -54,8 +53,8 @@ def loaded(
                 with faults:
                     recipe.of_task(kind, task.name)
 
-    learn, sources = sources is None, recipe.knowledge(registry, bare) if sources is None else sources
-    dataset, part, found = known(recipe, registry, bare, sources, learn, allow_leak, progress, check)
+    learn, sources = sources is None, recipe.knowledge(registry) if sources is None else sources
+    dataset, part, found = known(recipe, registry, sources, learn, allow_leak, progress, check)
     summary = summary_of(dataset, getattr(part, "summary_", None))
     for doubt in summary.doubts if strict else ():
         with faults:
@@ -67,7 +66,6 @@ def loaded(
 def known(
     recipe: Recipe,
     registry: Registry,
-    bare: bool,
     sources: Mapping[str, Source],
     learn: bool = True,
     allow_leak: bool = False,
@@ -78,7 +76,7 @@ def known(
 
     check: of the data, before knowledge is built.
     """
-    part = recipe.data(registry, bare)
+    part = recipe.data(registry)
     if progress:
         progress("loading data", 0, 0)
     dataset = part.load()

@@ -6,96 +6,40 @@ the host, from a re-ranker around it, from a fusion. What it raises becomes one 
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
-from kgrec_core.guard import checks
+from kgrec_core.guard import checks, watched
+from kgrec_core.guard.watched import Origin, dressed, looked_at, made, tried
 from kgrec_core.interfaces import Asked, Encode, Encoder, Filter, Head, Hits, Retrieval, Vectors
-from kgrec_core.knowledge.source import Source
-from kgrec_core.recipe.builtin import DOMAINS
-from kgrec_core.recipe.discovery import strict, why
 from kgrec_core.training.objective import Objective
 
-BASES = {"encoder": Encoder, "head": Head, "retrieval": Retrieval, "objective": Objective, "knowledge": Source}
+BASES = {"encoder": Encoder, "head": Head, "retrieval": Retrieval, "objective": Objective}
 _asking = threading.local()  # `part`: which one this thread asks; what that asks of itself needs no second look
-
-
-class Origin(NamedTuple):
-    """Who a part is. name: as the recipe has it; place: where in it; owner: distribution and version, or the file it is from."""
-
-    kind: str
-    name: str
-    place: str = ""
-    owner: str = ""
-
-    @property
-    def core(self) -> bool:
-        return self.owner.startswith("kgrec-core ")
-
-    def __str__(self) -> str:
-        return f"{self.kind} '{self.name}'" + (f" ({self.owner})" if self.owner else "")
 
 
 def built(factory: Callable[..., Any], arguments: dict[str, Any], origin: Origin) -> Any:
     """A part, guarded. Raises KgrecError with its name where its constructor raises or gives something else."""
-    part = _tried(origin, f"[{origin.place}]" if origin.place else "made", factory, **arguments)
-    base = BASES.get(origin.kind)
-    if base is not None and not isinstance(part, base):
-        raise KgrecError(f"{origin}: its factory gives a {type(part).__name__}, no {base.__name__}")
-    return guarded(part, origin)
+    if origin.kind in watched.METHODS:
+        return watched.built(factory, arguments, origin)
+    return guarded(made(factory, arguments, origin, BASES.get(origin.kind, object)), origin)
 
 
 def guarded(part: Any, origin: Origin) -> Any:
     """The part itself, from now on looked at. Raises KgrecError where it is no object of a class of its own."""
-    try:
-        object.__setattr__(part, "__class__", _guarded(getattr(type(part), "bare_", type(part)), origin))
-    except TypeError as error:
-        raise KgrecError(f"{origin}: its factory gives a {type(part).__name__}, no object of a class of its own ({error})") from error
-    return part
+    return dressed(part, origin, _methods)
 
 
-@cache
-def _guarded(bare: type, origin: Origin) -> type:
-    methods = {
-        name: _watched(origin, name, getattr(bare, name), look) for name, look in METHODS[origin.kind].items() if hasattr(bare, name)
-    }
-    if origin.kind == "retrieval":
-        methods |= _asked(bare, origin)
-    own = {"bare_": bare, "origin_": origin, "__module__": bare.__module__, "__qualname__": bare.__qualname__, "__doc__": bare.__doc__}
-    return type(bare.__name__, (bare,), {"__slots__": (), **own, **methods})
-
-
-def _tried(origin: Origin, doing: str, call: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
-    try:
-        return call(*args, **named)
-    except (KgrecError, KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        if strict() or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or (devices.world() > 1 and devices.lost(error)):
-            raise  # a full disk and a process that is gone are no part's fault, and told elsewhere
-        raise KgrecError(f"{origin}: {doing}: {why(error)}") from error
-
-
-def _watched(origin: Origin, name: str, method: Callable[..., Any], look: Callable[..., str] | None) -> Callable[..., Any]:
-    """A method that tells who it is when it fails, and whose return is looked at: look(part, returned, *arguments) -> fault."""
-
-    @wraps(method)
-    def watched(self: Any, *args: Any, **named: Any) -> Any:
-        found = _tried(origin, name, method, self, *args, **named)
-        if look is not None and (fault := look(self, found, *args, **named)):
-            raise KgrecError(f"{origin}: {name}: {fault}")
-        return found
-
-    return watched
+def _methods(bare: type, origin: Origin) -> dict[str, Callable[..., Any]]:
+    methods = looked_at(bare, origin, {**watched.METHODS, **METHODS}[origin.kind])
+    return methods | _asked(bare, origin) if origin.kind == "retrieval" else methods
 
 
 # --- what is looked at, by kind and method; None: only that it raises nothing foreign --------------------------------------------------
@@ -116,28 +60,15 @@ def _lost(part: Any, found: Any, *args: Any, **named: Any) -> str:
     return checks.loss(found)
 
 
-def _loaded(part: Any, found: Any) -> str:
-    """Others' data are loaded a second time; ours are by the kit."""
-    if (fault := checks.dataset(found)) or part.origin_.owner.partition(" ")[0] in ("kgrec-core", *DOMAINS.values()):
-        return fault
-    return checks.repeated(found, _tried(part.origin_, "load", part.bare_.load, part))
-
-
 def _learned(part: Retrieval, found: Any, queries: Queries, vectors: Any) -> str:
     width = found.rows.shape[-1] if isinstance(found, Hits) else 0
     return checks.hits(found, len(queries.nodes), width, _size(part, queries.nodes))
 
 
-def _told(part: Source, found: Any, *args: Any, **named: Any) -> str:
-    return "" if isinstance(found, Graph) else f"it must give a Graph, the delta; it gives a {type(found).__name__}"
-
-
 METHODS: dict[str, dict[str, Callable[..., str] | None]] = {
-    "data": {"load": _loaded, "labelled": None},
     "encoder": {"prepare": _dim, "forward": _encoded, "refresh": None, "save": None, "load": _dim},
     "head": {"prepare": None, "start": None, "project": _projected, "loss": _lost, "save": None, "load": None},
     "objective": {"prepare": None, "step": None, "loss": _lost, "finish": None},
-    "knowledge": {"learn": None, "read": _told, "save": None, "load": None},
     "retrieval": {"save": None},
 }
 
@@ -152,11 +83,11 @@ def _asked(bare: type[Retrieval], origin: Origin) -> dict[str, Callable[..., Any
                 f"{origin}: {inside[0].origin_} in it has to be fitted; a re-ranker around it says `learns` and passes `fit` on to it"
             )
         self._task = task
-        _tried(origin, "build", bare.build, self, graph, task, candidates, encode)
+        tried(origin, "build", bare.build, self, graph, task, candidates, encode)
 
     def fit(self: Retrieval, queries: Queries, vectors: Vectors | None) -> Hits:
         inside = [(part, vars(part).get("_fits", 0)) for part in _learning(self)]
-        found = _tried(origin, "fit", bare.fit, self, queries, vectors)
+        found = tried(origin, "fit", bare.fit, self, queries, vectors)
         self._fits = vars(self).get("_fits", 0) + 1
         for part, before in inside:
             if vars(part).get("_fits", 0) == before:
@@ -174,11 +105,11 @@ def _asked(bare: type[Retrieval], origin: Origin) -> dict[str, Callable[..., Any
         return _once(self, "score", lambda: bare.score(self, queries, vectors, pairs), pairs)
 
     def ask(self: Retrieval, queries: Nodes, vectors: Vectors | None) -> Asked:
-        asked = _tried(origin, "ask", bare.ask, self, queries, vectors)
+        asked = tried(origin, "ask", bare.ask, self, queries, vectors)
         return asked if type(asked) is Asked or getattr(_asking, "part", None) is self else _Looked(asked)
 
     def extended(self: Retrieval, graph: Graph, new: Nodes, encode: Encode) -> Retrieval:
-        other = _tried(origin, "extended", bare.extended, self, graph, new, encode)
+        other = tried(origin, "extended", bare.extended, self, graph, new, encode)
         if not isinstance(other, Retrieval):
             raise KgrecError(f"{origin}: extended gives a {type(other).__name__}, no Retrieval")
         if other is not self:
@@ -187,7 +118,7 @@ def _asked(bare: type[Retrieval], origin: Origin) -> dict[str, Callable[..., Any
 
     def load(self: Retrieval, folder: Path, graph: Graph, task: Task) -> None:
         self._task = task
-        _tried(origin, "load", bare.load, self, folder, graph, task)
+        tried(origin, "load", bare.load, self, folder, graph, task)
 
     return {f.__name__: wraps(getattr(bare, f.__name__))(f) for f in (build, fit, search, score, ask, extended, load)}
 
@@ -217,7 +148,7 @@ def _once(part: Retrieval, name: str, ask: Callable[[], Any], *given: Any) -> An
         return ask()
     _asking.part = part
     try:
-        found = _tried(part.origin_, name, ask)
+        found = tried(part.origin_, name, ask)
     finally:
         _asking.part = outer
     if name == "score":

@@ -51,7 +51,7 @@ def every(error: KgrecError) -> list[str]:
 
 
 def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
-    dataset, summary, *_ = loaded(recipe, registry, strict, bare=True)
+    dataset, summary, *_ = loaded(recipe, registry, strict)
     how = recipe.section("split", Split)
     split(dataset, how)
     return summary

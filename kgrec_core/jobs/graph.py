@@ -42,11 +42,11 @@ def build_graph(
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not (out / "graph.json").exists() and not review.exists():
         raise KgrecError(f"{out} exists and is no graph; choose another --out or move it away")
 
-    sources = recipe.knowledge(registry, bare=True)
+    sources = recipe.knowledge(registry)
     for source in sources.values():
         if review.is_file() and getattr(source, "review", "") is None:
             source.review = review
-    dataset, _, found = known(recipe, registry, True, sources, True, allow_leak, progress)
+    dataset, _, found = known(recipe, registry, sources, True, allow_leak, progress)
     pairs = {name: source.doubtful for name, source in sources.items() if source.doubtful}
     report = {
         "entities": {kind: len(table) for kind, table in dataset.graph.entities.items()},
@@ -73,7 +73,7 @@ def opened(place: Path, allow: Sequence[str] = (), layers: Sequence[Layer] = ())
     """The graph of a run folder, of a folder that `build_graph` wrote, or of a recipe file; and which relations are behaviour."""
     if place.is_file():
         recipe, registry = resolve(*layers, place), Registry.discover()
-        dataset, *_ = known(recipe, registry, True, recipe.knowledge(registry, bare=True))
+        dataset, *_ = known(recipe, registry, recipe.knowledge(registry))
         return dataset.graph, {r for t in dataset.tasks for r in (t.relation, *t.history)}
     if (place / run_folder.MANIFEST).is_file():
         from kgrec_core.run.run import open_run

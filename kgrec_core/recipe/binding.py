@@ -80,9 +80,14 @@ def make(node: Any) -> Any:
         arguments = {key: make(value) for key, value in node.arguments.items()}
         if node.part is None:
             return node.factory(**arguments)
-        from kgrec_core.guard.around import Origin, built
+        from kgrec_core.guard import watched
 
-        return built(node.factory, arguments, Origin(*node.part))
+        origin = watched.Origin(*node.part)
+        if origin.kind in watched.METHODS:  # without torch
+            return watched.built(node.factory, arguments, origin)
+        from kgrec_core.guard.around import built
+
+        return built(node.factory, arguments, origin)
     if isinstance(node, Secret):
         if node.name not in os.environ:
             raise KgrecError(f"{'.'.join(node.where)} = 'env:{node.name}': the environment variable {node.name} is not set; export it")

@@ -129,15 +129,12 @@ class Recipe:
         faults.refuse()
         return Recipe(_with_values(self.tree, binder.written, ()))
 
-    def data(self, registry: Registry, bare: bool = False) -> Data:
-        """bare: without the guard around parts."""
-        call = self._bind(registry, "data")
-        return make(call._replace(part=None) if bare else call)
+    def data(self, registry: Registry) -> Data:
+        return make(self._bind(registry, "data"))
 
-    def knowledge(self, registry: Registry, bare: bool = False) -> dict[str, Source]:
+    def knowledge(self, registry: Registry) -> dict[str, Source]:
         """The sources of knowledge by name, in the order in which the recipe has them."""
-        calls = {name: self._bind(registry, "knowledge", name) for name in self.tree.get("knowledge", {})}
-        return {name: make(call._replace(part=None) if bare else call) for name, call in calls.items()}
+        return {name: make(self._bind(registry, "knowledge", name)) for name in self.tree.get("knowledge", {})}
 
     def encoder(self, registry: Registry) -> Encoder:
         return make(self._bind(registry, "encoder"))

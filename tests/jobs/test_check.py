@@ -88,6 +88,16 @@ def test_what_is_lacking_is_named(shop, tables, mistake):
     assert any(mistake in line for line in every(caught.value)), every(caught.value)
 
 
+@pytest.mark.parametrize(("gives", "said"), [("None", "load: NoneType instead of Dataset"), ("1 / 0", "ZeroDivisionError")])
+def test_a_part_of_somebody_else_s_is_watched_as_in_a_fit(shop, tmp_path, gives, said):
+    (tmp_path / "mine.py").write_text(f"class Mine:\n    def load(self):\n        return {gives}\n")
+    (tmp_path / "mine.toml").write_text('[data]\nuse = "mine:Mine"\n')
+    with pytest.raises(KgrecError) as caught:
+        checked(SHOP, [shop / "shop.toml", tmp_path / "mine.toml"])
+    (line,) = [line for line in every(caught.value) if line.startswith("data 'mine:Mine'")]
+    assert said in line and "\n" not in line
+
+
 def test_the_command_imports_no_torch_and_ends_with_2(shop):
     code = "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
     code += "from kgrec_core.cli.main import main\nmain(prog_name='kgrec')"
