@@ -133,6 +133,8 @@ def _verb(service: Service, domain: str, word: str, verb: Verb, request_type: ty
         for one in values:
             bodies.refuse_large_numbers(one, service.limits)
         service.spend(caller, len(values))
+        if verb.kind != "ask":
+            service.repeats.ready()
         repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
         if repeated is not None and (before := service.repeats.found(repeated)) is not None:
             return JSONResponse(before, headers={"Idempotent-Replay": "true"})

@@ -178,3 +178,15 @@ def test_a_full_queue_and_a_missed_deadline_are_said_at_once(run):
         assert late.status_code == 504 and "no answer within" in late.json()["detail"]
     finally:
         small.close()
+
+
+def test_where_an_edit_cannot_be_noted_it_is_not_made_and_reading_goes_on(run, tmp_path):
+    (tmp_path / "state").write_text("a file where the folder should be")
+    shut = Asking(Service(hosted([run], "ecommerce"), state=tmp_path / "state"))
+    try:
+        before = shut("POST", RECOMMEND, json={"user": "ruser0", "k": 1}).json()["edit"]
+        found = shut("POST", "/v1/ecommerce/add-items", json={"file": [{"sku": "n1", "name": "red n", "colour": "red", "price": 1}]})
+        assert found.status_code == 503 and "edits wait until it can" in found.json()["detail"]
+        assert shut("POST", RECOMMEND, json={"user": "ruser0", "k": 1}).json()["edit"] == before
+    finally:
+        shut.close()
