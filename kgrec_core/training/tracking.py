@@ -25,8 +25,12 @@ PLAIN = (bool, int, float, str)
 
 def tracked(records: Iterator[Record], options: Train, name: str) -> Iterator[Record]:
     """The records, told to the trackers on their way. Raises KgrecError for a tracker that accelerate does not know or that is not installed."""
-    trackers = _opened(options, name) if options.track and devices.main() else {}
+    patient = {key: value for key, value in PATIENT.items() if options.track and key not in os.environ}
+    os.environ.update(patient)
+    trackers: dict[str, Any] = {}
     try:
+        if options.track and devices.main():
+            trackers = _opened(options, name)
         for record in records:
             for which in list(trackers):
                 _told(trackers, which, lambda tracker, record=record: tracker.log(_values(record), step=record["step"]))
@@ -34,13 +38,13 @@ def tracked(records: Iterator[Record], options: Train, name: str) -> Iterator[Re
     finally:
         for which in list(trackers):
             _told(trackers, which, lambda tracker: tracker.finish())
+        for key in patient:  # of this fit alone: other libraries say on stdout what they make of these
+            os.environ.pop(key, None)
 
 
 def _opened(options: Train, name: str) -> dict[str, Any]:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    for key, value in PATIENT.items():
-        os.environ.setdefault(key, value)
     folder, made = options.track_to or Path("tracked"), {}
     for which in options.track:
         if which not in LOGGER_TYPE_TO_CLASS:

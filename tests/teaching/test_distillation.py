@@ -58,7 +58,7 @@ def test_vectors_of_unlabelled_text_bring_a_student_nearer_on_held_out_text(bank
         nodes = views["test"].queries["intent"].nodes
         with torch.no_grad():
             near[name] = np.corrcoef(likeness(model.encoder(nodes).numpy()), theirs)[0, 1]
-    assert near["untaught"] + 0.02 < near["labelled"] and near["labelled"] + 0.05 < near["unlabelled"]
+    assert near["untaught"] + 0.01 < near["labelled"] and near["labelled"] + 0.05 < near["unlabelled"]
 
 
 def test_a_run_teaches_its_probabilities_and_the_student_gains(bank, teaching, tmp_path):
