@@ -23,16 +23,16 @@ from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, as_data
 from kgrec_core.serving import body as bodies
+from kgrec_core.serving.asking import SCOPES, asked, counted
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.document import EMBEDDINGS, NAMED, document, one_or_many, operation
 from kgrec_core.serving.hosted import Hosted, verbs_of
 from kgrec_core.serving.problem import Refused, described, response
-from kgrec_core.serving.schema import requests_of, schema
+from kgrec_core.serving.schema import schema
 from kgrec_core.serving.service import Service
 
 log = logging.getLogger("kgrec.serving")
 MOST_SECONDS = 60.0
-SCOPES = {"ask": "ask", "edit": "edit", "job": "admin"}
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,7 +63,7 @@ def application(service: Service) -> FastAPI:
             one = schema(request, service.limits.number)
             add(
                 path,
-                _verb(service, domain.name, word, verb, request),
+                _verb(service, domain.name, word, verb),
                 summary=verb.help,
                 description=text,
                 body=one_or_many(one),
@@ -114,7 +114,7 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
     return guarded
 
 
-def _verb(service: Service, domain: str, word: str, verb: Verb, request_type: type) -> Handler:
+def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
     async def handle(request: Request) -> Response:
         caller = service.admit(request, SCOPES[verb.kind])
         of = _run(service, request, domain)
@@ -125,35 +125,23 @@ def _verb(service: Service, domain: str, word: str, verb: Verb, request_type: ty
         values = given["requests"] if many else [given]
         if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
             raise Refused(400, 'requests takes a list of objects, each a request: {"requests": [{...}, {...}]}')
-        if len(values) > service.limits.requests:
-            raise Refused(
-                413,
-                f"{len(values):,} requests in one body; {service.limits.requests} are allowed, `kgrec {domain} {word} --in FILE` takes any number",
-            )
-        for one in values:
-            bodies.refuse_large_numbers(one, service.limits)
-        service.spend(caller, len(values))
+        counted(service, caller, values, f"kgrec {domain} {word}")
         if verb.kind != "ask":
             service.repeats.ready()
         repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
         if repeated is not None and (before := service.repeats.found(repeated)) is not None:
             return JSONResponse(before, headers={"Idempotent-Replay": "true"})
-        with requests_of(request_type, values, word) as asked:
-            good = [one for one in asked if not isinstance(one, KgrecError)]
-            if verb.kind == "ask":
-                answers = (
-                    await _while_connected(request, service.batcher.ask(of, word, verb, good, _seconds(request, service))) if good else []
-                )
-                results, edit = [result for result, _ in answers], max((edit for _, edit in answers), default=0)
-            else:
-                results = await service.batcher.edit(of, verb, good) if good else []
-                edit = of.snapshot.edit
-        left = iter(results)
-        results = [one if isinstance(one, KgrecError) else next(left) for one in asked]
-        for result in results:
-            service.metrics.outcome(result)
-        if verb.kind != "ask":
-            service.audit(caller, word, of.name, edit, sum(not isinstance(result, KgrecError) for result in results), request.state.id)
+        results, edit = await asked(
+            service,
+            of,
+            word,
+            verb,
+            values,
+            caller,
+            request.state.id,
+            _seconds(request, service),
+            lambda work: _while_connected(request, work),
+        )
         if not many and isinstance(results[0], KgrecError):
             raise results[0]
         told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
