@@ -18,13 +18,14 @@ from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.split.parts import TEST, TRAIN, VALIDATION, hold_out
 
 PARTS = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
+DIRECT = ("task", "source", "target", "time", "text")  # columns of a table that speaks in the run's own ids
 LEAST = 10  # new queries below which none is held out, and the old ones decide alone
 
 
 def labelled(recipe: Recipe, registry: Registry, old: Snapshot, data: Sequence[Path]) -> tuple[dict[str, pl.DataFrame], dict[str, dict]]:
     """task -> rows of ids: source, target, perhaps time and text; and what a task could not read."""
     part = recipe.data(registry)
-    if not hasattr(part, "labelled"):
+    if not (hasattr(part, "labelled") or all(map(_is_direct, data))):
         raise KgrecError(f"update: the data part '{recipe.tables['data'].get('use')}' reads no further files; give it a method `labelled`")
     for file in data:
         if not file.is_file():
@@ -32,7 +33,7 @@ def labelled(recipe: Recipe, registry: Registry, old: Snapshot, data: Sequence[P
     found, skipped, faults = {}, {}, []
     for task in old.tasks:
         try:
-            tables = [part.labelled(task.relation.name, file) for file in data]
+            tables = [_direct(file, task) if _is_direct(file) else part.labelled(task.relation.name, file) for file in data]
             found[task.name] = pl.concat(tables, how="diagonal_relaxed").drop_nulls(["source", "target"]).unique(maintain_order=True)
         except KgrecError as fault:
             faults.append(fault)
@@ -40,6 +41,30 @@ def labelled(recipe: Recipe, registry: Registry, old: Snapshot, data: Sequence[P
     if not found:
         raise faults[0]
     return found, skipped
+
+
+def _is_direct(file: Path) -> bool:
+    """Whether a CSV file is one of feedback on the run's own answers, by its first line."""
+    if file.suffix != ".csv" or not file.is_file():
+        return False
+    with open(file, "rb") as lines:
+        return lines.readline(100).strip().decode("utf-8", "replace") == ",".join(DIRECT)
+
+
+def _direct(file: Path, task: Task) -> pl.DataFrame:
+    """A task's rows of it. Raises KgrecError where it has none."""
+    try:
+        table = pl.read_csv(file, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise KgrecError(f"{file.name} is no table of `kgrec feedback --learn` ({str(error).splitlines()[0]}); write it again") from None
+    found = table.filter(pl.col("task") == task.name).drop("task")
+    if not len(found):
+        raise KgrecError(f"{file.name} has no row of task {task.name}")
+    times = found["time"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us", strict=False)
+    if times.null_count():
+        raise KgrecError(f"{file.name}: {found.filter(times.is_null())['time'][0]!r} is no time as `kgrec feedback --learn` writes it")
+    found = found.with_columns(times.cast(pl.Int64).alias("time"))
+    return found.drop("text") if found["text"].null_count() == len(found) else found
 
 
 def joined(

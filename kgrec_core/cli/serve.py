@@ -35,6 +35,9 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.001, 60), help="Deadline of a request that names none.")
 @click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait; the next is refused.")
+@click.option(
+    "--feedback", default=0.0, type=click.FloatRange(0, 365), metavar="DAYS", help="Note answers so long, and take feedback on them."
+)
 @click.option("--state", type=FILE, metavar="FOLDER", help="Audit log and idempotency keys; RUN.serve beside the first run.")
 @click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
 @click.option("--once", type=FILE, metavar="FILE.jsonl", help='Answer a file instead: {"verb": "recommend", "request": {...}} a line.')
@@ -53,6 +56,7 @@ def serve(
     storage: str,
     seconds: float,
     queue: int,
+    feedback: float,
     state: Path | None,
     allow: tuple[str, ...],
     once: Path | None,
@@ -79,4 +83,8 @@ def serve(
 
     access = Access(keys, jwks, audience, rate, quota, storage)
     refuse_open_door(host, access)
-    run_service(lambda: Service(hosted(runs, domain, allow), access, seconds=seconds, queue=queue, state=state), host, port, workers, say)
+
+    def made() -> Service:
+        return Service(hosted(runs, domain, allow), access, seconds=seconds, queue=queue, state=state, feedback=feedback)
+
+    run_service(made, host, port, workers, say)

@@ -26,6 +26,8 @@ from kgrec_core.serving import body as bodies
 from kgrec_core.serving.asking import SCOPES, asked, counted
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.document import EMBEDDINGS, NAMED, document, one_or_many, operation
+from kgrec_core.serving.feedback import Answered, Feedback
+from kgrec_core.serving.heard import feedback, note
 from kgrec_core.serving.hosted import Hosted, verbs_of
 from kgrec_core.serving.problem import Refused, described, response
 from kgrec_core.serving.schema import schema
@@ -42,11 +44,13 @@ def application(service: Service) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         service.batcher = Batcher(service.metrics, service.queue)
-        watching = asyncio.create_task(service.watch())
+        beside = [asyncio.create_task(service.watch()), asyncio.create_task(service.write_down())]
         yield
         service.leaving = True
-        watching.cancel()
+        for task in beside:
+            task.cancel()
         await service.batcher.close()
+        await asyncio.to_thread(service.feedback.flush)
 
     app = FastAPI(title="kgrec", version=kgrec_core.__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -70,6 +74,8 @@ def application(service: Service) -> FastAPI:
                 tags=[domain.name],
             )
     add("/v1/embeddings", _embeddings(service), summary="Vectors of texts, in OpenAI's form.", body=EMBEDDINGS, tags=["texts"])
+    body = one_or_many(schema(Feedback, service.limits.number))
+    add("/v1/feedback", feedback(service), summary="What became of an answer.", description=about(Feedback)[0], body=body, tags=["service"])
     add("/v1/runs", _listing(service), "GET", summary="The runs that are served.", tags=["service"])
     add("/admin/reload", _admin(service, "reload"), summary="Load a newly published run now.", body=NAMED, tags=["service"])
     add(
@@ -146,6 +152,8 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
             raise results[0]
         told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
         whole = {"run": of.name, "edit": edit, **({"results": told} if many else told[0])}
+        if verb.kind == "ask":
+            note(service, of, Answered(of.name, of.published, edit), caller, verb, request, many, zip(values, results, strict=True))
         if repeated is not None:
             service.repeats.keep(repeated, whole)
         return JSONResponse(whole)

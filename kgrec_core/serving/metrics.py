@@ -30,6 +30,7 @@ class Metrics:
         self.outcomes = Counter(
             "kgrec_outcomes", "What replies came to, where they say so (answer, clarify, hand over).", ["outcome"], **to
         )
+        self.events = Counter("kgrec_feedback", "Events on answers.", ["run", "arm", "event"], **to)
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
 
     def refused(self, why: str) -> None:

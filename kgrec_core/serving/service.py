@@ -15,6 +15,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.serving.access import Access, Caller
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
+from kgrec_core.serving.feedback import FeedbackLog
 from kgrec_core.serving.hosted import Hosted
 from kgrec_core.serving.metrics import Metrics
 from kgrec_core.serving.problem import Refused
@@ -22,11 +23,13 @@ from kgrec_core.serving.repeats import Repeats
 
 lines = logging.getLogger("kgrec.access")
 log = logging.getLogger("kgrec.serving")
+NOTED = 0.1  # seconds between two writings of which answers were given
 
 
 class Service:
     """runs: by name, the first of a domain answers where none is named. seconds: a request's deadline where it names none. queue: most that
-    wait. watch_every: seconds between two looks for a newly published run."""
+    wait. watch_every: seconds between two looks for a newly published run. feedback: days for which answers are noted, so that events can
+    name them; 0 = none are."""
 
     batcher: Batcher
 
@@ -39,6 +42,7 @@ class Service:
         queue: int = 256,
         state: Path | None = None,
         watch_every: float = 2.0,
+        feedback: float = 0.0,
     ) -> None:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
@@ -46,6 +50,7 @@ class Service:
         first = next(iter(self.runs.values())).folder
         self.state = state or first.with_name(f"{first.name}.serve")
         self.repeats = Repeats(self.state / "repeats.sqlite")
+        self.feedback = FeedbackLog(self.state, feedback)
 
     def named(self, name: Any = None, domain: str = "") -> Hosted:
         """A run by name; without one the first. Raises Refused 404."""
@@ -89,6 +94,16 @@ class Service:
         while True:
             await asyncio.sleep(self.watch_every)
             await asyncio.to_thread(self.look)
+
+    async def write_down(self) -> None:
+        """Let other workers know which answers were given."""
+        while self.feedback.days:
+            await asyncio.sleep(NOTED)
+            try:
+                await asyncio.to_thread(self.feedback.flush)
+            except Refused as error:
+                self.metrics.refused("notes")
+                log.error("%s", error)
 
     def look(self) -> None:
         """Once; see `watch`."""

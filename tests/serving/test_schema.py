@@ -22,6 +22,7 @@ PATHS = (
     "/v1/ecommerce/similar",
     "/v1/ecommerce/add-items",
     "/v1/embeddings",
+    "/v1/feedback",
     "/admin/reload",
     "/admin/rollback",
 )
@@ -37,7 +38,7 @@ def ask(published: Path, tmp_path_factory: pytest.TempPathFactory):
     from tests.serving.test_app import Asking
 
     run = Path(shutil.copytree(published, tmp_path_factory.mktemp("drawn") / "shop"))
-    found = Asking(Service(hosted([run], "ecommerce")))
+    found = Asking(Service(hosted([run], "ecommerce"), feedback=1))
     yield found
     found.close()
 
@@ -61,7 +62,7 @@ def test_cases_of_the_document(ask, path):
     drawn()
 
 
-@pytest.mark.parametrize("path", PATHS[:4])
+@pytest.mark.parametrize("path", PATHS[:5])
 def test_cases_off_the_document(ask, path):
     names = list(next(iter(_schema(ask, path)))["properties"])
 
