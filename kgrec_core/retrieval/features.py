@@ -9,6 +9,7 @@ import copy
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
@@ -57,7 +58,7 @@ class Features:
                 columns |= {prefix + name: values[pool.owner] for name, values in met.of_queries().items()}
                 columns |= {prefix + name: values for name, values in met.of_pairs(pool).items()}
         columns |= self._taste(queries, pool)
-        columns |= self._closeness(queries, pool)
+        columns |= self.ends.near(self.histories(queries), pool)
         return {name: np.asarray(values, np.float32) for name, values in columns.items()}
 
     def _candidates(self, rows: NDArray, time: NDArray) -> Columns:
@@ -82,18 +83,12 @@ class Features:
             columns |= {name: own, f"{name} above own": apart, f"{name} apart": np.abs(apart)}
         return columns
 
-    def _closeness(self, queries: Nodes, pool: Ragged) -> Columns:
-        """Cosine of what the query's history and the candidate are tied to, rare ends counting more; all and lately."""
-        columns = {}
-        if not self.ends.ties:
-            return columns
+    def histories(self, queries: Nodes) -> dict[str, sp.csr_matrix]:
+        """What the queries met, as it is held against the candidates' ties: all of it and, under a name, what counts lately."""
         # Lately is the last few by place and by time: baskets are long, streams are not.
-        for when, how in (("", {}), (" lately", {"half_life": 30.0}), (" last", {"decay": 0.6})):
-            if "half_life" in how and not self.clock:
-                continue
-            read = profile(queries, self.task.relation, self.size, self.now, **how)
-            columns |= {f"near by {name}{when}": ties.near(read, pool) for name, ties in self.ends.ties.items()}
-        return columns
+        how = {"": {}, " lately": {"half_life": 30.0}, " last": {"decay": 0.6}}
+        how = {when: of for when, of in how.items() if self.ends.ties and (self.clock or "half_life" not in of)}
+        return {when: profile(queries, self.task.relation, self.size, self.now, **of) for when, of in how.items()}
 
 
 class _Trail:

@@ -21,7 +21,7 @@ from kgrec_core.retrieval.pairs import Stage
 from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of
 from kgrec_core.retrieval.pool import places
 from kgrec_core.retrieval.profile import clocked
-from kgrec_core.retrieval.rehearsal import earlier, hidden, unsold
+from kgrec_core.retrieval.rehearsal import Rehearsal, Window, earlier, hidden, unsold
 from kgrec_core.retrieval.trees import booster
 from kgrec_core.stored import document
 
@@ -94,7 +94,7 @@ class Lambdarank(Placing):
         given = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
         taught = self._drawn(len(queries.nodes), "queries")
         own = queries.take(taught)
-        examples, names = self._learn_from(
+        examples, names, _ = self._learn_from(
             self._stage, own, part_of(vectors, taught), given={n: hits_of(h, taught) for n, h in given.items()}
         )
         past = self._rehearsed(names)
@@ -156,9 +156,10 @@ class Lambdarank(Placing):
         vectors: Vectors | None,
         names: Sequence[str] = (),
         given: Mapping[str, Hits] | None = None,
-    ) -> tuple[Rows, Sequence[str]]:
-        """The queries' examples; a query without a right candidate in its pool has none. Only what is learned from gets its features."""
-        rng, parts = np.random.default_rng(self.seed), []
+    ) -> tuple[Rows, Sequence[str], Ragged]:
+        """The queries' examples, the names of their columns, and which candidates they are; a query without a right candidate in its pool
+        has none. Only what is learned from gets its features."""
+        rng, parts, pools = np.random.default_rng(self.seed), [], [Ragged.empty(0)]
         for block in blocks(len(queries.nodes)):
             nodes, v, targets = queries.nodes.take(block), part_of(vectors, block), queries.targets.take(block)
             known = {name: hits_of(hits, block) for name, hits in (given or {}).items()}
@@ -171,9 +172,12 @@ class Lambdarank(Placing):
             columns = {name: values[keep] for name, values in said.items()} | stage.features(nodes, pool)
             names = names or [name for name in columns if not name.startswith(tuple(self.leave_out))]
             parts.append(Rows(stack(columns, names, len(pool.rows)), y[keep], pool.counts))
+            pools.append(pool)
+        owner = np.repeat(np.arange(len(queries.nodes)), np.concatenate([of.counts for of in pools]))
+        pool = Ragged.of(owner, np.concatenate([of.rows for of in pools]), len(queries.nodes))
         if not parts:
-            return Rows(np.zeros((0, len(names)), np.float32), np.zeros(0, bool), np.zeros(0, np.int64)), names
-        return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names
+            return Rows(np.zeros((0, len(names)), np.float32), np.zeros(0, bool), np.zeros(0, np.int64)), names, pool
+        return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))), names, pool
 
     def _lost(self, stage: Stage, nodes: Nodes) -> Ragged:
         """What the queries had met before its past was taken: for them it is not new, and they would say that new is what comes back."""
@@ -226,23 +230,29 @@ class Lambdarank(Placing):
         return learn(examples, names, objectives, self.bags, self.seed, self.trees, settings)
 
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
-        """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again."""
+        """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again, but for
+        what the graph says, which may be another."""
         blind = [channel for channel in self.channels.values() if channel.reads != "vectors"]
         windows = self.windows if clocked(self.graph_, self.task_.relation) or self._drawn_anew() else 0
 
-        def rehearsed() -> tuple[list[Rows], Sequence[str]]:
-            return [self._learn_from(*self._earlier(n + 1), None, names)[0] for n in range(windows)], names
+        def rehearsed() -> Rehearsal:
+            return Rehearsal([self._window(n + 1, names) for n in range(windows)], names, known)
 
+        known = [self.graph_.relations[relation] for relation in sorted(self.graph_.timeless)]
         if any(channel.key_ is None for channel in blind):
-            return rehearsed()[0]
+            return [window.rows for window in rehearsed().windows]
         key = "windows", windows, self.days, self.cold, self.queries, self.negatives, self.pool, self.seed, *(c.key_ for c in blind)
         holds = tuple(table for channel in blind for table in channel.holds_)
         # The first to ask knows most: without knowledge there are only fewer columns.
-        found, known = self.graph_.memo.get(key, holds, rehearsed)
-        if not set(names) <= set(known):
-            found, known = self.graph_.memo.get((*key, tuple(names)), holds, rehearsed)
-        place = [known.index(name) for name in names]
-        return [rows if list(known) == list(names) else rows._replace(x=rows.x[:, place]) for rows in found]
+        found = self.graph_.memo.get(key, holds, rehearsed)
+        if not set(names) <= set(found.names):
+            found = self.graph_.memo.get((*key, tuple(names)), holds, rehearsed)
+        return found.told(names, known, self._stage.features.ends)
+
+    def _window(self, number: int, names: Sequence[str]) -> Window:
+        stage, queries = self._earlier(number)
+        rows, _, pool = self._learn_from(stage, queries, None, names)
+        return Window(rows, pool, stage.features.histories(queries.nodes))
 
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)

@@ -5,13 +5,47 @@ Their graphs keep what is built on them themselves, so that it goes when they go
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from kgrec_core.graph import DAY, Graph, Memo, Nodes, Queries, Ragged, Task
+from kgrec_core.retrieval.boosting import Rows
 from kgrec_core.retrieval.profile import horizon
+from kgrec_core.retrieval.ties import Ends
+
+
+class Window(NamedTuple):
+    """The examples of an earlier moment, which candidates they are, and what its queries had met; nothing that holds its graph."""
+
+    rows: Rows
+    pool: Ragged
+    histories: Mapping[str, sp.csr_matrix]
+
+
+class Rehearsal(NamedTuple):
+    """Windows and the names of their columns; known: the tables of knowledge that these were computed with."""
+
+    windows: Sequence[Window]
+    names: Sequence[str]
+    known: Sequence[pl.DataFrame]
+
+    def told(self, names: Sequence[str], known: Sequence[pl.DataFrame], ends: Ends) -> list[Rows]:
+        """The examples with these columns, as a chain has them that knows these tables: by its own ends where they are others."""
+        place = [self.names.index(name) for name in names]
+        found = [w.rows if list(self.names) == list(names) else w.rows._replace(x=w.rows.x[:, place]) for w in self.windows]
+        if len(known) == len(self.known) and all(one is other for one, other in zip(known, self.known, strict=True)):
+            return found
+        found = [rows._replace(x=rows.x.copy()) for rows in found]
+        for rows, window in zip(found, self.windows, strict=True):
+            for name, values in ends.near(window.histories, window.pool).items():
+                if name in names:
+                    rows.x[:, names.index(name)] = values
+        return found
 
 
 def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, Queries]:

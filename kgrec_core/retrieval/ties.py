@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -71,6 +72,10 @@ class Ends:
         self.rarity = [rarity(counts) for counts in counted]
         base = self._weighed(counted)
         self.ties = {name: Ties(rows, self.late, rows[:0]) for name, rows in base.items()}
+
+    def near(self, histories: Mapping[str, sp.csr_matrix], pool: Ragged) -> dict[str, NDArray[np.float32]]:
+        """Name -> (len(pool.rows),) cosine of what a query's history and the candidate are tied to, rare ends counting more."""
+        return {f"near by {name}{when}": ties.near(read, pool) for when, read in histories.items() for name, ties in self.ties.items()}
 
     def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Ends:
         """As of a graph in which these rows came or have other ties now; costs what they cost. An end that is new is rare."""

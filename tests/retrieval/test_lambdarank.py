@@ -160,7 +160,7 @@ def test_excluding_the_history_keeps_the_scores_of_the_rest(board):
 
 def test_fewer_negatives_still_learn(board):
     part = ranker(board, negatives=5)
-    examples, _ = part._learn_from(part._stage, board.queries(), board.encode(board.nodes))
+    examples, *_ = part._learn_from(part._stage, board.queries(), board.encode(board.nodes))
     assert (examples.counts == 6).all()
     assert examples.y.sum() == 40
     assert hits_at_1(part.fit(board.queries(), board.encode(board.nodes)), board) == 1

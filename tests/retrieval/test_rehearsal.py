@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec_core.graph import candidates
+from kgrec_core.graph import Memo, candidates
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.lambdarank import Lambdarank
@@ -65,7 +67,7 @@ def test_what_a_query_had_met_is_no_example_of_something_new(board):
     taken = np.flatnonzero(stage.features.graph.degree(task.relation, np.arange(20), inverse=True) == 0)
     pool = stage.pool(queries.nodes, vectors, 20)[0]
     assert np.isin(pool.rows, taken).any()
-    rows, names = part._learn_from(stage, queries, vectors)
+    rows, names, _ = part._learn_from(stage, queries, vectors)
     events = rows.x[:, list(names).index("events")]
     owner = np.repeat(np.arange(len(rows.counts)), rows.counts)
     right = np.isin(board.lacks, taken)
@@ -77,3 +79,24 @@ def test_what_a_query_had_met_is_no_example_of_something_new(board):
     kept = np.bincount(owner, events == 0, minlength=40)
     everything = np.bincount(pool.owner, np.isin(pool.rows, taken), minlength=40)
     np.testing.assert_array_equal(kept[rows.counts > 0], (everything - lost.counts)[rows.counts > 0])
+
+
+def test_a_chain_that_knows_something_else_rehearses_by_what_it_knows(board):
+    """What the windows' channels say is shared by the chains that are compared; what the graph says is each one's own."""
+    graph, brand = board.graph, next(iter(board.graph.timeless))
+    edges = graph.relations[brand]
+    without = graph.with_edges({**graph.relations, brand: edges.clear()})
+    other = graph.with_edges({**graph.relations, brand: edges.with_columns(target=edges["source"] // 10)})
+    found, names = {}, []
+    for name, known in {"full": graph, "without": without, "other": other, "again": graph}.items():
+        part = Lambdarank(channels={"popular": Popular(days=0)}, windows=2, days=3.0, pool=20, trees=2, smallest=1, threads=1)
+        part.build(known, board.task, candidates(known, board.task), None)
+        names = names or part._learn_from(part._stage, board.queries(), None)[1]
+        found[name] = np.concatenate([rows.x[:, names.index("near by brand")] for rows in part._rehearsed(names)])
+    alone = Lambdarank(channels={"popular": Popular(days=0)}, windows=2, days=3.0, pool=20, trees=2, smallest=1, threads=1)
+    fresh = replace(other, memo=Memo())
+    alone.build(fresh, board.task, candidates(fresh, board.task), None)
+    expected = np.concatenate([rows.x[:, names.index("near by brand")] for rows in alone._rehearsed(names)])
+    assert found["full"].any() and not found["without"].any() and (found["other"] != found["full"]).any()
+    np.testing.assert_array_equal(found["other"], expected)
+    np.testing.assert_array_equal(found["again"], found["full"])
