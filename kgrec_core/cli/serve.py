@@ -38,6 +38,11 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--feedback", default=0.0, type=click.FloatRange(0, 365), metavar="DAYS", help="Note answers so long, and take feedback on them."
 )
+@click.option("--canary", type=FILE, metavar="RUN", help="A second run of the same domain for some of the callers; taken back when worse.")
+@click.option("--share", default=0.1, show_default=True, type=click.FloatRange(0, 1, True, True), help="Of the callers, for --canary.")
+@click.option(
+    "--within", default=600.0, show_default=True, metavar="SECONDS", help="After an answer, in which a click or so counts for --canary."
+)
 @click.option("--state", type=FILE, metavar="FOLDER", help="Audit log and idempotency keys; RUN.serve beside the first run.")
 @click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
 @click.option("--once", type=FILE, metavar="FILE.jsonl", help='Answer a file instead: {"verb": "recommend", "request": {...}} a line.')
@@ -57,6 +62,9 @@ def serve(
     seconds: float,
     queue: int,
     feedback: float,
+    canary: Path | None,
+    share: float,
+    within: float,
     state: Path | None,
     allow: tuple[str, ...],
     once: Path | None,
@@ -85,6 +93,8 @@ def serve(
     refuse_open_door(host, access)
 
     def made() -> Service:
-        return Service(hosted(runs, domain, allow), access, seconds=seconds, queue=queue, state=state, feedback=feedback)
+        every = hosted([*runs, *([canary] if canary else [])], domain, allow)
+        second = (canary.absolute().name, share, within) if canary else None
+        return Service(every, access, seconds=seconds, queue=queue, state=state, feedback=feedback, canary=second)
 
     run_service(made, host, port, workers, say)

@@ -25,9 +25,10 @@ from kgrec_core.requests import about, as_data
 from kgrec_core.serving import body as bodies
 from kgrec_core.serving.asking import SCOPES, asked, counted
 from kgrec_core.serving.batching import Batcher
+from kgrec_core.serving.canary import Arm
 from kgrec_core.serving.document import EMBEDDINGS, NAMED, document, one_or_many, operation
-from kgrec_core.serving.feedback import Answered, Feedback
-from kgrec_core.serving.heard import feedback, note
+from kgrec_core.serving.feedback import Feedback
+from kgrec_core.serving.heard import feedback, note, source_field
 from kgrec_core.serving.hosted import Hosted, verbs_of
 from kgrec_core.serving.problem import Refused, described, response
 from kgrec_core.serving.schema import schema
@@ -85,6 +86,7 @@ def application(service: Service) -> FastAPI:
         body=NAMED,
         tags=["service"],
     )
+    add("/admin/promote", _admin(service, "promote"), summary="Give every caller to the canary.", body=NAMED, tags=["service"])
     app.add_route("/openapi.json", lambda request: JSONResponse(described_as), methods=["GET"])
     app.add_route("/health/live", lambda request: JSONResponse({"status": "live"}), methods=["GET"])
     app.add_route(
@@ -132,6 +134,9 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
         if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
             raise Refused(400, 'requests takes a list of objects, each a request: {"requests": [{...}, {...}]}')
         counted(service, caller, values, f"kgrec {domain} {word}")
+        source = source_field(verb.request)
+        arm = service.arm(of, request, caller, values[0] if values else {}, source) if verb.kind == "ask" else Arm(of)
+        of = arm.of
         if verb.kind != "ask":
             service.repeats.ready()
         repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
@@ -153,7 +158,7 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
         told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
         whole = {"run": of.name, "edit": edit, **({"results": told} if many else told[0])}
         if verb.kind == "ask":
-            note(service, of, Answered(of.name, of.published, edit), caller, verb, request, many, zip(values, results, strict=True))
+            note(service, arm, edit, caller, source, request, many, zip(values, results, strict=True))
         if repeated is not None:
             service.repeats.keep(repeated, whole)
         return JSONResponse(whole)
@@ -198,6 +203,7 @@ def _listing(service: Service) -> Handler:
                 "edit": of.snapshot.edit,
                 "published": of.published[:12],
                 "rolled_back": of.rolled_back,
+                **({"canary": service.canary.told()} if service.canary and of is service.canary.other else {}),
             }
             for of in service.runs.values()
         ]
@@ -218,7 +224,7 @@ def _admin(service: Service, what: str) -> Handler:
         if what == "reload":
             changed = await asyncio.to_thread(service.reload, of)
         else:
-            await asyncio.to_thread(service.back, of)
+            await asyncio.to_thread({"rollback": service.back, "promote": service.promote}[what], of)
         service.metrics.reloads.labels(of.name, what).inc()
         service.audit(caller, what, of.name, of.snapshot.edit, 1, request.state.id)
         return JSONResponse({"run": of.name, "changed": changed, "published": of.published[:12], "rolled_back": of.rolled_back})

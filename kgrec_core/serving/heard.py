@@ -11,13 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import fields_of
 from kgrec_core.serving import body as bodies
 from kgrec_core.serving.access import Caller
+from kgrec_core.serving.canary import Arm
 from kgrec_core.serving.feedback import Answered, Feedback, known_to, source_of
-from kgrec_core.serving.hosted import Hosted
 from kgrec_core.serving.problem import Refused, described
 from kgrec_core.serving.schema import requests_of
 from kgrec_core.serving.service import Service
@@ -58,23 +57,23 @@ def feedback(service: Service) -> Callable[[Request], Awaitable[Response]]:
 
 def note(
     service: Service,
-    of: Hosted,
-    about: Answered,
+    arm: Arm,
+    edit: int,
     caller: Caller,
-    verb: Verb,
+    source: str | None,
     request: Request,
     many: bool,
     asked: Iterable[tuple[Any, Any]],
 ) -> None:
-    """Remember who answered. asked: each request's JSON and its result."""
+    """Remember who answered. source: the requests' field that names a known query; asked: each request's JSON and its result."""
+    service.metrics.answers.labels(arm.of.name, arm.name).inc()
     if service.feedback.days:
-        snapshot, name = of.snapshot, source_field(verb.request)
+        snapshot = arm.of.snapshot
+        about = Answered(arm.of.name, arm.of.published, edit, arm.name, arm.propensity, arm.unit)
         for number, (values, result) in enumerate(asked):
             if not isinstance(result, KgrecError):
-                source = source_of(values, name, snapshot.graph, snapshot.tasks)
-                service.feedback.note(
-                    caller.name, f"{request.state.id}/{number}" if many else request.state.id, about._replace(source=source)
-                )
+                of = source_of(values, source, snapshot.graph, snapshot.tasks)
+                service.feedback.note(caller.name, f"{request.state.id}/{number}" if many else request.state.id, about._replace(source=of))
 
 
 @cache

@@ -31,6 +31,11 @@ class Metrics:
             "kgrec_outcomes", "What replies came to, where they say so (answer, clarify, hand over).", ["outcome"], **to
         )
         self.events = Counter("kgrec_feedback", "Events on answers.", ["run", "arm", "event"], **to)
+        self.answers = Counter("kgrec_answers", "Answers by run and arm.", ["run", "arm"], **to)
+        self.canary_share = Gauge("kgrec_canary_share", "Of callers that get the canary.", ["run"], multiprocess_mode="mostrecent", **to)
+        self.canary_evidence = Gauge(
+            "kgrec_canary_evidence", "That it is worse; 20 take it back.", ["run"], multiprocess_mode="mostrecent", **to
+        )
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
 
     def refused(self, why: str) -> None:

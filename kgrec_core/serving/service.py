@@ -15,6 +15,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.serving.access import Access, Caller
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
+from kgrec_core.serving.canary import PROMOTED, TAKEN, Arm, Canary
 from kgrec_core.serving.feedback import FeedbackLog
 from kgrec_core.serving.hosted import Hosted
 from kgrec_core.serving.metrics import Metrics
@@ -29,7 +30,8 @@ NOTED = 0.1  # seconds between two writings of which answers were given
 class Service:
     """runs: by name, the first of a domain answers where none is named. seconds: a request's deadline where it names none. queue: most that
     wait. watch_every: seconds between two looks for a newly published run. feedback: days for which answers are noted, so that events can
-    name them; 0 = none are."""
+    name them; 0 = none are. canary: name of the run that a share of the first one's callers get, the share, and the seconds after an answer
+    in which what it was good for counts; see `Canary`."""
 
     batcher: Batcher
 
@@ -43,6 +45,7 @@ class Service:
         state: Path | None = None,
         watch_every: float = 2.0,
         feedback: float = 0.0,
+        canary: tuple[str, float, float] | None = None,
     ) -> None:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
@@ -50,7 +53,8 @@ class Service:
         first = next(iter(self.runs.values())).folder
         self.state = state or first.with_name(f"{first.name}.serve")
         self.repeats = Repeats(self.state / "repeats.sqlite")
-        self.feedback = FeedbackLog(self.state, feedback)
+        self.feedback = FeedbackLog(self.state, feedback or (7.0 if canary else 0.0))
+        self.canary = self._canary(*canary) if canary else None
 
     def named(self, name: Any = None, domain: str = "") -> Hosted:
         """A run by name; without one the first. Raises Refused 404."""
@@ -60,6 +64,22 @@ class Service:
         if not isinstance(name, str) or name not in known:
             raise Refused(404, f"no run is called {str(name)[:80]!r}; known: {', '.join(known)}")
         return known[name]
+
+    def arm(self, of: Hosted, request: Request, caller: Caller, values: Mapping[str, Any], source: str | None) -> Arm:
+        """Which run answers a request that named none: by the header X-User, else by the id in its field `source`, else by the caller's key."""
+        if self.canary is None or of is not self.canary.first or "run" in request.query_params:
+            return Arm(of, "named" if "run" in request.query_params else "main")
+        user = request.headers.get("x-user") or (values.get(source) if source else None)
+        arm = self.canary.arm(f"user {user}" if isinstance(user, str) else f"key {caller.name}")
+        request.state.run = arm.of.name
+        return arm
+
+    def _canary(self, name: str, share: float, within: float) -> Canary:
+        other = self.named(name)
+        first = self.named(None, other.domain.name)
+        if first is other:
+            raise KgrecError(f"{name} is a canary for no run: name another one of its domain before it")
+        return Canary(first, other, share, self.state, within)
 
     def admit(self, request: Request, scope: str) -> Caller:
         """Who asks. Raises Refused 401 or 403, and 503 when the service is leaving."""
@@ -117,6 +137,18 @@ class Service:
             except KgrecError as error:
                 self.metrics.reloads.labels(of.name, "refused").inc()
                 log.error("a newly published %s is not shown: %s", of.name, error)
+        if self.canary is not None:
+            self.look_at(self.canary)
+
+    def look_at(self, canary: Canary) -> None:
+        """Whether the canary is worse; its state in the metrics."""
+        try:
+            if canary.look(self.feedback):
+                self.metrics.reloads.labels(canary.other.name, "taken back").inc()
+        except KgrecError as error:
+            log.error("canary %s cannot be tested: %s", canary.other.name, error)
+        self.metrics.canary_share.labels(canary.other.name).set(canary.share_now)
+        self.metrics.canary_evidence.labels(canary.other.name).set(canary.found["evidence"])
 
     def taken(self) -> frozenset[str]:
         """Checksums of the runs that were taken back, by whichever worker."""
@@ -126,8 +158,16 @@ class Service:
             return frozenset()
 
     def back(self, of: Hosted) -> None:
-        """Take the shown run back, here and in every other worker. Raises Refused."""
+        """Take the shown run back, here and in every other worker; of a canary, give its callers to the first run. Raises Refused."""
+        if self.canary is not None and of is self.canary.other and self.canary.share_now:
+            return self.canary.end(TAKEN, "by an operator")
         self._take([*self.taken(), of.back()])
+
+    def promote(self, of: Hosted) -> None:
+        """Give every caller to the canary, until another is published. Raises Refused 409 for another run."""
+        if self.canary is None or of is not self.canary.other:
+            raise Refused(409, f"{of.name} is no canary; start the service with --canary RUN")
+        self.canary.end(PROMOTED, "by an operator")
 
     def reload(self, of: Hosted) -> bool:
         """Load what is published now, also where it was taken back or refused. Raises KgrecError where it cannot be shown."""

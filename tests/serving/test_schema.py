@@ -23,6 +23,7 @@ PATHS = (
     "/v1/ecommerce/add-items",
     "/v1/embeddings",
     "/v1/feedback",
+    "/admin/promote",
     "/admin/reload",
     "/admin/rollback",
 )
