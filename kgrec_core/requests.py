@@ -19,6 +19,7 @@ argument: True = positional on the command line; a tuple as the last one takes a
 option: the option's name ("--company", or several: ("-k", "--top")), where it is not the field's own.
 repeat: True = a tuple is given by the option several times, instead of once as "a,b".
 metavar: what stands for the value in --help. envvar: a variable that gives it where the command line does not.
+long: True = a text of several lines, where there is room to write.
 known: "source" or "target" = `--all` fills it with every known id of the first task's queries or candidates.
 stdin: True = "-" on the command line reads standard input. hidden: True = for Python only.
 local: True = names something of the machine that answers (an address, a secret), as a Path does: not taken from the network.

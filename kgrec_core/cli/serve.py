@@ -71,7 +71,7 @@ def serve(
     out: Path | None,
 ) -> None:
     """Answer the questions of RUN over HTTP. GET /openapi.json lists the endpoints."""
-    if lacking := [name for name in ("fastapi", "uvicorn", "prometheus_client", "limits", "jwt") if find_spec(name) is None]:
+    if lacking := [name for name in ("fastapi", "uvicorn", "prometheus_client", "limits", "jwt", "jinja2") if find_spec(name) is None]:
         raise KgrecError(f'serve needs {lacking[0]}; pip install "kgrec-core[serve]"')
     if workers > 1:  # before the first import of prometheus_client, which looks once
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kgrec-metrics-")

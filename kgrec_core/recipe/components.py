@@ -57,6 +57,9 @@ class Domain:
     demo: "module:Class", a dataclass whose fields are options of `demo`; `layer()` gives the recipe layer, `shown(run)` what goes beside
         run and metrics into the JSON, `told(run, shown)` that for people.
     commands: word -> ("package.module:click_command", one-line help), for what is no verb.
+    desk: what the console's page for editors uses of the verbs, by role: "search" (its field `words` takes words; results have an `id`), "add",
+        "edit" and "remove" (`id` or `ids`), "undo", "look" (what an editor should look at; for each of
+        its result's `unanswered`, a `title` and how often it was `asked`, the page drafts an entry, its `question` filled in). Without roles there is no such page.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Domain:
     after_fit: str = ""
     demo: str = ""
     commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    desk: Mapping[str, str] = field(default_factory=dict)
 
 
 KINDS: tuple[str, ...] = ("data", "encoder", "head", "retrieval")

@@ -42,26 +42,40 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } small { op
 
 def render(run: Run) -> str:
     """The page, for any domain. Asks the run for the lists of up to 500 sources, drawn with a fixed seed."""
-    metrics = run.metrics["tasks"]
     body = [f"<h1>{escape(run.folder.name)}</h1>", "<p>A kgrec run; figures are means over test queries with 95 % bootstrap intervals.</p>"]
     body += [f"<p>{escape(said)}</p>" for said in run.metrics.get("dropped", [])]
     for task in run.tasks:
-        test = metrics[task.name]["test"]
-        body += [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>"]
-        body += [f"<p>{escape(said)}</p>" for said in verdict(task.name, metrics[task.name])]
-        if rows := short(metrics[task.name], most=40):
-            body.append(f"<details open><summary>who could have been published</summary>{_table(rows[0], rows[1:])}</details>")
-        body += [*_figures(test), *_curves(test)]
+        body += _tested(run, task)
         sources = _sources(run, task)
         answers = run.answer(sources, task=task.name, k=K) if sources else []
         body += [*_coverage(run, task, answers), *_examples(run, task, sources[:EXAMPLES], answers[:EXAMPLES])]
-    body += [*_audit(run), *_read(run.metrics), *_training(run.history), *_card(run)]
+    body += _beside(run)
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(run.folder.name)}</title><style>{STYLE}</style>'
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def summary(run: Run) -> str:
+    """What the page says without asking the run anything, for a page around it: figures, audit, data, training, card."""
+    body = [f"<p>{escape(said)}</p>" for said in run.metrics.get("dropped", [])]
+    return "\n".join([*body, *(part for task in run.tasks for part in _tested(run, task)), *_beside(run)])
+
+
+def _tested(run: Run, task: Task) -> list[str]:
+    """A task's verdict and test figures."""
+    of = run.metrics["tasks"][task.name]
+    body = [f"<h2>Task {escape(task.name)}: {escape(str(task.relation))}</h2>"]
+    body += [f"<p>{escape(said)}</p>" for said in verdict(task.name, of)]
+    if rows := short(of, most=40):
+        body.append(f"<details open><summary>who could have been published</summary>{_table(rows[0], rows[1:])}</details>")
+    return [*body, *_figures(of["test"]), *_curves(of["test"])]
+
+
+def _beside(run: Run) -> list[str]:
+    return [*_audit(run), *_read(run.metrics), *_training(run.history), *_card(run)]
 
 
 def _read(metrics: Mapping[str, Any]) -> list[str]:

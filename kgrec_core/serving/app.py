@@ -40,7 +40,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(service: Service) -> FastAPI:
-    """The routes of a service."""
+    """The routes of a service, and the pages of its console."""
+    from kgrec_core.console.site import routes
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -94,6 +95,8 @@ def application(service: Service) -> FastAPI:
     )
     app.add_route("/metrics", lambda request: Response(service.metrics.text(), media_type="text/plain; version=0.0.4"), methods=["GET"])
     app.add_exception_handler(HTTPException, _not_found)
+    for path, methods, page in routes(service):
+        app.add_route(path, page, methods=methods)
     return app
 
 

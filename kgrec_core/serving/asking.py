@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from kgrec_core.errors import KgrecError
@@ -50,6 +51,7 @@ async def asked(
 ) -> Asked:
     """Answer requests of JSON values. wait: awaits an ask, and gives up when its caller leaves. Raises Refused as the batcher does."""
     with requests_of(load_target(verb.request, f"verb '{word}'"), list(values), word) as made:
+        made = [_within(one, service.limits) for one in made]
         good = [one for one in made if not isinstance(one, KgrecError)]
         if verb.kind == "ask":
             work = service.batcher.ask(of, word, verb, good, seconds) if good else None
@@ -65,3 +67,14 @@ async def asked(
     if verb.kind != "ask":
         service.audit(caller, word, of.name, edit, sum(not isinstance(result, KgrecError) for result in results), request_id)
     return Asked(results, edit)
+
+
+def _within(request: Any, limits: bodies.Limits) -> Any:
+    """The request; a refusal instead where a whole number in it, also one that came as text, is beyond the limit."""
+    if isinstance(request, KgrecError):
+        return request
+    for of in fields(request):
+        value = getattr(request, of.name)
+        if isinstance(value, int) and abs(value) > limits.number:
+            return Refused(400, f"{of.name} = {str(value)[:40]} is more than a request may ask for ({limits.number:,})")
+    return request

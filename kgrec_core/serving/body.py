@@ -68,7 +68,7 @@ def parsed(body: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def refuse_large_numbers(fields: dict[str, Any], limits: Limits) -> None:
-    """Raises Refused 400 for a whole number beyond the limit, also one written as text."""
+    """Raises Refused 400 for a whole number beyond the limit; one written as text is refused when it is read as a number."""
     for name, value in fields.items():
         if (isinstance(value, int) and abs(value) > limits.number) or (isinstance(value, float) and abs(value) > 1e15):
             raise Refused(400, f"{name} = {str(value)[:40]} is more than a request may ask for ({limits.number:,})")

@@ -24,7 +24,7 @@ PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 def offered(request: type) -> dict[str, Field]:
     """The fields that the network may give."""
-    return {name: field for name, field in fields_of(request).items() if not _local(field) or field.default is REQUIRED}
+    return {name: field for name, field in fields_of(request).items() if not is_local(field) or field.default is REQUIRED}
 
 
 def schema(request: type, number: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def example_of(request: type) -> dict[str, Any]:
                 found[field.name] = _example(field, words.pop(0))
         elif arguments:
             field = arguments.pop(0)
-            found[field.name] = [{}] if _local(field) else _example(field, word)
+            found[field.name] = [{}] if is_local(field) else _example(field, word)
     return found
 
 
@@ -89,7 +89,7 @@ def _made(request: type, fields: Mapping[str, Field], given: Mapping[str, Any], 
         raise choices(f"field of {word}", str(stray[0]), fields)
     values = dict(given)
     for name, field in fields.items():
-        if _local(field) and values.get(name) is not None:
+        if is_local(field) and values.get(name) is not None:
             rows = values[name]
             if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
                 raise KgrecError(f"{word}: {name} takes the rows of the file, a list of objects such as [{{...}}]")
@@ -101,12 +101,13 @@ def _made(request: type, fields: Mapping[str, Field], given: Mapping[str, Any], 
         raise KgrecError(f"{word}: {error}") from None
 
 
-def _local(field: Field) -> bool:
+def is_local(field: Field) -> bool:
+    """Whether it names something of the server's own."""
     return bool(field.how.get("local")) or field.wanted is Path or Path in get_args(field.wanted)
 
 
 def _field(field: Field, number: int) -> dict[str, Any]:
-    found = {"type": "array", "items": {"type": "object"}, "minItems": 1} if _local(field) else _type(field.wanted, number)
+    found = {"type": "array", "items": {"type": "object"}, "minItems": 1} if is_local(field) else _type(field.wanted, number)
     if field.doc:
         found["description"] = field.doc
     if field.default is None:

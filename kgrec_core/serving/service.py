@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Service:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
         self.metrics = Metrics()
+        self.secret = secrets.token_bytes(32)  # of this service and all its workers, for as long as it runs
         first = next(iter(self.runs.values())).folder
         self.state = state or first.with_name(f"{first.name}.serve")
         self.repeats = Repeats(self.state / "repeats.sqlite")

@@ -40,6 +40,7 @@ DOMAIN = Domain(
     files="kgrec_support.files:Files",
     after_fit="kgrec_support.shown:after_fit",
     demo="kgrec_support.demo:Demo",
+    desk={"search": "list", "add": "add", "edit": "edit", "remove": "remove", "undo": "undo", "look": "review"},
     commands={"chat": ("kgrec_support.cli.chat:chat", "Talk to a run in the terminal.")},
 )
 

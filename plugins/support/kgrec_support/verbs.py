@@ -69,7 +69,7 @@ class Add:
     """
 
     question: str = field(metadata=ARGUMENT)
-    answer: str = field(metadata=ARGUMENT)
+    answer: str = field(metadata={"argument": True, "long": True})
     variants: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--variant", "metavar": "QUESTION"})
     id: str | None = None
     category: str | None = None
@@ -86,7 +86,7 @@ class Edit:
     """
 
     id: str = field(metadata=ARGUMENT)
-    answer: str | None = None
+    answer: str | None = field(default=None, metadata={"long": True})
     questions: tuple[str, ...] = field(default=(), metadata={"repeat": True, "option": "--question", "metavar": "TEXT"})
 
 
