@@ -19,6 +19,7 @@ OWN: Targets = {
     "graph": ("kgrec_core.cli.graph:graph", "Build a knowledge graph from a recipe's tables, and look at it."),
     "compact": ("kgrec_core.cli.compact:compact", "Bake the edits of a run into it."),
     "serve": ("kgrec_core.cli.serve:serve", "Answer over HTTP: every verb of a run's domain is an endpoint."),
+    "review": ("kgrec_core.cli.review:review", "Decide on answers that rules or a classifier hold back."),
     "keys": ("kgrec_core.cli.keys:keys", "Make, list and revoke the keys of a service."),
     "feedback": ("kgrec_core.cli.feedback:feedback", "Show what callers made of a served run's answers, and write it to learn from."),
     "doctor": ("kgrec_core.cli.doctor:doctor", "Check the installation and say what would make it faster."),

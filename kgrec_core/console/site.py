@@ -18,6 +18,7 @@ from kgrec_core.console.desk import desk
 from kgrec_core.console.health import health, swap
 from kgrec_core.console.page import Handler, Page, guarded, places
 from kgrec_core.console.results import report, results
+from kgrec_core.console.reviewing import deciding, reviewing
 from kgrec_core.console.session import Sessions
 from kgrec_core.console.trying import asking, trying
 from kgrec_core.report.page import STYLE
@@ -47,6 +48,8 @@ def routes(service: Service) -> list[Route]:
         page("/console/{run}/run", "ask", results),
         page("/console/{run}/report", "ask", report),
         page("/console/{run}/desk", "edit", desk),
+        page("/console/{run}/review", "edit", reviewing),
+        page("/console/{run}/review", "edit", deciding, "POST"),
         page("/console/{run}/health", "ask", health),
         page("/console/{run}/health/{what}", "admin", swap, "POST"),
     ]

@@ -35,6 +35,7 @@ from kgrec_core.run.certain import recalibrated
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.origin import check_owners
+from kgrec_core.run.safety import Safety
 from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.stored import document
 
@@ -100,7 +101,8 @@ class Run(Asks):
         self._live, self._read, self._allow, self._locks, self._compacting = live, read, allow, (os.getpid(), RLock()), None
         mark, self._learned = live.start()
         self._baked = mark.number
-        self._latest = replace(published, edit=mark.number), mark
+        safety = Safety(published.folder, published.tasks[0].relation.target)
+        self._latest = replace(published, edit=mark.number, safety=safety), mark
         self._catch_up()
 
     @property

@@ -31,6 +31,7 @@ from kgrec_core.run.asked import Query, allowed, known, with_queries
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.reasons import phrases, reasons
 from kgrec_core.run.rules import Rules
+from kgrec_core.run.safety import Safety
 from kgrec_core.run.steering import steered
 from kgrec_core.run.texts import Past, Probabilities, past, probabilities
 
@@ -72,7 +73,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """edit: the number of the last edit in it; 0 = as published. `task` is everywhere a name, None = the run's first task."""
+    """edit: the number of the last edit in it; 0 = as published. safety: what may be shown, to the caller of this name. `task` is everywhere a name, None = the run's first task."""
 
     folder: Path
     recipe: Recipe
@@ -82,6 +83,8 @@ class Snapshot:
     calibrations: Mapping[str, Calibration]
     sources: Mapping[str, Source] = field(default_factory=dict)
     edit: int = 0
+    safety: Safety | None = None
+    caller: str = ""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -179,7 +182,7 @@ class Snapshot:
         asked = Nodes(self.graph, kind, rows, "candidate")
         itself = Ragged.of(np.arange(len(rows)), rows, len(rows))
         k = min(k, self.graph.size(kind))
-        found = self._by_vector(of).search(asked, self.model.vectors(of, asked), k, allowed(self.graph, of, where), itself)
+        found = self._by_vector(of).search(asked, self.model.vectors(of, asked), k, self._open(of, where), itself)
         return [self._answers(of, r, s, {}) for r, s in zip(found.rows, found.scores, strict=True)]
 
     def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
@@ -245,8 +248,18 @@ class Snapshot:
         nodes = self._nodes(of, queries)
         if not len(nodes):
             return None
-        open_ = allowed(self.graph, of, where, exclude, rules.related)
+        open_ = self._open(of, where, exclude, rules.related)
         return Asking(of, nodes, open_, None if of.repeats else nodes.read(of.relation), rules)
+
+    def _open(self, of: Task, where: str | None, exclude: Sequence[str] = (), related: Sequence[str] = ()) -> Filter:
+        """The candidates that may come: as the question wants them, and safe to show."""
+        found = allowed(self.graph, of, where, exclude, related)
+        safe = self.safety and self.safety.open(self.graph, of.relation.target, self.safety.audience(self.caller))
+        if safe is None:
+            return found
+        if not (found.rows & safe).any():
+            raise KgrecError(f"no {of.relation.target} is left to show: the rules of this run hold back all that the question leaves")
+        return Filter(found.rows & safe, found.where)
 
     def _steered(self, asking: Asking, k: int) -> Hits:
         """The lists as their rules want them."""

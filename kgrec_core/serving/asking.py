@@ -54,7 +54,7 @@ async def asked(
         made = [_within(one, service.limits) for one in made]
         good = [one for one in made if not isinstance(one, KgrecError)]
         if verb.kind == "ask":
-            work = service.batcher.ask(of, word, verb, good, seconds) if good else None
+            work = service.batcher.ask(of, word, verb, good, seconds, caller.name) if good else None
             answers = [] if work is None else await (wait(work) if wait else work)
             found, edit = [result for result, _ in answers], max((edit for _, edit in answers), default=0)
         else:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kgrec_core.encoder.tower import fixed_shape
@@ -39,6 +39,8 @@ class Waiting:
     until: float
     came: float
     answer: asyncio.Future = field(repr=False)
+    caller: str = ""
+    audience: float | None = None  # of what age; only those of one share a call
 
 
 class Batcher:
@@ -52,15 +54,17 @@ class Batcher:
         self._task: asyncio.Task | None = None
         self._took = 0.05  # seconds of a call, smoothed
 
-    async def ask(self, hosted: Hosted, word: str, verb: Verb, requests: Sequence[Any], seconds: float) -> list[tuple[Any, int]]:
+    async def ask(
+        self, hosted: Hosted, word: str, verb: Verb, requests: Sequence[Any], seconds: float, caller: str = ""
+    ) -> list[tuple[Any, int]]:
         """A result or KgrecError for each request, with the number of the edit that it has read.
 
         Raises Refused: 503 where too many wait already, 504 where the deadline passes. Whoever is cancelled leaves the queue.
         """
         loop = asyncio.get_running_loop()
         self.refuse_beyond(len(requests))
-        now = loop.time()
-        mine = [Waiting(hosted, word, verb, request, now + seconds, now, loop.create_future()) for request in requests]
+        now, audience = loop.time(), hosted.audience(caller)
+        mine = [Waiting(hosted, word, verb, request, now + seconds, now, loop.create_future(), caller, audience) for request in requests]
         self._waiting.extend(mine)
         self.metrics.queue.set(len(self._waiting))
         if self._task is None or self._task.done():
@@ -101,7 +105,9 @@ class Batcher:
                 self.metrics.waited.observe(loop.time() - one.came)
             self.metrics.batch.observe(len(together))
             first = together[0]
-            results, edit = await loop.run_in_executor(self._pool, answered, first.hosted, first.verb, [one.request for one in together])
+            results, edit = await loop.run_in_executor(
+                self._pool, answered, first.hosted, first.verb, [one.request for one in together], first.caller
+            )
             took = time.perf_counter() - began
             self._took += 0.2 * (took - self._took)
             self.metrics.computed.labels(first.word).observe(took)
@@ -116,27 +122,31 @@ class Batcher:
         for one in self._waiting:
             if one.answer.done() or one.until < now:
                 continue  # its caller has left, or been told
-            same = not found or (one.hosted is found[0].hosted and one.word == found[0].word)
+            same = not found or _alike(one, found[0])
             (found if same and len(found) < WIDTH else rest).append(one)
         self._waiting = rest
         self.metrics.queue.set(len(rest))
         return found
 
 
-def answered(hosted: Hosted, verb: Verb, requests: Sequence[Any]) -> tuple[list[Any], int]:
-    """Of one snapshot: results or errors in the requests' order, and the number of its last edit. Never raises.
+def _alike(one: Waiting, other: Waiting) -> bool:
+    return one.hosted is other.hosted and one.word == other.word and one.audience == other.audience
+
+
+def answered(hosted: Hosted, verb: Verb, requests: Sequence[Any], caller: str = "") -> tuple[list[Any], int]:
+    """Of one snapshot, as it may be shown to a caller: results or errors in the requests' order, and the number of its last edit. Never raises.
 
     A fault that is nobody's mistake spoils only the request that has it: the others are asked again alone.
     """
     try:
-        snapshot = hosted.snapshot
+        snapshot = replace(hosted.snapshot, caller=caller)
         with fixed_shape(TOGETHER):
             return call(verb, snapshot, requests), snapshot.edit
     except KgrecError as error:
         return [error] * len(requests), 0
     except Exception:
         if len(requests) > 1:
-            found = [answered(hosted, verb, [request]) for request in requests]
+            found = [answered(hosted, verb, [request], caller) for request in requests]
             return [result for (result,), _ in found], max(edit for _, edit in found)
         log.exception("%s failed", verb.function)
         return [Refused(500, "the service could not answer this; its log says why")], 0

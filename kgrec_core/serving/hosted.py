@@ -55,6 +55,11 @@ class Hosted:
             self._now = run, latest, published
         return latest
 
+    def audience(self, caller: str) -> float | None:
+        """The age whose answers a caller gets; None = any."""
+        safety = self._now[1].safety
+        return None if safety is None else safety.audience(caller)
+
     @property
     def published(self) -> str:
         """The checksum of the manifest that answers."""

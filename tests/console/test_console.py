@@ -111,7 +111,7 @@ def test_a_forged_form_and_a_foreign_name_do_nothing(here):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("place", ["try", "try/similar", "run", "run?budget=7", "health"])
+@pytest.mark.parametrize("place", ["try", "try/similar", "run", "run?budget=7", "health", "review"])
 def test_every_page_in_both_languages(here, place, language):
     found = here.get(f"/console/shop/{place}", params={"lang": language} | ({"budget": "7"} if "?" in place else {}))
     assert found.status_code == 200 and f'<html lang="{language}' in found.text and "<h1>" in found.text and 'id="content"' in found.text
@@ -200,6 +200,35 @@ def test_every_text_of_a_page_is_said_in_chinese():
     said = {text.replace("\\'", "'") for page in PAGES.glob("*.html") for text in re.findall(r"say\('((?:[^'\\]|\\.)*)'", page.read_text())}
     assert said - set(ZH) == set() and len(said) > 40
     assert [spoken(*of) for of in ((None, "zh-CN,en"), (None, "de"), ("en", "zh"), ("xx", ""))] == ["zh", "en", "en", "en"]
+
+
+def test_a_decision_is_taken_in_the_browser_and_holds_for_callers_by_their_age(run, tmp_path):
+    folder = Path(shutil.copytree(run, tmp_path / "held"))
+    rules = '[hold]\nwords = ["mug"]\n[age]\ncolumn = "price"\ncallers = { kids = 3 }'
+    folder.with_name("held.safety.toml").write_text(rules)
+    keys = Keys(tmp_path / "keys.json")
+    kids, boss = keys.add("kids"), keys.add("boss", ["admin"])
+    browser = Browser(Service(hosted([folder], "ecommerce"), Access(keys.file)))
+
+    def recommended(key: str) -> set[str]:
+        headers = {"Authorization": f"Bearer {key}"}
+        asked = browser.client.post("/v1/ecommerce/recommend", json={"user": "ruser0", "k": 20}, headers=headers)
+        return {one["id"] for one in browser.loop.run_until_complete(asked).json()["result"]}
+
+    try:
+        assert recommended(kids) == {"r1", "b1", "r2", "b2"} and not {"r0", "b0"} & recommended(boss)
+        assert browser.get("/console/held/review").url.path == "/console/login"
+        browser.send("/console/login", key=boss)
+        page = browser.get("/console/held/review").text
+        assert page.count("the word mug") == 2
+        token = re.search(r'name="token" value="(\w+)"', page).group(1)
+        page = browser.send("/console/held/review", token, id="r0", verdict="allow", why="<b>fine</b>").text
+        assert page.count("the word mug") == 1 and "&lt;b&gt;fine" in page and "boss" in page
+        assert "r0" in recommended(kids) and "b0" not in recommended(boss)
+        assert browser.send("/console/held/review", token, id="nobody", verdict="allow").status_code == 400
+        assert browser.send("/console/held/review", token, id="r0", verdict="maybe").status_code == 400
+    finally:
+        browser.close()
 
 
 @dataclass(frozen=True)

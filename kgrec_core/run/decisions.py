@@ -1,0 +1,92 @@
+"""What people decided about answers, durably in RUN.review.sqlite beside the run: by id, so that the next fit in its place finds it again.
+
+Decisions are only ever added; the latest of an id counts. The file also holds what a classifier said of each text, by the text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+from kgrec_core.errors import KgrecError, choices
+
+VERDICTS = ("allow", "block", "open")  # open: a decision is taken back
+TABLES = """
+CREATE TABLE IF NOT EXISTS decision (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, text TEXT NOT NULL, verdict TEXT NOT NULL,
+    why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS score (model TEXT NOT NULL, text TEXT NOT NULL, p REAL NOT NULL, PRIMARY KEY (model, text)) WITHOUT ROWID;
+"""
+
+
+class Decision(NamedTuple):
+    """verdict: "allow" or "block"; text: as it was then; by: who; why: in their words; at: unix seconds."""
+
+    id: str
+    text: str
+    verdict: str
+    why: str
+    by: str
+    at: float
+
+
+class Decisions:
+    """The file of one run; it is made by the first decision."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def mark(self) -> tuple[int, int]:
+        """Another one after every change. Without a file (0, 0)."""
+        try:
+            found = self.file.stat()
+            return found.st_mtime_ns, found.st_size
+        except OSError:
+            return 0, 0
+
+    def latest(self) -> dict[str, Decision]:
+        """By id, those that stand. Raises KgrecError for a file that is none."""
+        rows = self._read("SELECT id, text, verdict, why, by, at FROM decision ORDER BY number")
+        return {id: found for id, found in {row[0]: Decision(*row) for row in rows}.items() if found.verdict != "open"}
+
+    def scores(self, model: str) -> dict[str, float]:
+        """What a classifier said, by `fingerprint` of the text."""
+        return dict(self._read("SELECT text, p FROM score WHERE model = ?", model))
+
+    def decide(self, ids: Mapping[str, str], verdict: str, by: str, why: str = "") -> None:
+        """ids -> their texts. On the disk when it returns. Raises KgrecError for another verdict, and where it cannot be saved."""
+        if verdict not in VERDICTS:
+            raise choices("verdict", verdict, VERDICTS)
+        now = time.time()
+        self._write("INSERT INTO decision (id, text, verdict, why, by, at) VALUES (?, ?, ?, ?, ?, ?)",
+                    [(id, text, verdict, why[:2000], by, now) for id, text in ids.items()])  # fmt: skip
+
+    def score(self, model: str, found: Mapping[str, float]) -> None:
+        """By fingerprint."""
+        self._write("INSERT OR REPLACE INTO score VALUES (?, ?, ?)", [(model, text, p) for text, p in found.items()])
+
+    def _read(self, query: str, *given: str) -> list[tuple]:
+        if not self.file.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(f"file:{self.file}?mode=ro", timeout=10, uri=True)) as db:
+                return db.execute(query, given).fetchall()
+        except sqlite3.Error as error:
+            raise KgrecError(f"{self.file} holds no decisions, or is damaged ({error}); restore it from a copy") from None
+
+    def _write(self, query: str, rows: Iterable[tuple]) -> None:
+        try:
+            with closing(sqlite3.connect(self.file, timeout=10)) as db, db:
+                db.execute("PRAGMA synchronous = FULL")
+                db.executescript(TABLES)
+                db.executemany(query, rows)
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise KgrecError(f"{self.file}: the decision was not saved ({error}); free space or make it writable, then repeat it") from None
+
+
+def fingerprint(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,86 @@
+"""The queue of what waits for a person: what rules or a classifier hold back of a run's answers, and what was decided.
+
+for waiting in queue(run.snapshot): print(waiting.id, waiting.why, waiting.text)
+decide(run.snapshot, ["22423"], "allow", by="jo")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from kgrec_core.data.formulas import guarded
+from kgrec_core.errors import KgrecError
+from kgrec_core.run.asked import known
+from kgrec_core.run.decisions import Decision, fingerprint
+from kgrec_core.run.run import Run, open_run
+from kgrec_core.run.safety import named
+from kgrec_core.run.snapshot import Snapshot
+
+BLOCK = 1_000  # texts that a classifier is asked at once
+
+
+class Waiting(NamedTuple):
+    """why: the rule that holds it."""
+
+    id: str
+    text: str
+    why: str
+
+
+def queue(snapshot: Snapshot) -> list[Waiting]:
+    """What is held back and nobody has decided on, in the order of the catalogue."""
+    safety, graph = snapshot.safety, snapshot.graph
+    held = safety.looked(graph, safety.kind).waiting if safety.state.rules.there else {}
+    rows = graph.gather(safety.kind, list(held)).to_dicts() if held else []
+    return [Waiting(row["id"], row.get("text") or row["id"], why) for row, why in zip(rows, held.values(), strict=True)]
+
+
+def decided(snapshot: Snapshot) -> list[Decision]:
+    """Those that stand, the latest first."""
+    return sorted(snapshot.safety.state.decided.values(), key=lambda of: -of.at)
+
+
+def decide(snapshot: Snapshot, ids: Sequence[str], verdict: str, by: str, why: str = "") -> None:
+    """verdict: "allow", "block", or "open" to take it back. In force at the next question, in every process.
+
+    Raises KgrecError for an unknown id or verdict, and where it cannot be saved.
+    """
+    kind, graph = snapshot.safety.kind, snapshot.graph
+    table = graph.gather(kind, known(graph, kind, ids)).to_dicts()
+    snapshot.safety.decisions.decide({row["id"]: row.get("text") or row["id"] for row in table}, verdict, by, why)
+
+
+def scan(run: Run) -> int:
+    """Ask the classifier of the rules about every text that it has not seen; how many. Raises KgrecError where there is none."""
+    snapshot = run.snapshot
+    state = snapshot.safety.state
+    if not state.rules.classifier:
+        raise KgrecError(f"{snapshot.safety.file.name} names no [classifier] that could be asked")
+    judge, label = open_run(state.rules.classifier["run"]), state.rules.classifier["label"]
+    table = snapshot.graph.entities[snapshot.safety.kind]
+    texts = {fingerprint(text or ""): text or "" for text in table["text" if "text" in table.columns else "id"].to_list()}
+    new = [text for key, text in texts.items() if key not in state.scores]
+    for start in range(0, len(new), BLOCK):
+        part = new[start : start + BLOCK]
+        found = judge.probabilities(part)
+        if label not in found.labels:
+            raise KgrecError(f"the classifier {state.rules.classifier['run']} knows no label {label!r}; known: {', '.join(found.labels)}")
+        chances = np.exp(found.log[:, found.labels.index(label)]).tolist()
+        snapshot.safety.decisions.score(named(state.rules), dict(zip(map(fingerprint, part), chances, strict=True)))
+    return len(new)
+
+
+def export(snapshot: Snapshot, file: Path) -> int:
+    """Decisions as a table of id, text and verdict, which a classifier can be fitted on; how many. Raises KgrecError."""
+    found = decided(snapshot)
+    rows = [(of.id, of.text, of.verdict, of.why, of.by, int(of.at)) for of in found]
+    try:
+        guarded(pl.DataFrame(rows, schema=["id", "text", "verdict", "why", "by", "at"], orient="row")).write_csv(file)
+    except OSError as error:
+        raise KgrecError(f"{file} cannot be written ({error}); name another place with --out") from error
+    return len(found)

@@ -1,0 +1,258 @@
+"""What of a run may be shown, and to whom: a filter between ranking and answer, as RUN.safety.toml beside the run says. Every verb passes it.
+
+    kind = "item"                            # of what; without it the first task's candidates
+    [block]                                  # never shown
+    ids = ["22423"]
+    words = ["knife", "酒"]                   # in their text
+    where = "category = 'weapons'"           # an SQL condition on their columns
+    [hold]                                   # shown only when somebody has allowed it: ids, words, where
+    words = ["adult"]
+    [age]                                    # the youngest age of each, by a column of numbers; callers by the names of their keys
+    column = "min_age"
+    others = 18
+    callers = { kids = 12 }
+    [classifier]                             # a run that tells texts apart, asked by `kgrec review RUN --scan`
+    run = "../moderation"
+    label = "unsafe"
+    block = 0.9
+    hold = 0.5
+
+What is held is looked up anew at each change of rules, decisions or catalogue; nothing has to be asked for to be in the queue. An id that
+somebody blocked is never shown. One that somebody allowed is shown although rules would hold it, as long as its text is what they saw.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.graph import Graph
+from kgrec_core.run.asked import meeting
+from kgrec_core.run.decisions import Decision, Decisions, fingerprint
+
+log = logging.getLogger("kgrec")
+KEYS = {
+    "block": ("ids", "words", "where"),
+    "hold": ("ids", "words", "where"),
+    "age": ("column", "others", "callers"),
+    "classifier": ("run", "label", "block", "hold"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """RUN.safety.toml, checked. there: whether there is one. block, hold: ids, words, where. ages: caller -> age, "" = all others. classifier: its table."""
+
+    there: bool = False
+    kind: str | None = None
+    block: Mapping[str, Any] = field(default_factory=dict)
+    hold: Mapping[str, Any] = field(default_factory=dict)
+    column: str | None = None
+    ages: Mapping[str, float] = field(default_factory=dict)
+    classifier: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Looked(NamedTuple):
+    """By row of the kind: whether it is shown to whoever is old enough; whether it waits for a decision, and why; the age it is for."""
+
+    shown: NDArray[np.bool_]
+    waiting: dict[int, str]
+    age: NDArray[np.float64] | None
+
+
+class State(NamedTuple):
+    """Rules and decisions as of one moment."""
+
+    rules: Policy
+    decided: Mapping[str, Decision]
+    scores: Mapping[str, float]
+
+
+class Safety:
+    """Of one run; rules and decisions that change are read again at the next question, in every process. kind: that they are about, where
+    the rules do not say."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._kind = kind
+        self.file, self.decisions = (
+            folder.with_name(f"{folder.name}.safety.toml"),
+            Decisions(folder.with_name(f"{folder.name}.review.sqlite")),
+        )
+        self._state: tuple[Any, State] = (None, State(Policy(), {}, {}))
+        self._read()
+
+    @property
+    def state(self) -> State:
+        """Raises KgrecError at first for faulty rules; later the last good ones stay, and the log says so."""
+        if self._mark() != self._state[0]:
+            try:
+                self._read()
+            except KgrecError as error:
+                self._state = self._mark(), self._state[1]
+                log.error("the rules of before stay in force: %s", error)
+        return self._state[1]
+
+    @property
+    def kind(self) -> str:
+        """Of what."""
+        return self.state.rules.kind or self._kind
+
+    def audience(self, caller: str) -> float | None:
+        """The age whose answers a caller gets; None = any."""
+        ages = self.state.rules.ages
+        return ages.get(caller, ages.get(""))
+
+    def open(self, graph: Graph, kind: str, age: float | None) -> NDArray[np.bool_] | None:
+        """By row what may be shown at this age; None = everything."""
+        state = self.state
+        if kind != (state.rules.kind or self._kind) or not (state.rules.there or state.decided):
+            return None
+        found = self.looked(graph, kind, state)
+        if age is None or found.age is None:
+            return found.shown
+        return found.shown & ~(found.age > age)  # NaN, no age, is for everybody
+
+    def looked(self, graph: Graph, kind: str, state: State | None = None) -> Looked:
+        """Made once for a graph and a state."""
+        state = state or self.state
+        return graph.memo.get(("safety", kind), (state,), lambda: _looked(graph, kind, state))
+
+    def _mark(self) -> tuple:
+        try:
+            found = self.file.stat()
+            return found.st_mtime_ns, found.st_size, self.decisions.mark()
+        except OSError:
+            return 0, 0, self.decisions.mark()
+
+    def _read(self) -> None:
+        mark = self._mark()
+        rules = parsed(self.file)
+        scores = self.decisions.scores(named(rules)) if rules.classifier else {}
+        self._state = mark, State(rules, self.decisions.latest(), scores)
+
+
+def parsed(file: Path) -> Policy:
+    """The rules of a file; none where there is none. Raises KgrecError that names the table, the key and what it takes."""
+    try:
+        told = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return Policy()
+    except (OSError, ValueError) as error:
+        raise KgrecError(f"{file} cannot be read ({error}); write TOML, or move it away") from None
+    for name in told:
+        if name not in (*KEYS, "kind"):
+            raise choices(f"table of {file.name}", name, (*KEYS, "kind"))
+    for name, keys in KEYS.items():
+        table = told.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise KgrecError(f"{file.name}: {name} takes a table: [{name}]")
+        for key in table:
+            if key not in keys:
+                raise choices(f"key of [{name}] in {file.name}", key, keys)
+    if not isinstance(told.get("kind", ""), str):
+        raise KgrecError(f'{file.name}: kind takes the name of what is answered, such as kind = "item"')
+    for name in ("block", "hold"):
+        for key in ("ids", "words"):
+            listed = told[name].get(key, [])
+            if not isinstance(listed, list) or not all(isinstance(one, str) and one.strip() for one in listed):
+                raise KgrecError(f"{file.name}: {key} of [{name}] takes a list of texts")
+        if not isinstance(told[name].get("where", ""), str):
+            raise KgrecError(f"{file.name}: where of [{name}] takes an SQL condition as text")
+    age, classifier = told["age"], told["classifier"]
+    ages = (
+        {**age.get("callers", {}), **({"": age["others"]} if "others" in age else {})} if isinstance(age.get("callers", {}), dict) else None
+    )
+    if ages is None or not all(_number(of) for of in ages.values()) or (ages and not isinstance(age.get("column"), str)):
+        raise KgrecError(f'{file.name}: [age] takes column = "NAME", others = 18 and callers = {{ name = 12 }}')
+    if classifier:
+        faulty = [key for key in ("run", "label") if not isinstance(classifier.get(key), str)]
+        faulty += [key for key in ("block", "hold") if not (_number(classifier.get(key, 1)) and 0 < classifier.get(key, 1) <= 1)]
+        if faulty:
+            raise KgrecError(
+                f"{file.name}: [classifier] takes run and label as texts, block and hold as shares above 0; {faulty[0]} is none"
+            )
+        classifier = {**classifier, "run": str((file.parent / classifier["run"]).resolve())}
+    return Policy(True, told.get("kind"), told["block"], told["hold"], age.get("column"), ages, classifier)
+
+
+def named(rules: Policy) -> str:
+    """What a classifier's scores are kept under: another run, or another fit of it, has said nothing yet."""
+    try:
+        run = Path(rules.classifier["run"])
+        return f"{run}\n{rules.classifier['label']}\n{fingerprint((run / 'manifest.json').read_text('utf-8'))}"
+    except (OSError, ValueError) as error:
+        raise KgrecError(f"the classifier {rules.classifier['run']} is no run ({error}); name the folder of one") from None
+
+
+def _looked(graph: Graph, kind: str, state: State) -> Looked:
+    rules, decided, table = state.rules, state.decided, graph.entities[kind]
+    ids = table["id"].to_list()
+    texts = [text or "" for text in table["text"].to_list()] if "text" in table.columns else ids
+    blocked = _meets(graph, kind, ids, texts, rules.block)
+    held = _meets(graph, kind, ids, texts, rules.hold)
+    if rules.classifier:
+        block, hold, label = (rules.classifier.get(key, default) for key, default in (("block", 1.0), ("hold", 0.5), ("label", "")))
+        for row, text in enumerate(texts):
+            p = state.scores.get(fingerprint(text))
+            if p is None:
+                held.setdefault(row, "the classifier has not seen it; kgrec review RUN --scan")
+            elif p >= block:
+                blocked.setdefault(row, f"{label} {p:.2f}")
+            elif p >= hold:
+                held.setdefault(row, f"{label} {p:.2f}")
+    number = {id: row for row, id in enumerate(ids)} if decided else {}
+    for id, decision in decided.items():
+        row = number.get(id)
+        if row is None:
+            continue
+        if decision.verdict == "block":
+            blocked[row] = "somebody blocked it"
+        elif decision.text == texts[row]:
+            held.pop(row, None)
+    shown = np.ones(len(ids), bool)
+    shown[[*blocked, *held]] = False
+    alive = graph.alive(kind)
+    age = None
+    if rules.column is not None:
+        if rules.column not in table.columns or not table.schema[rules.column].is_numeric():
+            numeric = [name for name, of in table.schema.items() if of.is_numeric()]
+            raise choices(f"column of numbers of {kind}, as the rules' [age] wants it", rules.column, numeric)
+        age = np.array([np.nan if of is None else of for of in table[rules.column].to_list()], np.float64)
+    return Looked(shown, {row: why for row, why in sorted(held.items()) if alive[row] and row not in blocked}, age)
+
+
+def _meets(graph: Graph, kind: str, ids: list[str], texts: list[str], of: Mapping[str, Any]) -> dict[int, str]:
+    """row -> which rule it meets."""
+    found: dict[int, str] = {}
+    if of.get("where"):
+        mask, _ = meeting(graph, kind, of["where"])
+        found |= dict.fromkeys(np.flatnonzero(mask).tolist(), of["where"])
+    if words := of.get("words"):
+        pattern = re.compile("|".join(_word(word) for word in words), re.IGNORECASE)
+        for row, text in enumerate(texts):
+            if hit := pattern.search(unicodedata.normalize("NFKC", text)):
+                found[row] = f"the word {hit.group()}"
+    if wanted := set(of.get("ids", ())):
+        found |= {row: "by its id" for row, id in enumerate(ids) if id in wanted}
+    return found
+
+
+def _word(word: str) -> str:
+    """Whole words, where letters or digits would go on; Chinese has no such ends."""
+    plain = re.escape(unicodedata.normalize("NFKC", word.strip()))
+    begin, end = (r"\b" if letter.isascii() and letter.isalnum() else "" for letter in (word.strip()[0], word.strip()[-1]))
+    return f"{begin}{plain}{end}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
