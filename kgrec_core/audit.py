@@ -27,10 +27,19 @@ from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.graph import Dataset, Graph, Relation, Task, View
 from kgrec_core.knowledge.leaks import Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
-from kgrec_core.limits import sampled
+from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
-from kgrec_core.pipeline import SECTIONS, Job, build_model, build_retrievals, fine_tuned, knowledge, sections
+from kgrec_core.pipeline import (
+    SECTIONS,
+    Job,
+    build_model,
+    build_retrievals,
+    fine_tuned,
+    knowledge,
+    sections,
+    without_language_model,
+)
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
@@ -43,14 +52,14 @@ from kgrec_core.verbs import silent
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
 
-FULL, NONE, SHUFFLED = "full", "without the graph", "shuffled graph"
+FULL, NONE, SHUFFLED, NEITHER = "full", "without the graph", "shuffled graph", "without graph and language model"
 FACTORS = (0.0, 0.3, 1.0, 3.0)  # of a merge's weights, when they are chosen anew
 Slices = dict[str, NDArray[np.float64]]  # slice -> (n,) values, NaN outside
 
 
 class Audit(NamedTuple):
     """metric: task -> its name. systems: task -> system -> slice -> mean with interval. pays: task -> "graph", "more than shuffled",
-    "shuffled" or a relation -> slice -> what it brings, paired. leaks: what the linter found."""
+    "shuffled", "graph and language model" or a relation -> slice -> what it brings, paired. leaks: what the linter found."""
 
     metric: dict[str, str]
     systems: dict[str, dict[str, dict[str, Interval]]]
@@ -113,6 +122,7 @@ def audited(
     if every:
         changes[NONE] = lambda graph: _emptied(graph, every)
         changes[SHUFFLED] = lambda graph: shuffled(graph, [r for r in every if r in graph.relations], seed)
+        changes[NEITHER] = changes[NONE]
     for name in dropped:
         changes[f"without {name}"] = lambda graph, name=name: _emptied(graph, [r for r in every if r.name == name])
     values: dict[str, dict[str, Slices]] = {task.name: {} for task in dataset.tasks}
@@ -120,8 +130,12 @@ def audited(
         progress(f"audit: {system}", number, len(changes))
         own = _changed(views, change)
         reads = model is not None and model.encoder.reads_knowledge and system != FULL
-        chain = fitted_chain(recipe, registry, dataset, own, None if reads else model)
-        for task in chain.tasks:
+        if system == NEITHER:
+            left = without_language_model(recipe, registry, dataset, own["train"].graph, Budget(0))
+            chain = left and learned(left, own)
+        else:
+            chain = fitted_chain(recipe, registry, dataset, own, None if reads else model)
+        for task in chain.tasks if chain else ():
             values[task.name][system] = _asked(chain, task, own, how.rebuild)
     progress("audit: leaks", len(changes), len(changes))
     return _told(
@@ -136,6 +150,7 @@ def _told(
     for task, of in values.items():
         columns = {(system, name): v for system, parts in of.items() for name, v in parts.items()}
         pairs = {"graph": (FULL, NONE), "more than shuffled": (FULL, SHUFFLED), "shuffled": (SHUFFLED, NONE)}
+        pairs |= {"graph and language model": (FULL, NEITHER)} if NEITHER in of else {}
         pairs = {name: pair for name, pair in pairs.items() if NONE in of} | {name: (FULL, f"without {name}") for name in dropped}
         gains = {(label, name): of[one][name] - of[other][name] for label, (one, other) in pairs.items() for name in of[one]}
         means = intervals({"|".join(key): v for key, v in {**columns, **gains}.items() if np.isfinite(v).any()}, seed)
@@ -170,12 +185,16 @@ def fitted_chain(recipe: Recipe, registry: Registry, dataset: Dataset, views: Ma
         model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
         with tempfile.TemporaryDirectory() as place:
             fine_tuned(model, views, options, Job(Path(place) / "checkpoint.pt", "audit"), silent)
-    chain = Chain(model, retrievals)
+    return learned(Chain(model, retrievals), views)
+
+
+def learned(chain: Chain, views: Mapping[str, View]) -> Chain:
+    """The chain, its retrievals built on train and fitted on adjust."""
     learn_retrieval(chain, views)
     for task in chain.tasks:
-        part = retrievals[task.name]
+        part = chain.retrievals[task.name]
         if isinstance(part, Merge) and part.by == "score":
-            part.weights = _weights(part, model, task, views["adjust"])
+            part.weights = _weights(part, chain.model, task, views["adjust"])
     return chain
 
 

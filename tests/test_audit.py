@@ -18,6 +18,7 @@ from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.recipe.recipe import Recipe, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
+from tests import tiny
 
 BUYS, COLOUR, NOISE = Relation("user", "buys", "item"), Relation("item", "has_colour", "colour"), Relation("item", "has_shelf", "shelf")
 USERS, ITEMS, LENGTH, KINDS = 60, 80, 6, 8
@@ -79,6 +80,19 @@ def test_what_tells_pays_what_does_not_does_not_and_shuffled_less_than_half(worl
     )
 
 
+def test_a_language_model_beside_the_graph_is_audited_with_it(world, recipe, tmp_path):
+    tables = recipe.tables
+    tables["encoder"] = {"use": "history", "items": {"use": "text", "model": str(tiny.model(tmp_path / "bert"))}}
+    tables["retrieval"]["buys"] |= {"semantic": {"use": "exact"}}
+    items = world.graph.entities["item"].with_columns(text=pl.lit("red chair"))
+    graph = Graph({**world.graph.entities, "item": items}, world.graph.relations, world.graph.timeless)
+    found = audited(resolve(tables), Registry.discover(), Dataset(graph, world.tasks), relations=["has_colour"])
+    both, graph = (found.pays["buys"][name]["all"] for name in ("graph and language model", "graph"))
+    means = {system: of["all"]["mean"] for system, of in found.systems["buys"].items()}
+    assert both["low"] > 0.1 and graph["low"] > 0.1 and "together pay" in told(found)
+    assert both["mean"] == pytest.approx(means["full"] - means["without graph and language model"])
+
+
 def test_only_the_relations_asked_for_are_dropped_and_an_unknown_one_is_refused(world, recipe):
     found = audited(recipe, Registry.discover(), world, relations=["has_colour"])
     assert "has_colour" in found.pays["buys"] and "has_shelf" not in found.pays["buys"]
@@ -99,7 +113,8 @@ def test_a_shuffled_graph_keeps_degrees_and_says_each_thing_once(world):
 def test_the_command_tells_the_leak_ends_with_three_and_keeps_the_audit_beside_the_run(copy, monkeypatch):
     run = open_run(copy)
     found = audit(run)
-    assert not found.leaky and json.loads(beside(copy).read_text())["pays"]["buys"].keys() == {"graph", "more than shuffled", "shuffled"}
+    kept = {"graph", "more than shuffled", "shuffled", "graph and language model"}
+    assert not found.leaky and json.loads(beside(copy).read_text())["pays"]["buys"].keys() == kept
     from kgrec_core.knowledge.leaks import Leak
 
     monkeypatch.setattr("kgrec_core.audit.audited", lambda *given: found._replace(leaks=[Leak("mirror", "a-b->c", "it tells")]))

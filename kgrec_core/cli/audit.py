@@ -57,4 +57,5 @@ def told(found: Audit) -> str:
 
 def _label(name: str) -> str:
     named = {"graph": "the graph pays", "more than shuffled": "more than a shuffled one", "shuffled": "a shuffled one pays"}
+    named["graph and language model"] = "graph and language model together pay"
     return named.get(name, f"{name} pays")
