@@ -180,6 +180,8 @@ class Retrieval:
     "examples" (known queries), "habit" or "popularity"; "" = it is not told. learns: whether `fit` learns something. newcomers: whether `extended`
         finds candidates that came after `build`; others find them when they are built again.
 
+    relation_weights_: how much each relation of the graph counts, by name and 1 in the mean, where it speaks by all of them together;
+        empty = alike.
     placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
         it does; for who keeps there what follows from it.
 
@@ -194,6 +196,7 @@ class Retrieval:
     learns: bool = False
     newcomers: bool = False
     language_model: ClassVar[bool] = False
+    relation_weights_: Mapping[str, float] = {}
     placed: tuple[str, ...] = ()
     key_: tuple[Hashable, ...] | None = None
     holds_: tuple[object, ...] = ()
@@ -300,6 +303,11 @@ class Retrieval:
             for part in below if name[0] != "_" and name[-1] != "_" else ():
                 if isinstance(part, Retrieval):
                     yield from part.inside()
+
+    @property
+    def relation_weights(self) -> Mapping[str, float]:
+        """How much each relation of the graph counts, by what it or a part in it has learned (`relation_weights_`)."""
+        return next((part.relation_weights_ for part in self.inside() if part.relation_weights_), {})
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         """A copy that also finds the candidates `new`, which came after `build`, at a cost that depends on them only.

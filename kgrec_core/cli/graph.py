@@ -54,11 +54,13 @@ def build(recipes: tuple[Path, ...], domain: str | None, out: Path, allow_leak: 
 @allow
 @as_json
 def stats(place: Path, allow: tuple[str, ...], as_json: bool) -> None:
-    """Entities and relations of PLACE: a run, a built graph or a recipe file; how many have an edge, how many several, the largest hub."""
+    """Entities and relations of PLACE: a run, a built graph or a recipe file; how many have an edge, how many several, the largest hub;
+    of a run also how much each counts, as was learned."""
     from kgrec_core.jobs.graph import opened
     from kgrec_core.jobs.graph import stats as counted
 
-    found = counted(opened(place, allow)[0])
+    graph, _, weights = opened(place, allow)
+    found = counted(graph, weights)
     if as_json:
         say_json(found)
         return
@@ -77,7 +79,7 @@ def show(place: Path, entity: str, k: int, allow: tuple[str, ...], as_json: bool
     from kgrec_core.jobs.graph import opened
     from kgrec_core.knowledge.paths import find, neighbours
 
-    graph, _ = opened(place, allow)
+    graph, _, weights = opened(place, allow)
     found = find(graph, entity)
     edges = [
         {
@@ -85,6 +87,7 @@ def show(place: Path, entity: str, k: int, allow: tuple[str, ...], as_json: bool
             "inverse": inverse,
             "count": count,
             "others": [_named(graph, (r.source if inverse else r.target, row)) for row in rows.tolist()],
+            **({"counts": round(weights[r.name], 3)} if r in graph.timeless and r.name in weights else {}),
         }
         for r, inverse, rows, count in neighbours(graph, found, k)
     ]
@@ -93,7 +96,7 @@ def show(place: Path, entity: str, k: int, allow: tuple[str, ...], as_json: bool
         return
     rows = [
         (
-            _arrow(e["relation"], e["inverse"]),
+            _arrow(e["relation"], e["inverse"]) + (f" counts {e['counts']:.2f}" if "counts" in e else ""),
             ", ".join(map(_short, e["others"])) + (f" ... {e['count']:,} in all" if e["count"] > k else ""),
         )
         for e in edges
@@ -118,7 +121,7 @@ def paths(place: Path, one: str, other: str, hops: int, k: int, allow: tuple[str
     from kgrec_core.knowledge.paths import find, shared
     from kgrec_core.knowledge.paths import paths as between
 
-    graph, behaviour = opened(place, allow)
+    graph, behaviour, _ = opened(place, allow)
     ends = find(graph, one), find(graph, other)
     both = {str(relation): count for relation, count in shared(graph, *ends, behaviour).items()}
     found = between(graph, *ends, hops, k, [r for r in graph.relations if r not in behaviour])
@@ -154,7 +157,8 @@ def export(place: Path, file: Path, allow: tuple[str, ...], as_json: bool) -> No
     from kgrec_core.jobs.graph import export as written
     from kgrec_core.jobs.graph import opened
 
-    count = written(*opened(place, allow), file)
+    graph, behaviour, _ = opened(place, allow)
+    count = written(graph, behaviour, file)
     say_json({"triples": count, "file": str(file)}) if as_json else say(f"{count:,} triples in {file}")
 
 
@@ -175,6 +179,7 @@ def _arrow(relation: str, inverse: bool) -> str:
 
 
 def _relations(relations: dict[str, Any]) -> str:
+    weighed = any("counts" in of for of in relations.values())
     rows = [
         (
             name,
@@ -183,10 +188,11 @@ def _relations(relations: dict[str, Any]) -> str:
             f"{of['several']:.1%}",
             f"{of['targets']:,}",
             f"{of['hub'][0]} ({of['hub'][1]:,})" if of["hub"] else "-",
+            *([f"{of['counts']:.2f}" if "counts" in of else "-"] if weighed else []),
         )
         for name, of in relations.items()
     ]
-    return columns([("relation", "edges", "covers", "several", "values", "most at"), *rows])
+    return columns([("relation", "edges", "covers", "several", "values", "most at", *(["counts"] if weighed else [])), *rows])
 
 
 graph = LazyGroup(

@@ -37,13 +37,20 @@ class Met(NamedTuple):
 class Paths:
     """Of one query. query: its single node. influence: (m, answers), what the score of each loses without each thing met, 0 or more.
 
-    own: (answers,) what it loses without the query's own edges of a relation.
+    own: (answers,) what it loses without the query's own edges of a relation. counts: how much a relation does where the graph speaks as a
+    whole, by name; 1 where it is not told.
     """
 
     def __init__(
-        self, task: Task, query: Nodes, met: Met, influence: NDArray[np.float64], own: Mapping[Relation, NDArray[np.float64]] = {}
+        self,
+        task: Task,
+        query: Nodes,
+        met: Met,
+        influence: NDArray[np.float64],
+        own: Mapping[Relation, NDArray[np.float64]] = {},
+        counts: Mapping[str, float] = {},
     ) -> None:
-        self.own = own
+        self.own, self.counts = own, counts
         self.task, self.query, self.graph, self.met, self.influence = task, query, query.graph, met, influence
         self.kind = task.relation.target
         self.nodes: dict[tuple[str, int], Node] = {}
@@ -74,8 +81,8 @@ class Paths:
             )
 
     def _graph(self, item: Node, answer: int, pull: NDArray, weights: Weights) -> Iterable[Path]:
-        """By an end that both have, or that is above an end of either; rare ends count more, as in the ranker's own columns; and by a
-        direct edge."""
+        """By an end that both have, or that is above an end of either; rare ends count more, as in the ranker's own columns, and
+        relations as much as was learned; and by a direct edge."""
         every, general = [], weights.get(("graph", None), 0.0)
         for relation in self.ties:
             for climbs in (False, True):
@@ -83,8 +90,8 @@ class Paths:
                 if not own + general:
                     continue
                 found = list(self._shared(relation, climbs, answer, pull))
-                total = sum(share for share, *_ in found) or 1.0
-                every += [(share, own * share / total, relation, *rest) for share, *rest in found]
+                total, weight = sum(share for share, *_ in found) or 1.0, self.counts.get(relation.name, 1.0)
+                every += [(weight * share, own * share / total, relation, *rest) for share, *rest in found]
         total = sum(share for share, *_ in every) or 1.0
         for share, own, relation, place, between in every:
             start, inverse, own_part = self.known[place], relation.target == self.kind, own + general * share / total

@@ -43,7 +43,8 @@ def explanations(
     own = lost_without(model, retrieval, task, nodes, hits.rows, hits.scores, allowed, exclude)
     channels, found = channels_of(retrieval), []
     for i in range(len(nodes)):
-        paths, answers = Paths(task, nodes.take([i]), met[i], lost[i], {relation: of[i] for relation, of in own.items()}), []
+        paths = Paths(task, nodes.take([i]), met[i], lost[i], {relation: of[i] for relation, of in own.items()}, retrieval.relation_weights)
+        answers = []
         for place, row in enumerate(hits.rows[i].tolist()):
             if row < 0:
                 break

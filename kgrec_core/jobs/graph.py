@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -69,28 +69,37 @@ def build_graph(
     return report
 
 
-def opened(place: Path, allow: Sequence[str] = (), layers: Sequence[Layer] = ()) -> tuple[Graph, set[Relation]]:
-    """The graph of a run folder, of a folder that `build_graph` wrote, or of a recipe file; and which relations are behaviour."""
+class Opened(NamedTuple):
+    """A graph, which of its relations are behaviour, and of a run how much each of the others counts, by name and 1 in the mean."""
+
+    graph: Graph
+    behaviour: set[Relation]
+    weights: Mapping[str, float] = {}
+
+
+def opened(place: Path, allow: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Opened:
+    """The graph of a run folder, of a folder that `build_graph` wrote, or of a recipe file."""
     if place.is_file():
         recipe, registry = resolve(*layers, place), Registry.discover()
         dataset, *_ = known(recipe, registry, recipe.knowledge(registry))
-        return dataset.graph, {r for t in dataset.tasks for r in (t.relation, *t.history)}
+        return Opened(dataset.graph, {r for t in dataset.tasks for r in (t.relation, *t.history)})
     if (place / run_folder.MANIFEST).is_file():
         from kgrec_core.run.run import open_run
 
         run = open_run(place, allow)
-        return run.graph, {r for t in run.tasks for r in (t.relation, *t.history)}
+        return Opened(run.graph, {r for t in run.tasks for r in (t.relation, *t.history)}, run.snapshot.relation_weights)
     if not (place / "graph.json").is_file():
         raise KgrecError(f"{place} is neither a run, nor a graph that `kgrec graph build` wrote, nor a recipe file")
     try:
         behaviour = {Relation(*map(str, r)) for r in document(place / REPORT)["behaviour"]}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise KgrecError(f"{place / REPORT} is damaged ({error}); build the graph again") from error
-    return run_folder.load_graph(place), behaviour
+    return Opened(run_folder.load_graph(place), behaviour)
 
 
-def stats(graph: Graph) -> dict[str, Any]:
-    """entities: kind -> how many, and how many have a name. relations: edges, coverage of the sources, targets, the largest hub."""
+def stats(graph: Graph, weights: Mapping[str, float] = {}) -> dict[str, Any]:
+    """entities: kind -> how many, and how many have a name. relations: edges, coverage of the sources, targets, the largest hub, and what it
+    counts where `weights` tell."""
     relations = {}
     for relation, table in graph.relations.items():
         degrees = (
@@ -105,6 +114,8 @@ def stats(graph: Graph) -> dict[str, Any]:
             "hub": [graph.gather(relation.target, [hub], "id")["id"][0], int(degrees[1][hub])] if len(table) else None,
             "dated": "time" in table.columns,
         }
+        if relation in graph.timeless and relation.name in weights:
+            relations[str(relation)]["counts"] = round(weights[relation.name], 3)
     kinds = {}
     for kind, table in graph.entities.items():
         kinds[kind] = {"count": len(table), "named": int((table["text"].fill_null("") != "").sum()) if "text" in table.columns else 0}

@@ -233,7 +233,8 @@ def _parts(why: Explanation) -> str:
 def _card(run: Run) -> list[str]:
     graph, manifest = run.graph, run.manifest
     facts = [[f"entities: {kind}", f"{graph.size(kind):,}"] for kind in graph.entities]
-    facts += [[f"relation: {relation}", f"{len(table):,}"] for relation, table in graph.relations.items()]
+    counts = {r: f", counts {weight:.2f}" for r in graph.timeless if (weight := run.snapshot.relation_weights.get(r.name)) is not None}
+    facts += [[f"relation: {relation}", f"{len(table):,}{counts.get(relation, '')}"] for relation, table in graph.relations.items()]
     facts += [["seed", str(manifest.get("seed"))], ["data (SHA-256)", str(manifest.get("data"))]]
     facts += [[name, str(version)] for group in ("plugins", "libraries") for name, version in manifest.get(group, {}).items()]
     recipe = f"<details><summary>recipe</summary><pre>{escape(run.recipe.dumps())}</pre></details>"

@@ -10,10 +10,12 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Nodes, Relation, Task
+from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import profile
+from kgrec_core.retrieval.relation_weights import relation_weights, stored_weights
+from kgrec_core.retrieval.ties import Ends
 from kgrec_core.stored import numbers
 
 # Words of the Latin alphabet; scripts without spaces by the character.
@@ -25,7 +27,8 @@ class Content(Blockwise):
     """Cosines of the candidates with what the query met, summed, each step back in the history counting `decay` as much.
 
     by: "text", TF-IDF of the target kind's texts (1 + log tf, smoothed idf; Salton & Buckley 1988), of a query with a text of its own
-        also with that; "relations", the ends of the target kind's timeless relations (brand, category), rare ones counting more.
+        also with that; "relations", the ends of the target kind's timeless relations (brand, category), rare ones counting more, each
+        relation as much as what was chosen together says (`relation_weights`).
     What the candidates have no words, or no such relations, for finds nothing; what comes later is found by its words. (Lops et al. 2011,
     content-based recommendation.)
     """
@@ -35,7 +38,7 @@ class Content(Blockwise):
 
     says = "has words or attributes in common"
     scales = "a sparse product with the features of all candidates for every query: for a million put an index before it"
-    state = ("features_", "rarity_", "words_")
+    state = ("features_", "rarity_", "words_", "weights_")
 
     @property
     def evidence(self) -> str:
@@ -43,32 +46,38 @@ class Content(Blockwise):
         return "graph" if self.by == "relations" else "text"
 
     def holds(self, graph: Graph, task: Task) -> tuple[object, ...]:
-        said = _timeless(graph, task.relation.target) if self.by == "relations" else ()
+        said = sorted(graph.timeless) if self.by == "relations" else ()
         return (*super().holds(graph, task), *(graph.relations[relation] for relation in said))
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        """features_: (size, words or ends) CSR of rows of length one; words_: the vocabulary, one a line."""
-        kind, words = task.relation.target, []
-        counts = sp.csr_matrix((graph.size(kind), 1), dtype=np.float32)
+        """features_: (size, words or ends) CSR, of words rows of length one; words_: the vocabulary, or the relations by name, one a line;
+        rarity_: of words; weights_: of relations."""
+        kind, size, words = task.relation.target, graph.size(task.relation.target), []
+        self.features_, self.rarity_, self.weights_ = sp.csr_matrix((size, 1), dtype=np.float32), np.ones(1, np.float32), np.zeros(0)
         if self.by == "relations":
-            counts = sp.hstack([counts, *(_ends(graph, relation) for relation in _timeless(graph, kind))]).tocsr()
+            weights = relation_weights(graph, task.relation)
+            words, self.weights_ = list(weights), np.array(list(weights.values()))
+            if words:
+                self.features_ = Ends(graph, kind, weights).whole
         else:
-            texts = _texts(graph, kind, np.arange(graph.size(kind)))
+            texts = _texts(graph, kind, np.arange(size))
             if texts.str.to_lowercase().str.contains(TOKEN).any():
                 counter = _counter()
                 counts = counter.fit_transform(texts)
                 words = counter.get_feature_names_out().tolist()
+                have = np.bincount(counts.indices, minlength=counts.shape[1])
+                self.rarity_ = (np.log((1 + size) / (1 + have)) + 1).astype(np.float32)
+                self.features_ = self._weighed(counts)
         self.words_ = np.frombuffer("\n".join(words).encode(), np.uint8)
-        have = np.bincount(counts.indices, minlength=counts.shape[1])
-        self.rarity_ = (np.log((1 + counts.shape[0]) / (1 + have)) + 1).astype(np.float32)
-        self.features_ = self._weighed(counts)
 
     def attach(self) -> None:
-        words = self.words_.tobytes().decode().split("\n")
+        words = self.words_.tobytes().decode().split("\n") if len(self.words_) else []
         known, width = self.features_.shape
-        if known > len(self.mask_) or len(numbers(self.rarity_, (width,))) != (len(words) if len(self.words_) else width):
+        if self.by == "relations":
+            self.relation_weights_ = stored_weights(zip(words, numbers(self.weights_, (len(words),)).tolist(), strict=True))
+        if known > len(self.mask_) or (self.by == "text" and len(numbers(self.rarity_, (width,))) != max(1, len(words))):
             raise ValueError(f"features of {known:,} candidates with {width:,} words do not belong to this graph")
-        self._counter = _counter(words) if len(self.words_) else None
+        self._counter = _counter(words) if words and self.by == "text" else None
 
     def extended(self, graph: Graph, new: Nodes, encode: Encode) -> Self:
         other, came = super().extended(graph, new, encode), np.arange(self.features_.shape[0], graph.size(self.task_.relation.target))
@@ -93,17 +102,6 @@ class Content(Blockwise):
         weighed = counts @ sp.diags(self.rarity_)
         length = np.sqrt(np.asarray(weighed.multiply(weighed).sum(1)).ravel())
         return (sp.diags(1 / np.where(length > 0, length, 1)) @ weighed).tocsr().astype(np.float32)
-
-
-def _timeless(graph: Graph, kind: str) -> list[Relation]:
-    return [r for r in sorted(graph.timeless) if r.source == kind and len(graph.relations[r])]
-
-
-def _ends(graph: Graph, relation: Relation) -> sp.csr_matrix:
-    """(sources, targets) 1 where the relation leads from one to the other."""
-    pairs = graph.relations[relation].select("source", "target").drop_nulls().unique()
-    ends = tuple(pairs[end].to_numpy().astype(np.int64) for end in pairs.columns)
-    return sp.csr_matrix((np.ones(len(pairs), np.float32), ends), shape=(graph.size(relation.source), graph.size(relation.target)))
 
 
 def _texts(graph: Graph, kind: str, rows: NDArray[np.int64]) -> pl.Series:

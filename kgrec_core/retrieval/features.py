@@ -6,6 +6,7 @@ Nothing here depends on what the domain is: times and counts of the task's edges
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -25,17 +26,17 @@ class Features:
     """Computes the columns of (query, candidate) pairs. Ages are days; unknown is NaN.
 
     Nothing after a query's `before` is counted; its own history is read through `Nodes.read` only. Where the task's relation has no
-    clock that its sources share, nothing is counted in days.
+    clock that its sources share, nothing is counted in days. weights: of relations, see `Ends`.
     """
 
-    def __init__(self, graph: Graph, task: Task) -> None:
+    def __init__(self, graph: Graph, task: Task, weights: Mapping[str, float] = {}) -> None:
         self.graph, self.task, self.now = graph, task, horizon(graph, task.relation)
         self.clock = clocked(graph, task.relation)
         self.size = graph.size(task.relation.target)
         table = graph.relations[task.relation]
         self.trail = graph.memo.get(("trail", task.relation, self.clock), (table,), lambda: _Trail(graph, task.relation))
         self.numbers = _Numbers(graph, task.relation.target)
-        self.ends = Ends(graph, task.relation.target)
+        self.ends = Ends(graph, task.relation.target, weights)
 
     def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Features:
         """As of a graph that `join` made of this one, in which these candidates came or changed; without new events it costs what they cost."""

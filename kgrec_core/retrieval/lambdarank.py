@@ -22,6 +22,7 @@ from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of
 from kgrec_core.retrieval.pool import places
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import Rehearsal, Window, earlier, hidden, unsold
+from kgrec_core.retrieval.relation_weights import relation_weights, stored_weights
 from kgrec_core.retrieval.trees import booster
 from kgrec_core.stored import document
 
@@ -78,6 +79,8 @@ class Lambdarank(Placing):
     learns = True
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
+        if not self.trees_.models:  # what was fitted is meant with the weights that it learned from
+            self.relation_weights_ = relation_weights(graph, task.relation)
         super().build(graph, task, candidates, encode)
         self._encode, _ = encode, self._stage.features
 
@@ -130,14 +133,20 @@ class Lambdarank(Placing):
         for number, model in enumerate(self.trees_.models):
             (folder / f"model-{number}.txt").write_text(model.model_to_string())
         (folder / "ranker.json").write_text(
-            json.dumps({"scales": list(self.trees_.scales), "names": list(self.trees_.names), "strangers": self.strangers_}, indent=1)
+            json.dumps(
+                {
+                    "scales": list(self.trees_.scales),
+                    "names": list(self.trees_.names),
+                    "strangers": self.strangers_,
+                    "relation_weights": dict(self.relation_weights_),
+                },
+                indent=1,
+            )
         )
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         import lightgbm
 
-        super().load(folder, graph, task)
-        _ = self._stage.features  # before the first question, not with it
         try:
             kept = document(folder / "ranker.json")
             scales, names = [float(scale) for scale in kept["scales"]], [str(name) for name in kept["names"]]
@@ -146,8 +155,11 @@ class Lambdarank(Placing):
                 raise ValueError("a scale is not above 0")
             self.trees_ = Trees([booster(text, len(names)) for text in texts], scales, names)
             self.strangers_ = bool(kept["strangers"])
+            self.relation_weights_ = stored_weights(kept["relation_weights"])
         except (OSError, ValueError, LookupError, TypeError, lightgbm.basic.LightGBMError) as error:
             raise KgrecError(f"{folder}: the ranker's files are damaged or missing ({error}); fit again") from error
+        super().load(folder, graph, task)
+        _ = self._stage.features  # before the first question, not with it
 
     def _learn_from(
         self,
@@ -194,7 +206,8 @@ class Lambdarank(Placing):
             whole, queries = earlier(self.graph_, self.task_, number, self.days)
         then = unsold(whole, self.task_, self.cold, self.seed + number) if self.cold else whole
         queries = queries.take(self._drawn(len(queries.nodes), f"queries, {number} x {self.days:g} days ago"))
-        return Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True), queries.on(then)
+        stage = Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True, weights=self.relation_weights_)
+        return stage, queries.on(then)
 
     def _drawn_anew(self) -> bool:
         """Whether nothing orders what was met: then what is asked for was drawn at random, and so are the windows."""
@@ -209,7 +222,9 @@ class Lambdarank(Placing):
     def _without(self, queries: Queries) -> tuple[Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
         then = unsold(self.graph_, self.task_, self.cold, self.seed)
-        stage = Stage(self.channels, then, self.task_, self.graph_, self._encode, ("unsold", self.cold, self.seed))
+        stage = Stage(
+            self.channels, then, self.task_, self.graph_, self._encode, ("unsold", self.cold, self.seed), weights=self.relation_weights_
+        )
         return stage, queries.on(then), self._encode(queries.on(then).nodes)
 
     def _drawn(self, n: int, what: str) -> NDArray[np.int64]:

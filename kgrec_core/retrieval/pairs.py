@@ -66,7 +66,7 @@ class Stage:
 
     whole: the graph before a past was taken from some candidates, else the same. encode: given, the channels were built on `whole`
     and are built again on `graph` where they are needed. mark: what made this graph of the whole, so that what was said on a graph
-    made alike can be taken; None = it is not kept. blind: channels that read vectors are not asked.
+    made alike can be taken; None = it is not kept. blind: channels that read vectors are not asked. weights: of relations, for the features.
     """
 
     def __init__(
@@ -78,15 +78,16 @@ class Stage:
         encode: Encode | None = None,
         mark: tuple[Any, ...] | None = (),
         blind: bool = False,
+        weights: Mapping[str, float] = {},
     ) -> None:
         self.graph, self.task, self.whole, self.encode, self.mark = graph, task, whole or graph, encode, mark
         self.channels = {name: channel for name, channel in channels.items() if not (blind and channel.reads == "vectors")}
-        self.size = graph.size(task.relation.target)
+        self.size, self.weights = graph.size(task.relation.target), weights
         self._built: dict[str, Retrieval] = {}
 
     @cached_property
     def features(self) -> Features:
-        return Features(self.graph, self.task)
+        return Features(self.graph, self.task, self.weights)
 
     def pool(
         self,

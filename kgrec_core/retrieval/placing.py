@@ -43,7 +43,7 @@ class Placing(Around):
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
         super()._place(graph, task, mask)
-        self._stage = Stage(self.channels, graph, task)
+        self._stage = Stage(self.channels, graph, task, weights=self.relation_weights_)
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score of what is among its own best, else NaN."""

@@ -21,14 +21,15 @@ CELLS = 2**22  # of dense rows that are looked up at once
 
 @dataclass(frozen=True, eq=False)
 class Ties:
-    """Rows of length one over the ends, rare ends counting more: `base` of the candidates first known, `own` of the rows `late`."""
+    """Rows of length one (of all relations: one for each) over the ends, rare ends counting more: `base` of the candidates first known,
+    `own` of the rows `late`."""
 
     base: sp.csr_matrix
     late: NDArray[np.int64]
     own: sp.csr_matrix
 
     def near(self, read: sp.csr_matrix, pool: Ragged) -> NDArray[np.float32]:
-        """(len(pool.rows),) cosine between what a query's history (n, candidates) is tied to and what a candidate is tied to."""
+        """(len(pool.rows),) what a candidate is tied to, along the direction of what a query's history (n, candidates) is tied to."""
         place, late = _place(self.late, read.indices)
         old = sp.csr_matrix(
             (np.where(late, 0, read.data), np.where(late, 0, read.indices), read.indptr), (read.shape[0], self.base.shape[0])
@@ -60,10 +61,14 @@ class Side(NamedTuple):
 
 
 class Ends:
-    """The ties of a kind by every timeless relation that touches it, under its name, by what is above its ends, and by "all" of them together."""
+    """The ties of a kind by every timeless relation that touches it, under its name, by what is above its ends, and by "all" of them together.
 
-    def __init__(self, graph: Graph, kind: str) -> None:
-        self.kind, self.late = kind, np.zeros(0, np.int64)
+    weights: how much each relation counts in "all", by name (`relation_weights`); 1 where none is given. "all" is the weighted sum of the
+    cosines by each relation: who has no end by one has nothing of it.
+    """
+
+    def __init__(self, graph: Graph, kind: str, weights: Mapping[str, float] = {}) -> None:
+        self.kind, self.late, self.weights = kind, np.zeros(0, np.int64), weights
         relations = sorted((r for r in graph.timeless if kind in (r.source, r.target)), key=lambda r: r.name)
         climbing = [r for r in relations if r.source == kind and r.target != kind and ways_up(graph, r.target)]
         self.sides = [Side(relation, False) for relation in relations] + [Side(relation, True) for relation in climbing]
@@ -80,7 +85,7 @@ class Ends:
     def extended(self, graph: Graph, rows: NDArray[np.int64]) -> Ends:
         """As of a graph in which these rows came or have other ties now; costs what they cost. An end that is new is rare."""
         other = object.__new__(Ends)
-        other.kind, other.sides, other.late = self.kind, self.sides, np.union1d(self.late, rows)
+        other.kind, other.sides, other.weights, other.late = self.kind, self.sides, self.weights, np.union1d(self.late, rows)
         counted = [_counts(graph, side, self.kind, other.late) for side in self.sides]
         other.rarity = [
             np.concatenate([rare, np.full(counts.shape[1] - len(rare), rare.max(initial=1), np.float32)])
@@ -89,12 +94,23 @@ class Ends:
         other.ties = {name: self.ties[name].with_own(other.late, own) for name, own in other._weighed(counted).items()}
         return other
 
+    @property
+    def direct(self) -> dict[str, sp.csr_matrix]:
+        """Name -> (candidates, ends) rows of length one, or empty, by the ends of each relation themselves."""
+        return {side.name: self.ties[side.name].base for side in self.sides if not side.climbs}
+
+    @property
+    def whole(self) -> sp.csr_matrix:
+        """(candidates, ends) by all relations together."""
+        parts = [self.ties["all"].base] if "all" in self.ties else list(self.direct.values())
+        return parts[0] if parts else sp.csr_matrix((0, 0), dtype=np.float32)
+
     def _weighed(self, counted: list[sp.csr_matrix]) -> dict[str, sp.csr_matrix]:
         weighed = [unit_rows((m @ sp.diags(rare)).tocsr()) for m, rare in zip(counted, self.rarity, strict=True)]
         each = list(zip(self.sides, weighed, strict=True))
         found = {side.name: rows for side, rows in each}
-        direct = [rows for side, rows in each if not side.climbs]
-        return dict(sorted((found | {"all": unit_rows(sp.hstack(direct).tocsr())} if len(direct) > 1 else found).items()))
+        direct = [np.sqrt(np.float32(self.weights.get(side.name, 1.0))) * rows for side, rows in each if not side.climbs]
+        return dict(sorted((found | {"all": sp.hstack(direct).tocsr()} if len(direct) > 1 else found).items()))
 
 
 def _counts(graph: Graph, side: Side, kind: str, rows: NDArray[np.int64]) -> sp.csr_matrix:

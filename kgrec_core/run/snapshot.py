@@ -101,6 +101,11 @@ class Snapshot:
         """P(correct) of a task's first answers; its `threshold(budget)` says from which P on to answer. None: too few queries to say."""
         return self.calibrations.get(self.task(task).name)
 
+    @property
+    def relation_weights(self) -> dict[str, float]:
+        """How much each relation of the graph counts, by name and 1 in the mean of a task's, as was learned."""
+        return {name: weight for part in self.retrievals.values() for name, weight in part.relation_weights.items()}
+
     # --- asking -----------------------------------------------------------------------------------------------------
     def answer(
         self,

@@ -59,11 +59,20 @@ def test_show_and_paths_over_a_graph_and_a_run(built, published):
     assert not apart or apart[0]["steps"][0]["relation"] == str(BUYS), "where knowledge has none"
 
 
+def test_what_a_relation_counts_in_a_run_is_shown(built, monkeypatch):
+    graph, behaviour, none = jobs.opened(built)
+    assert not none and "counts" not in kgrec("stats", built)
+    monkeypatch.setattr(jobs, "opened", lambda *_: jobs.Opened(graph, behaviour, {"colour": 1.4}))
+    told = json.loads(kgrec("stats", "run", "--json"))["relations"]
+    assert told["item-colour->colour"]["counts"] == 1.4 and "counts" not in told["item-has_colour->colour"]
+    assert "counts" in kgrec("stats", "run") and "-colour-> counts 1.40  colour:red" in kgrec("show", "run", "r1")
+
+
 @pytest.mark.parametrize("form", ["tsv", "parquet"])
 def test_an_export_is_an_import(built, tmp_path, form):
     file = tmp_path / f"facts.{form}"
     kgrec("export", built, file)
-    graph, behaviour = jobs.opened(built)
+    graph, behaviour, _ = jobs.opened(built)
     bare = Graph({kind: table for kind, table in graph.entities.items() if kind in ("item", "user")})
     more = bare.join(Triples(file=file).read(bare))
     again = {str(r): set(_edges(more, r)) for r in more.relations}
