@@ -34,10 +34,15 @@ class Waiting(NamedTuple):
 
 def queue(snapshot: Snapshot) -> list[Waiting]:
     """What is held back and nobody has decided on, in the order of the catalogue."""
-    safety, graph = snapshot.safety, snapshot.graph
-    held = safety.looked(graph, safety.kind).waiting if safety.state.rules.there else {}
-    rows = graph.gather(safety.kind, list(held)).to_dicts() if held else []
+    held = waiting(snapshot)
+    rows = snapshot.graph.gather(snapshot.safety.kind, list(held)).to_dicts() if held else []
     return [Waiting(row["id"], row.get("text") or row["id"], why) for row, why in zip(rows, held.values(), strict=True)]
+
+
+def waiting(snapshot: Snapshot) -> dict[int, str]:
+    """The rows of what waits, and why."""
+    safety = snapshot.safety
+    return safety.looked(snapshot.graph, safety.kind).waiting if safety.state.rules.there else {}
 
 
 def decided(snapshot: Snapshot) -> list[Decision]:

@@ -36,6 +36,7 @@ class Metrics:
         self.canary_evidence = Gauge(
             "kgrec_canary_evidence", "That it is worse; 20 take it back.", ["run"], multiprocess_mode="mostrecent", **to
         )
+        self.review = Gauge("kgrec_review_waiting", "Answers that wait for a person.", ["run"], multiprocess_mode="max", **to)
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
 
     def refused(self, why: str) -> None:
