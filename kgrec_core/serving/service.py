@@ -7,12 +7,14 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.run.review import waiting
 from kgrec_core.serving.access import Access, Caller
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
@@ -139,6 +141,8 @@ class Service:
             except KgrecError as error:
                 self.metrics.reloads.labels(of.name, "refused").inc()
                 log.error("a newly published %s is not shown: %s", of.name, error)
+            with suppress(KgrecError):  # whoever asks the run is told
+                self.metrics.review.labels(of.name).set(len(waiting(of.snapshot)))
         if self.canary is not None:
             self.look_at(self.canary)
 
