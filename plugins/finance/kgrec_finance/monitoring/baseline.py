@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 from kgrec_core import DAY
 from kgrec_finance.monitoring.windows import Window
 
-NOTHING = (0.0,) * 7  # what `Mean` knows of a series that has told nothing
 SEASON = 50.0  # expected events for which a slot of the week is still believed to be as its weekday and hour make it
 
 
@@ -128,18 +127,12 @@ class Volume:
 
 @dataclass(kw_only=True)
 class Mean:
-    """Mean sentiment given the number of stories: Gaussian around the series' own mean; a shift is in deviations of one story.
-
-    Stories of one window are of one opinion more than chance makes them, so that many of them say less than as many single ones: the
-    variance of their sum is n (1 + (n - 1) alike) times that of one (the design effect of clusters: Kish 1965, "Survey Sampling", 5.4).
-    `alike`, of all series, is the slope of squared residuals by n - 1; so a feed that tells more does not look surer than it is.
-    """
+    """Mean sentiment given the number of stories: Gaussian around the series' own mean; a shift is in deviations of one story."""
 
     memory: float
     strength: float = 10.0  # stories that the other series' mean is worth
-    # series -> sum of scores, of weights, squared residuals r, windows; of n - 1, its square, r (n - 1)
-    sums: dict[str, list[float]] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict)  # start, mean, spread, alike
+    sums: dict[str, list[float]] = field(default_factory=dict)  # series -> sum of scores, of weights, squared residuals, windows
+    shared: dict[str, Any] = field(default_factory=dict)  # start, mean, spread
     shifts: ClassVar = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
     flat: ClassVar = (0.0, 0.25)  # mean and variance of one story where nothing is known
 
@@ -149,11 +142,9 @@ class Mean:
     def expect(self, window: Window) -> tuple[float, float]:
         """(mean, variance) of one story's score; for `Share` the variance in units of the binomial's."""
         self._renew(window)
-        total, stories, squares, windows, more, *_ = self.sums.get(window.series, NOTHING)
+        total, stories, squares, windows = self.sums.get(window.series, (0.0, 0.0, 0.0, 0.0))
         mean = (total + self.strength * self.shared["mean"]) / (stories + self.strength)
-        alike = self.shared["alike"]
-        single = (squares + 10 * self.shared["spread"]) / (windows + alike * more + 10)
-        return mean, max(single * (1 + alike * max(window.volume - 1, 0.0)), 1e-4)
+        return mean, max((squares + 10 * self.shared["spread"]) / (windows + 10), 1e-4)
 
     def unit(self, mean: float) -> float:
         return 1.0
@@ -179,28 +170,22 @@ class Mean:
         mean, _ = self.expect(window)
         keep = 0.5 ** (1 / self.memory)
         residual = (self.value(window) - window.volume * mean) ** 2 / (window.volume * self.unit(mean))
-        more = max(window.volume - 1, 0.0)
-        new = (self.value(window), window.volume, residual, 1.0, more, more**2, more * residual)
-        self.sums[window.series] = [keep * a + b for a, b in zip(self.sums.get(window.series, NOTHING), new, strict=True)]
+        new = (self.value(window), window.volume, residual, 1.0)
+        self.sums[window.series] = [keep * a + b for a, b in zip(self.sums.get(window.series, (0.0,) * 4), new, strict=True)]
 
     def _renew(self, window: Window) -> None:
         if self.shared.get("start") == window.start:
             return
         means = [total / stories for total, stories, *_ in self.sums.values() if stories > 0]
-        squares, windows, more, more2, both = (sum(s[i] for s in self.sums.values()) for i in range(2, 7))
+        squares, windows = (sum(s[i] for s in self.sums.values()) for i in (2, 3))
         mean, spread = self.flat
-        slope = (windows * both - more * squares) / max(windows * more2 - more**2, 1.0)
-        single = (squares - slope * more) / windows if windows else 0.0
-        alike = min(max(slope / single, 0.0), 1.0) if single > 0 else 0.0
-        spread = (squares + 10 * spread) / (windows + alike * more + 10)
-        self.shared = {"start": window.start, "mean": median(means) if means else mean, "spread": spread, "alike": alike}
+        self.shared = {"start": window.start, "mean": median(means) if means else mean, "spread": (squares + 10 * spread) / (windows + 10)}
 
     def state(self) -> dict[str, Any]:
         return {"sums": self.sums, "shared": self.shared}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.sums = {name: [*sums, *NOTHING][: len(NOTHING)] for name, sums in state["sums"].items()}
-        self.shared = {"alike": 0.0} | dict(state["shared"])
+        self.sums, self.shared = {name: list(sums) for name, sums in state["sums"].items()}, dict(state["shared"])
 
 
 @dataclass(kw_only=True)
