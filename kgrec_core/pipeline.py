@@ -33,7 +33,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
 from kgrec_core.report.card import card
 from kgrec_core.results import results_of, select_value
-from kgrec_core.run import carry, reopened
+from kgrec_core.run import carry, reopened, seen
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.origin import manifest
@@ -84,7 +84,8 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         metrics |= {"fusions": best.fusions} if best.fusions else {}
         new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
         for name, calibration in {**best.calibrations, **known}.items():
-            save_calibration(new / "calibration", name, calibration, best.asked.get(name))
+            save_calibration(new / "calibration", name, calibration, best.asked[name] if name in best.calibrations else None)
+        seen.save(new / "seen", dataset.graph, chain.model, chain.retrievals, best.asked, how.seed)
         reopened.check(new, recipe, registry, dataset, chain.model, chain.retrievals)
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
@@ -94,7 +95,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
 
 
 class Best(NamedTuple):
-    """What is published of everything that was compared. recipe: as it is published; asked: of its calibrations, the queries, as tables.
+    """What is published of everything that was compared. recipe: as it is published; asked: the adjust queries, as tables.
 
     figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned. leaks: what the linter says of the data. fusions: what `auto` tried.
     """
@@ -189,12 +190,11 @@ def compared(
         figures = {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}
     for name, choice in verdict.choices.items():
         recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
-    asked = {name: as_table(views["adjust"].queries[name]) for name in certain}
     return Best(
         recipe,
         chain,
         certain,
-        asked,
+        {name: as_table(queries) for name, queries in views["adjust"].queries.items()},
         figures,
         history,
         bool(history) and verdict.system != "before",

@@ -34,7 +34,7 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import TELL
 from kgrec_core.results import asked_values
-from kgrec_core.run import carry, reopened
+from kgrec_core.run import carry, reopened, seen
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import open_run
@@ -104,6 +104,8 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         for name, calibration in {**old.calibrations, **calibrations}.items():
             asked = as_table(views["adjust"].queries[name]) if name in calibrations else None
             save_calibration(made / "calibration", name, calibration, asked)
+        asked = {task: as_table(queries) for task, queries in views["adjust"].queries.items()}
+        seen.save(made / "seen", dataset.graph, chain.model, chain.retrievals, asked, how.seed)
         reopened.check(made, recipe, registry, dataset, chain.model, chain.retrievals)
         carry.publish(made, Path(found.folder), manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, new.model.heads)
         shutil.rmtree(work)

@@ -19,6 +19,7 @@ INSIDE = {
     "catalogue.py",
     "publishes.py",
     "prior.py",
+    "drift.py",
     "budget.py",
     "fidelity.py",
     "fusions.py",

@@ -91,12 +91,16 @@ def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Ta
     Without times, so is all that other tasks say of them: a question's intent would tell its answer.
     """
     try:
-        table = parquet(file, {"source": pl.UInt32, "before": pl.Int64, "targets": pl.List(pl.UInt32)})
-        rows = stored_rows(table["source"].cast(pl.Int64).to_numpy(), graph.size(task.relation.source), ascending=False)
-        right = table["targets"].explode().drop_nulls().cast(pl.Int64).to_numpy()
-        stored_rows(right, graph.size(task.relation.target), ascending=False)
+        return of_table(parquet(file, {"source": pl.UInt32, "before": pl.Int64, "targets": pl.List(pl.UInt32)}), graph, task, tasks)
     except (OSError, ValueError) as error:
         raise KgrecError(f"task {task.name}: the queries of its calibration are damaged ({error}); fit again") from None
+
+
+def of_table(table: pl.DataFrame, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:
+    """What `as_table` wrote, on a graph; see `asked_again`. Raises ValueError for rows that it does not have."""
+    rows = stored_rows(table["source"].cast(pl.Int64).to_numpy(), graph.size(task.relation.source), ascending=False)
+    right = table["targets"].explode().drop_nulls().cast(pl.Int64).to_numpy()
+    stored_rows(right, graph.size(task.relation.target), ascending=False)
     targets = Ragged.of(np.repeat(np.arange(len(rows)), table["targets"].list.len().to_numpy()), right, len(rows))
     before = None if table["before"].null_count() else table["before"].to_numpy()
     return as_if_new(graph, task, tasks, rows, targets, before)

@@ -43,6 +43,10 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--within", default=600.0, show_default=True, metavar="SECONDS", help="After an answer, in which a click or so counts for --canary."
 )
+@click.option("--on-drift", metavar="COMMAND", help="Run when queries are no longer those the run was made for; {run} in it is its folder.")
+@click.option(
+    "--drift-holds", default=600.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="For so long, for --on-drift."
+)
 @click.option("--state", type=FILE, metavar="FOLDER", help="Audit log and idempotency keys; RUN.serve beside the first run.")
 @click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
 @click.option("--once", type=FILE, metavar="FILE.jsonl", help='Answer a file instead: {"verb": "recommend", "request": {...}} a line.')
@@ -65,6 +69,8 @@ def serve(
     canary: Path | None,
     share: float,
     within: float,
+    on_drift: str | None,
+    drift_holds: float,
     state: Path | None,
     allow: tuple[str, ...],
     once: Path | None,
@@ -95,6 +101,16 @@ def serve(
     def made() -> Service:
         every = hosted([*runs, *([canary] if canary else [])], domain, allow)
         second = (canary.absolute().name, share, within) if canary else None
-        return Service(every, access, seconds=seconds, queue=queue, state=state, feedback=feedback, canary=second)
+        return Service(
+            every,
+            access,
+            seconds=seconds,
+            queue=queue,
+            state=state,
+            feedback=feedback,
+            canary=second,
+            on_drift=on_drift,
+            drift_holds=drift_holds,
+        )
 
     run_service(made, host, port, workers, say)

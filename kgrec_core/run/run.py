@@ -36,6 +36,8 @@ from kgrec_core.run.entry import Entry
 from kgrec_core.run.log import Live, Mark
 from kgrec_core.run.origin import check_owners
 from kgrec_core.run.safety import Safety
+from kgrec_core.run.seen import Sample
+from kgrec_core.run.seen import load as load_sample
 from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.stored import document
 
@@ -50,7 +52,11 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
     while True:
         with devices.chosen(device), run_folder.pinned(folder) as place:
             manifest = run_folder.verified(place)
-            read = {name: (place / name).read_bytes() for name in manifest["files"] if name in KEPT or name.startswith("calibration/")}
+            read = {
+                name: (place / name).read_bytes()
+                for name in manifest["files"]
+                if name in KEPT or name.startswith(("calibration/", "seen/"))
+            }
             check_owners(folder, manifest, registry)
             published, data = snapshot_in(place, folder, manifest, allow, registry), run_folder.checksum(place / run_folder.MANIFEST)
         try:
@@ -133,6 +139,10 @@ class Run(Asks):
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl: one record per validation of the fine-tuning."""
         return self._kept("history.jsonl", lambda whole: [document(line) for line in whole.splitlines()])
+
+    def seen(self, task: str | None = None) -> Sample | None:
+        """What a task's queries looked like when the run was published; None where there were none to look at."""
+        return load_sample(self.folder, self._read, self.task(task).name)
 
     def _kept(self, name: str, read: Callable[[bytes], Any]) -> Any:
         try:

@@ -27,6 +27,7 @@ from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.requests import as_data
 from kgrec_core.retrieval.delta import Layered
+from kgrec_core.run import seen
 from kgrec_core.run.asked import Query, allowed, known, with_queries
 from kgrec_core.run.entry import Entry
 from kgrec_core.run.reasons import phrases, reasons
@@ -142,7 +143,9 @@ class Snapshot:
         calibration = self.calibrations.get(of.name)
         depth = max(k, confidence.DEPTH) if calibration else k
         depth = min(depth, max(1, np.count_nonzero(open_.rows)))
-        hits = shown = self.retrievals[of.name].search(nodes, self.model.vectors(of, nodes), depth, open_, met)
+        vectors = self.model.vectors(of, nodes)
+        hits = shown = self.retrievals[of.name].search(nodes, vectors, depth, open_, met)
+        seen.told(self.graph, self.tasks, of, nodes, vectors, hits)
         sure = [None] * len(nodes) if calibration is None else calibration.probability(confidence.features(hits)).tolist()
         if rules.reorder:
             shown = self._steered(asking, k)

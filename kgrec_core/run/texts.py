@@ -21,6 +21,7 @@ from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.retrieval.neighbours import Neighbours
+from kgrec_core.run import seen
 from kgrec_core.run.asked import Query, with_queries
 
 TOGETHER = 4  # texts in a pass: nearly as fast as many, and little is wasted on one
@@ -75,6 +76,7 @@ def probabilities(
         vector = every[place : place + 1].copy()
         nodes = Nodes(joined, task.relation.source, np.array([row]), "query")
         hits = retrieval.search(nodes, vector, max(confidence.DEPTH, len(labels)))
+        seen.told(graph, model.tasks, task, nodes, vector, hits)
         logits = (classes @ vector[0]).astype(np.float64) / scale
         if own:
             dense = np.full(graph.size(kind), -np.inf)

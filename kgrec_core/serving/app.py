@@ -45,7 +45,7 @@ def application(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher = Batcher(service.metrics, service.queue)
+        service.batcher = Batcher(service.metrics, service.queue, service.drift.tell)
         beside = [asyncio.create_task(service.watch()), asyncio.create_task(service.write_down())]
         yield
         service.leaving = True
@@ -79,6 +79,7 @@ def application(service: Service) -> FastAPI:
     body = one_or_many(schema(Feedback, service.limits.number))
     add("/v1/feedback", feedback(service), summary="What became of an answer.", description=about(Feedback)[0], body=body, tags=["service"])
     add("/v1/runs", _listing(service), "GET", summary="The runs that are served.", tags=["service"])
+    add("/v1/drift", _drift(service), "GET", summary="How far queries are from those the runs were made for.", tags=["service"])
     add("/admin/reload", _admin(service, "reload"), summary="Load a newly published run now.", body=NAMED, tags=["service"])
     add(
         "/admin/rollback",
@@ -211,6 +212,14 @@ def _listing(service: Service) -> Handler:
             for of in service.runs.values()
         ]
         return JSONResponse({"runs": runs})
+
+    return handle
+
+
+def _drift(service: Service) -> Handler:
+    async def handle(request: Request) -> Response:
+        service.admit(request, "ask")
+        return JSONResponse({"runs": [{"run": run, "task": task, **of.told()} for (run, task), of in service.drift.windows.items()]})
 
     return handle
 

@@ -10,14 +10,17 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from kgrec_core.encoder.tower import fixed_shape
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Task
 from kgrec_core.recipe.components import Verb
+from kgrec_core.run.seen import Sample, watched
 from kgrec_core.run.texts import TOGETHER
 from kgrec_core.serving.hosted import Hosted
 from kgrec_core.serving.metrics import Metrics
@@ -44,10 +47,10 @@ class Waiting:
 
 
 class Batcher:
-    """Made and used on one event loop. `queue`: most requests that wait."""
+    """Made and used on one event loop. queue: most requests that wait. tell: hears which queries each run was asked."""
 
-    def __init__(self, metrics: Metrics, queue: int = 256) -> None:
-        self.most, self.metrics = queue, metrics
+    def __init__(self, metrics: Metrics, queue: int = 256, tell: Callable[[Hosted, Task, Sample], None] | None = None) -> None:
+        self.most, self.metrics, self.tell = queue, metrics, tell
         self._waiting: deque[Waiting] = deque()
         self._pool = ThreadPoolExecutor(1, "kgrec-ask")
         self._edits = ThreadPoolExecutor(1, "kgrec-edit")
@@ -106,7 +109,7 @@ class Batcher:
             self.metrics.batch.observe(len(together))
             first = together[0]
             results, edit = await loop.run_in_executor(
-                self._pool, answered, first.hosted, first.verb, [one.request for one in together], first.caller
+                self._pool, self._answered, first.hosted, first.verb, [one.request for one in together], first.caller
             )
             took = time.perf_counter() - began
             self._took += 0.2 * (took - self._took)
@@ -114,6 +117,10 @@ class Batcher:
             for one, result in zip(together, results, strict=True):
                 if not one.answer.done():
                     one.answer.set_result((result, edit))
+
+    def _answered(self, hosted: Hosted, verb: Verb, requests: Sequence[Any], caller: str) -> tuple[list[Any], int]:
+        with watched(partial(self.tell, hosted) if self.tell else None):
+            return answered(hosted, verb, requests, caller)
 
     def _next(self, now: float) -> list[Waiting]:
         """The oldest request that somebody still waits for, and those like it."""

