@@ -21,6 +21,7 @@ from torch import nn
 
 from kgrec_core.encoder import fitness, of_history
 from kgrec_core.encoder.cache import VectorCache, default_folder
+from kgrec_core.encoder.int8 import FILE, Int8
 from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
 from kgrec_core.encoder.spoken import Spoken
@@ -134,7 +135,7 @@ class Text(Spoken):
         self.train(training)
 
     def save(self, folder: Path) -> None:
-        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, and an adapter where it was tuned by one."""
+        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, an adapter where it was tuned by one, and int8.onnx where it was shrunk."""
         folder.mkdir(parents=True, exist_ok=True)
         with silence(), adapter.aside(self.tower_):
             self.tower_.model.save(str(folder), create_model_card=False)
@@ -143,6 +144,8 @@ class Text(Spoken):
         adapter.save(self.tower_, extra / "adapter")
         save_file({"table": self.table_.vectors.cpu().contiguous()}, extra / "table.safetensors")
         pl.DataFrame({"text": self.table_.texts}, schema={"text": pl.String}).write_parquet(extra / "texts.parquet")
+        if self.tower_.int8_ is not None:
+            (extra / FILE).write_bytes(self.tower_.int8_.whole)
         (extra / "reads.json").write_text(json.dumps({"shown": self.shown_, "told": self.told_}))
 
     def load(self, folder: Path) -> None:
@@ -158,6 +161,8 @@ class Text(Spoken):
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
         self._assemble(load(str(folder), self.max_length), shown, told)
         adapter.load(self.tower_, extra / "adapter")
+        if (extra / FILE).is_file():
+            self.tower_.answer_by(Int8.read(extra / FILE))
         if len(texts) and vectors.shape[1] != self.dim:
             raise KgrecError(f"{folder}: its vectors have the width {vectors.shape[1]}, its model makes {self.dim}; restore the folder")
         self.table_ = Known(texts, vectors)

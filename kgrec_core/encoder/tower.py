@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from kgrec_core.encoder.int8 import Int8
 from kgrec_core.encoder.pretrained import fingerprint, settings_of
 from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.training.layers import layers
@@ -44,6 +46,7 @@ class Tower(nn.Module):
         self.model = model
         self.dim = int(model.get_embedding_dimension())
         self.settings = settings_of(model)
+        self.int8_: Int8 | None = None  # what answers in the transformer's place as long as its weights are these
         self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
         self.trunk_: Trunk | None = None  # while fitting: what the frozen layers make of the texts of `tokens_`
@@ -51,8 +54,13 @@ class Tower(nn.Module):
             _freeze(model, train_layers)
 
     def fingerprint(self) -> str:
-        """Of the weights as they are."""
-        return fingerprint(self.model, self.settings)
+        """Of the weights as they are, and of what answers in their place."""
+        return fingerprint(self.model, self.settings) + (self.int8_.fingerprint if self.int8_ else "")
+
+    def answer_by(self, int8: Int8) -> None:
+        """From now on, until something learns."""
+        self.int8_ = int8
+        self.pristine = self.fingerprint()
 
     def remember(self, texts: Iterable[str]) -> None:
         """Tokenise the texts that are new, once."""
@@ -67,6 +75,9 @@ class Tower(nn.Module):
         unknown = [t for t in place if t not in self.tokens_]
         fresh = dict(zip(unknown, self._tokenise(unknown), strict=True))
         tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
+        if self.int8_ is not None and not torch.is_grad_enabled():
+            found = torch.cat([self._alone(self.int8_, of) for of in tokens])
+            return found[[place[text] for text in texts]].float().to(self.device)
         order, outputs, rows = [], [], _ROWS.get()
         lengths = np.array([len(t) for t in tokens])
         trunk = self.trunk_ if self.trunk_ and self.training and rows is None and not unknown and self.trunk_.usable else None
@@ -96,7 +107,16 @@ class Tower(nn.Module):
         super().train(mode)
         if mode and self.trunk_ is not None:
             self.trunk_.still()
+        if mode and any(weight.requires_grad for weight in self.parameters()):
+            self.int8_ = None
         return self
+
+    def _alone(self, int8: Int8, tokens: NDArray[np.int32]) -> torch.Tensor:
+        """(1, dim) of one text: the transformer's part by int8, the rest as ever."""
+        features: dict[str, Any] = {"token_embeddings": int8(tokens), "attention_mask": torch.ones((1, len(tokens)), dtype=torch.int64)}
+        for module in list(self.model.children())[1:]:
+            features = module(features)
+        return features["sentence_embedding"]
 
     def _features(self, tokens: Sequence[NDArray[np.int32]], rows: int | None = None) -> dict[str, torch.Tensor]:
         width = max(map(len, tokens))

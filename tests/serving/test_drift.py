@@ -82,7 +82,7 @@ def test_what_is_no_command(real, tmp_path):
 
 def test_a_service_shows_it(real, tmp_path, monkeypatch):
     monkeypatch.setattr(drift, "LEAST", 3)
-    ask = Asking(Service({"shop": real}, state=tmp_path))
+    ask = Asking(Service({"shop": real}, state=tmp_path, watch_every=3600))
     ask.service.drift.windows["shop", "buys"]._fresh = drift.FRESH
     for n in range(4):
         ask("POST", RECOMMEND, json={"text": "红色 杯子" * (n + 1), "k": 1})

@@ -1,0 +1,31 @@
+"""`kgrec shrink RUN --to int8`: a run made faster, published beside it where it answers as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kgrec_core.printing import columns, say
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(epilog="Example: kgrec shrink runs/shop --to int8")
+@click.argument("run", type=FILE)
+@click.option("--to", required=True, metavar="FORM", help="int8: the language model in 8-bit numbers, by onnxruntime.")
+@click.option("--out", type=FILE, metavar="FOLDER", help="Where; RUN.FORM beside it without.")
+@click.option("--loss", default=0.005, show_default=True, type=click.FloatRange(0, 1), help="Share of the figure that may be lost.")
+@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+def shrink(run: Path, to: str, out: Path | None, loss: float, allow: tuple[str, ...]) -> None:
+    """Make RUN faster: measured again on its adjust queries, and refused where it lost more than --loss."""
+    from kgrec_core.report.verdict import figure
+    from kgrec_core.run.run import open_run
+    from kgrec_core.shrink import shrink as shrunk
+
+    found = shrunk(open_run(run, allow), to, out, loss, lambda what, done, total: say(what))
+    rows = [["", "queries", "before", "after", "gain"]]
+    for task, of in found.figures.items():
+        rows.append([task, f"{of['gain']['n']:,}", figure(of["before"]), figure(of["after"]), figure(of["gain"], signed=True)])
+    say(columns(rows))
+    say(f"one text alone: {found.ms['before']:g} ms before, {found.ms['after']:g} ms after; published in {found.folder}")

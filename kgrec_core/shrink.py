@@ -1,0 +1,149 @@
+"""A run made smaller or faster, published as a run of its own where it answers as well as before: measured again, or refused.
+
+    found = shrink(kgrec_core.open_run("runs/shop"), "int8")
+    found.folder, found.figures["buys"]["gain"], found.ms
+
+Both runs are built on what was learned from and asked the adjust queries; none of these is learned from here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from kgrec_core.comparison import Chain
+from kgrec_core.encoder.int8 import quantised
+from kgrec_core.encoder.text import Text
+from kgrec_core.errors import KgrecError, choices
+from kgrec_core.evaluation.interval import Interval, intervals
+from kgrec_core.graph import Dataset
+from kgrec_core.limits import sampled
+from kgrec_core.pipeline import sections
+from kgrec_core.recipe.registry import Registry
+from kgrec_core.results import asked_values
+from kgrec_core.run import folder as run_folder
+from kgrec_core.run import reopened
+from kgrec_core.run.run import open_run
+from kgrec_core.split import split
+from kgrec_core.stages import Progress
+from kgrec_core.verbs import silent
+
+if TYPE_CHECKING:
+    from kgrec_core.run.run import Run
+
+LOSS = 0.005  # of the figure, that may be lost
+
+
+class Shrunk(NamedTuple):
+    """figures: task -> before, after, gain, each with its interval, of the adjust queries. ms: of one text alone, before and after. bytes: of
+    what answers."""
+
+    folder: str
+    to: str
+    figures: dict[str, dict[str, Interval]]
+    ms: dict[str, float]
+
+
+def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progress: Progress = silent) -> Shrunk:
+    """Publish the run in another form in `out`, RUN.int8 beside it by default.
+
+    to: one of WAYS. loss: the share of the figure (NDCG@10, accuracy) that may be lost: the paired difference's 95 % interval must lie above it.
+    Raises KgrecError where it does not, for a run with edits or without text encoder or adjust queries, and where `out` exists.
+    """
+    if to not in WAYS:
+        raise choices("way to shrink", to, WAYS)
+    out = out or run.folder.with_name(f"{run.folder.name}.{to}")
+    if out.exists():
+        raise KgrecError(f"{out} exists; name another folder with --out")
+    if run.snapshot.edit:
+        raise KgrecError(f"{run.folder} has edits, which a shrunk run would lack; bake them in first with `kgrec compact {run.folder}`")
+    registry, folder = Registry.discover(), run.folder
+    with run_folder.workspace(out) as work:
+        try:
+            found, new = _shrunk(run, to, loss, work / "run", registry, progress, out)
+            kept = {key: value for key, value in run.manifest.items() if key not in ("format", "files")}
+            run_folder.publish(new, out, {**kept, "shrunk": to, "from": run_folder.checksum(folder / run_folder.MANIFEST)})
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return found
+
+
+def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progress: Progress, out: Path) -> tuple[Shrunk, Path]:
+    how, _, limits = sections(run.recipe, registry)
+    old, small = (open_run(run.folder, run.recipe.foreign, registry).snapshot for _ in range(2))
+    dataset = Dataset(run_folder.load_graph(run.folder / "knowledge"), run.tasks)
+    views = sampled(split(dataset, how), limits, how.seed)
+    chains = {"before": Chain(old.model, old.retrievals), "after": Chain(small.model, small.retrievals)}
+    texts = {name: [part for part in chain.model.encoder.modules() if isinstance(part, Text)] for name, chain in chains.items()}
+    if not texts["after"]:
+        raise KgrecError(f"{run.folder} has no text encoder, so there is nothing to shrink")
+    for part in texts["before"]:
+        part.version_ = part.tower_.fingerprint()  # the table in a run is of its weights
+    progress(f"shrinking to {to}", 0, 0)
+    for part in texts["after"]:
+        WAYS[to](part)
+    ms = {name: _ms(of[0]) for name, of in texts.items()}
+    figures = {}
+    values: dict[str, dict[str, np.ndarray]] = {task.name: {} for task in run.tasks}
+    for name, chain in chains.items():
+        progress(f"adjust queries ({name})", 0, 0)
+        chain.build(views["train"].graph)
+        for task in run.tasks:
+            values[task.name][name] = asked_values(task, chain.model, chain.retrievals[task.name], views["adjust"].queries[task.name])
+    for task, of in values.items():
+        figures[task] = intervals({**of, "gain": of["after"] - of["before"]}, how.seed)
+    _gate(run, figures, loss)
+    chain = chains["after"]
+    progress("building with all known edges", 0, 0)
+    chain.build(dataset.graph)
+    with run_folder.pinned(run.folder) as place:
+        shutil.copytree(place, new, ignore=shutil.ignore_patterns(run_folder.MANIFEST))
+    for part in ("encoder", *(f"retrieval/{task.name}" for task in run.tasks)):
+        shutil.rmtree(new / part)
+        (new / part).mkdir()
+    chain.model.encoder.save(new / "encoder")
+    for task in run.tasks:
+        chain.retrievals[task.name].save(new / "retrieval" / task.name)
+    found = Shrunk(str(out), to, figures, ms)
+    (new / "metrics.json").write_text(json.dumps({**run.metrics, "shrunk": {"to": to, "figures": figures, "ms": ms}}, indent=1))
+    reopened.check(new, run.recipe, registry, dataset, chain.model, chain.retrievals)
+    return found, new
+
+
+def _gate(run: Run, figures: Mapping[str, Mapping[str, Interval]], loss: float) -> None:
+    """Raises KgrecError where more may have been lost than is allowed."""
+    for task, of in figures.items():
+        gain, before = of["gain"], of["before"]["mean"]
+        if not gain["n"]:
+            raise KgrecError(f"{run.folder}: task {task} has no adjust queries to measure again; widen split.validation and fit again")
+        if not gain["low"] >= -loss * before:
+            raise KgrecError(
+                f"task {task}: {before:.4f} became {of['after']['mean']:.4f} on {gain['n']:,} adjust queries; the loss may be {-gain['low']:.4f}, and "
+                f"{loss:.2%} of it, {loss * before:.4f}, is allowed; allow more with --loss, or keep the run as it is"
+            )
+
+
+def _ms(text: Text, rounds: int = 15) -> float:
+    """Milliseconds for a short text alone."""
+    took = []
+    with torch.inference_mode():
+        for number in range(rounds):
+            began = time.perf_counter()
+            text.tower_([f"red kitchen clock {number}"])
+            took.append(1e3 * (time.perf_counter() - began))
+    return round(statistics.median(took), 2)
+
+
+def _int8(text: Text) -> None:
+    text.tower_.answer_by(quantised(text.tower_.model))
+
+
+WAYS: dict[str, Callable[[Text], Any]] = {"int8": _int8}

@@ -1,0 +1,86 @@
+"""A shrunk run is an ordinary run that answers as before, or is refused; what learns again has its own weights again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import kgrec_core
+from kgrec_core.encoder.int8 import FILE, Int8
+from kgrec_core.encoder.text import Text
+from kgrec_core.errors import KgrecError
+from kgrec_core.pipeline import fit
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.shrink import _gate, shrink
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture(scope="module")
+def runs(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A run with a language model of random weights, the same in int8, and what was said of it."""
+    folder = tmp_path_factory.mktemp("small")
+    layer = {"encoder": {"items": {"model": tiny.model(folder / "tiny"), "foreign": "allow"}}, "train": {"epochs": 0.0, "steps": 0}}
+    run = fit(resolve(shop / "shop.toml", layer), folder / "shop")
+    return run, shrink(run, "int8", loss=1.0)
+
+
+def text(run) -> Text:
+    return next(part for part in run.snapshot.model.encoder.modules() if isinstance(part, Text))
+
+
+def test_it_is_an_ordinary_run_that_answers_as_before(runs):
+    run, found = runs
+    small = kgrec_core.open_run(found.folder)
+    assert small.manifest["shrunk"] == "int8" and small.metrics["shrunk"]["figures"] == found.figures
+    assert set(found.figures["buys"]) == {"before", "after", "gain"} and set(found.ms) == {"before", "after"}
+    with torch.inference_mode():
+        own, other = (text(of).tower_(["red chair", "blue friend of number 3", "red chair"]).numpy() for of in (run, small))
+        alone = text(small).tower_(["red chair"]).numpy()
+    assert not (own == other).all() and (other[0] == other[2]).all() and (other[0] == alone[0]).all()
+    cosine = (own * other).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosine.min() > 0.98
+    assert [a.id[0] for a in small.answer(["ruser0"], k=5)[0]] == [a.id[0] for a in run.answer(["ruser0"], k=5)[0]]
+
+
+def test_it_stays_int8_when_saved_and_not_when_it_learns(runs, tmp_path):
+    tower = text(kgrec_core.open_run(runs[1].folder)).tower_
+    assert tower.int8_ is not None and tower.fingerprint() == tower.pristine
+    small = text(kgrec_core.open_run(runs[1].folder))
+    small.save(tmp_path)
+    assert (tmp_path / "kgrec" / FILE).read_bytes() == small.tower_.int8_.whole
+    small.train()
+    assert small.tower_.int8_ is None
+
+
+def test_the_gate(runs):
+    figures = {"buys": {"before": {"mean": 0.5}, "after": {"mean": 0.49}, "gain": {"low": -0.0024, "n": 100}}}
+    _gate(runs[0], figures, 0.005)
+    figures["buys"]["gain"] = {"low": -0.0026, "n": 100}
+    with pytest.raises(KgrecError, match=r"task buys: 0.5000 became 0.4900 on 100 adjust queries; the loss may be 0.0026"):
+        _gate(runs[0], figures, 0.005)
+    figures["buys"]["gain"] = {"low": float("nan"), "n": 0}
+    with pytest.raises(KgrecError, match="no adjust queries"):
+        _gate(runs[0], figures, 0.005)
+
+
+def test_what_cannot_be_shrunk(runs, tmp_path):
+    run, _ = runs
+    with pytest.raises(KgrecError, match="no way to shrink is called 'int4'"):
+        shrink(run, "int4")
+    with pytest.raises(KgrecError, match="exists; name another folder"):
+        shrink(run, "int8")
+    (tmp_path / FILE).write_bytes(b"nothing")
+    with pytest.raises(KgrecError, match="no model that onnxruntime reads"):
+        Int8.read(tmp_path / FILE)
+    copy = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    edited = kgrec_core.open_run(copy)
+    edited.remove("item", ["r0"])
+    with pytest.raises(KgrecError, match="kgrec compact"):
+        shrink(edited, "int8")
