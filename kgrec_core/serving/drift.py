@@ -31,6 +31,8 @@ log = logging.getLogger("kgrec.serving")
 WINDOW, LEAST, FRESH = 500, 100, 50  # queries: compared, at least, and new since the last comparison
 NUMBERS, CATEGORIES = ("met", "letters", "near", "score"), ("script", "label")
 
+HABIT = ("met", "score")  # of a history: how much of it is sent is its caller's habit, and scores follow that
+
 
 def levels(before: Sample, now: Sample) -> dict[str, dict[str, Level]]:
     """How they were put -> what is compared -> how far it is; nothing of less than LEAST queries."""
@@ -42,7 +44,7 @@ def levels(before: Sample, now: Sample) -> dict[str, dict[str, Level]]:
         of = found[how] = {}
         for name in (*NUMBERS, *CATEGORIES):
             pair = one.given(name), other.given(name)
-            if min(map(len, pair)) < LEAST or (name == "met" and how == "history"):  # how much of a history is sent is the caller's habit
+            if min(map(len, pair)) < LEAST or (name in HABIT and how == "history"):
                 continue
             of[name] = psi_numbers(*pair) if name in NUMBERS else psi_categories(*(values.tolist() for values in pair))
         vectors = [sample.vectors[~np.isnan(sample.columns["score"])] for sample in (one, other)]
