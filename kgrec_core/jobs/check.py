@@ -16,7 +16,7 @@ from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import Layer, Recipe, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.recipe.signatures import light, stand_in
-from kgrec_core.split import Split, split
+from kgrec_core.split import Split, classes, split
 
 
 def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Summary:
@@ -52,8 +52,9 @@ def every(error: KgrecError) -> list[str]:
 
 def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
     dataset, summary, *_ = loaded(recipe, registry, strict)
-    how = recipe.section("split", Split)
-    split(dataset, how)
+    views = split(dataset, recipe.section("split", Split))
+    classified = [task for task in dataset.tasks if recipe.of_task("head", task.name)["use"].value == "classify"]
+    summary.doubts += classes.doubted(views, classified, strict)
     return summary
 
 
