@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = ("kgrec_core", "kgrec_core.domain", "kgrec_core.parts", "kgrec_core.testing")
 INSIDE = {
     "catalogue.py",
+    "console.py",
     "publishes.py",
     "prior.py",
     "drift.py",

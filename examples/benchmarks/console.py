@@ -29,6 +29,7 @@ pay,How can I pay?,Which cards do you take?|payment methods,By card or by invoic
 size,Which size should I take?,size chart|what fits me,See the table beside each article.
 """
 THINGS = ("mug", "lamp", "bowl", "chair", "clock", "spoon", "<b>basket</b>", "candle")
+PATIENCE = 120_000  # milliseconds; a busy machine is no fault of a page
 SHAPES = {
     "light": {"viewport": {"width": 1200, "height": 800}},
     "dark": {"viewport": {"width": 1200, "height": 800}, "color_scheme": "dark"},
@@ -153,6 +154,7 @@ def main() -> int:
         ms, violations, wide, done = {}, [], 0, {}
         for shape, how in SHAPES.items():
             context = browser.new_context(**how)
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: said.append(str(error)))
@@ -160,6 +162,7 @@ def main() -> int:
             if shape == "light":
                 done = journey(page, base, shop, faq)
             inspected = browser.new_context(**how, bypass_csp=True, storage_state=context.storage_state())  # axe is a script
+            inspected.set_default_timeout(PATIENCE)
             inspector = inspected.new_page()
             for path in pages if not given.small or shape == "light" else pages[:3]:
                 for language in ("en", "zh"):

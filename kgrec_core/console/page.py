@@ -85,6 +85,8 @@ def places(page: Page, run: Hosted) -> dict[str, str]:
     found = {"Try": "try", "Run": "run"}
     if page.may("edit") and run.domain.desk:
         found["Desk"] = "desk"
+    if run.domain.watch:
+        found["Alerts"] = "alerts"
     if page.may("edit"):
         found["Review"] = "review"
     return {name: f"/console/{run.name}/{place}" for name, place in {**found, "Health": "health"}.items()}

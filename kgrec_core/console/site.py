@@ -14,6 +14,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from kgrec_core.console.alerting import alerting, series
 from kgrec_core.console.desk import desk
 from kgrec_core.console.health import health, swap
 from kgrec_core.console.page import Handler, Page, guarded, places
@@ -48,6 +49,8 @@ def routes(service: Service) -> list[Route]:
         page("/console/{run}/run", "ask", results),
         page("/console/{run}/report", "ask", report),
         page("/console/{run}/desk", "edit", desk),
+        page("/console/{run}/alerts", "ask", alerting),
+        page("/console/{run}/series", "ask", series),
         page("/console/{run}/review", "edit", reviewing),
         page("/console/{run}/review", "edit", deciding, "POST"),
         page("/console/{run}/health", "ask", health),

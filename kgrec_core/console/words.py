@@ -110,6 +110,12 @@ ZH = {
     "Go back to the run of before": "回到之前的版本",
     # alerts
     "Acknowledge": "确认",
+    "acknowledged": "已确认",
+    "There are no alerts.": "没有警报。",
+    "The series over time, with thresholds and articles": "各序列随时间的变化、阈值与文章",
+    "open": "未结束",
+    "level": "水平",
+    "threshold": "阈值",
 }
 FIELDS_ZH = {
     "user": "顾客",
@@ -157,6 +163,7 @@ VERBS_ZH = {
     "feedback": "反馈",
     "recalibrate": "重新校准",
     "classify": "分类",
+    "acknowledge": "确认警报",
     "evaluate": "评测",
     "price": "规则的代价",
     "update": "更新",

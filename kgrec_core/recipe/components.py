@@ -60,6 +60,8 @@ class Domain:
     desk: what the console's page for editors uses of the verbs, by role: "search" (its field `words` takes words; results have an `id`), "add",
         "edit" and "remove" (`id` or `ids`), "undo", "look" (what an editor should look at; for each of
         its result's `unanswered`, a `title` and how often it was `asked`, the page drafts an entry, its `question` filled in). Without roles there is no such page.
+    watch: of the console's page of alerts: "alerts": "module:function", (run's folder) -> rows with id, title, open, severity, opened, until, level,
+        threshold, acknowledged; "series": the same -> a whole HTML page, or None; "acknowledge": a verb with `episode` and `note`.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Domain:
     demo: str = ""
     commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     desk: Mapping[str, str] = field(default_factory=dict)
+    watch: Mapping[str, str] = field(default_factory=dict)
 
 
 KINDS: tuple[str, ...] = ("data", "encoder", "head", "retrieval")

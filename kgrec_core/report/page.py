@@ -250,7 +250,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     mark = ["", *[' class="n"'] * (len(header) - 1)]
     head = "".join(f"<th{m}>{escape(cell)}</th>" for m, cell in zip(mark, header, strict=True))
     body = "".join(f"<tr>{''.join(f'<td{m}>{escape(c)}</td>' for m, c in zip(mark, row, strict=True))}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _number(value: float | None) -> str:

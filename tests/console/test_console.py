@@ -114,7 +114,7 @@ def test_a_forged_form_and_a_foreign_name_do_nothing(here):
 @pytest.mark.parametrize("place", ["try", "try/similar", "run", "run?budget=7", "health", "review"])
 def test_every_page_in_both_languages(here, place, language):
     found = here.get(f"/console/shop/{place}", params={"lang": language} | ({"budget": "7"} if "?" in place else {}))
-    assert found.status_code == 200 and f'<html lang="{language}' in found.text and "<h1>" in found.text and 'id="content"' in found.text
+    assert found.status_code == 200 and f'<html lang="{language}' in found.text and "<h1" in found.text and 'id="content"' in found.text
     labelled = set(re.findall(r'<label for="([^"]+)"', found.text))
     assert set(re.findall(r'<(?:input|select|textarea)[^>]* id="([^"]+)"', found.text)) == labelled
 
@@ -252,3 +252,22 @@ def test_a_domain_that_names_its_verbs_for_editors_gets_a_desk(here, monkeypatch
     monkeypatch.setattr(of, "domain", domain)
     found = here.get("/console/shop/desk", params={"words": "red mug", "look": "1", "lang": "en"}).text
     assert "red mug" in found and "/console/shop/try/add-items?id=red%20mug" in found and "1 found" in found
+
+
+def watched(folder: Path) -> list[dict[str, object]]:
+    row = {"id": "e1", "title": HOSTILE, "severity": "high", "opened": "Monday", "until": "Tuesday", "level": "5", "threshold": "4"}
+    return [row | {"open": True, "acknowledged": ""}, row | {"id": "e2", "open": False, "acknowledged": "seen"}]
+
+
+def test_a_domain_that_watches_something_gets_its_alerts(here, monkeypatch):
+    of = here.service.runs["shop"]
+    assert here.get("/console/shop/alerts").status_code == 404
+    watch = {"alerts": f"{__name__}:watched", "acknowledge": "add-items"}
+    monkeypatch.setattr(of, "domain", replace(of.domain, watch=watch))
+    found = here.get("/console/shop/alerts", params={"lang": "en"}).text
+    assert (
+        found.count('action="/console/shop/try/add-items"') == 1
+        and "&lt;script&gt;" in found
+        and "\u202e" not in found
+        and "\x00" not in found
+    )

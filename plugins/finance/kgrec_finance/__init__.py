@@ -28,11 +28,17 @@ DOMAIN = Domain(
         "replay": _verb("monitoring.session", "Replay replay unsaid", "job", None, "Give the alerts that a live monitor gives on the events of a file."),
         "status": _verb("monitoring.status", "Status status told", "job", False, "Show a monitor's lag, rates, open episodes and sinks."),
         "alerts": _verb("monitoring.alerts", "Alerts alerts told", "job", False, "List a monitor's episodes."),
+        "acknowledge": _verb("monitoring.acknowledged", "Acknowledge acknowledge told", "edit", True, "Say that an alert was seen."),
         "explain": _verb("monitoring.explain", "Explain explain told", "job", False, "Say why there was an alert: the fewest stories that carry it."),
         "report": _verb("monitoring.page", "Report report path", "job", False, "Write a monitor's series and alerts, or a run's figures, as one HTML page."),
     },
     files="kgrec_finance.articles.files:Files",
     demo="kgrec_finance.demo:Demo",
+    watch={
+        "alerts": "kgrec_finance.monitoring.acknowledged:alerts",
+        "series": "kgrec_finance.monitoring.acknowledged:series",
+        "acknowledge": "acknowledge",
+    },
 )  # fmt: skip
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import combinations
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from kgrec_finance.articles.companies import graph_of
 from kgrec_finance.feeds.events import Event
+from kgrec_finance.monitoring.acknowledged import Acknowledge, acknowledge, alerts, series
 from kgrec_finance.monitoring.counterfactual import smallest
 from kgrec_finance.monitoring.explain import explained, told
 from kgrec_finance.monitoring.monitor import Monitor
@@ -133,3 +136,19 @@ def test_the_page_holds_itself_and_escapes_what_came_from_the_feed(state):
     ids = {part.partition('"')[0] for part in page.split('id="')[1:]}
     links = {part.partition('"')[0] for part in page.split('href="#')[1:]}
     assert links and links == ids
+
+
+def test_an_alert_is_acknowledged_once_for_all_and_shown_so(state, tmp_path):
+    shutil.copy(state.file, tmp_path / "news.monitor.sqlite")
+    run = SimpleNamespace(folder=tmp_path / "news")
+    rows = alerts(run.folder)
+    assert (
+        rows
+        and not any(row["acknowledged"] for row in rows)
+        and [row["open"] for row in rows] == sorted((row["open"] for row in rows), reverse=True)
+    )
+    (done,) = acknowledge(run, [Acknowledge(rows[0]["id"][:12], "a rumour")])
+    assert done["episode"] == rows[0]["id"] and alerts(run.folder)[0]["acknowledged"] == "a rumour"
+    faults = acknowledge(run, [Acknowledge("zz"), Acknowledge("")])
+    assert all(isinstance(fault, KgrecError) and "no alert is called" in str(fault) for fault in faults)
+    assert "<svg" in series(run.folder) and alerts(tmp_path / "other") == [] and series(tmp_path / "other") is None
