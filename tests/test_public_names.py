@@ -21,6 +21,7 @@ INSIDE = {
     "publishes.py",
     "prior.py",
     "drift.py",
+    "shrink.py",
     "budget.py",
     "fidelity.py",
     "fusions.py",

