@@ -9,9 +9,11 @@ import ipaddress
 import json
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kgrec_core.data.privacy import mask
 from kgrec_core.errors import KgrecError
 from kgrec_core.serving.keys import SCOPES, Keys
 from kgrec_core.serving.problem import Refused
@@ -25,6 +27,11 @@ class Caller(NamedTuple):
 
     name: str
     scopes: frozenset[str]
+
+    @property
+    def shown(self) -> str:
+        """The name as logs hold it: a JWT's subject may be a mail address."""
+        return _masked(self.name)
 
 
 class Access:
@@ -115,6 +122,11 @@ def refuse_open_door(host: str, access: Access) -> None:
         raise KgrecError(
             f"--host {host} lets everybody in who reaches it; make a key with `kgrec keys add NAME` and give --keys FILE, or stay on 127.0.0.1"
         )
+
+
+@lru_cache(10_000)
+def _masked(name: str) -> str:
+    return mask([name])[0]
 
 
 def _who(told: str) -> Refused:

@@ -119,7 +119,7 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
         found.headers["X-Request-Id"] = id
         service.metrics.requests.labels(path.split("/")[2] if path.startswith("/v1/") else "", verb, str(found.status_code)).inc()
         (service.metrics.turned if found.status_code == 503 else service.metrics.latency.labels(verb)).observe(took)
-        caller = getattr(request.state.caller, "name", "")
+        caller = getattr(request.state.caller, "shown", "")
         service.log(id=id, verb=verb, run=request.state.run, caller=caller, status=found.status_code, ms=round(1e3 * took, 1))
         return found
 

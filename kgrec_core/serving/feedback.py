@@ -108,7 +108,7 @@ class FeedbackLog:
     def keep(self, caller: str, given: Feedback, about: Answered) -> bool:
         """Whether the event is new; durable when it returns. Raises Refused 503 where it cannot be written."""
         source, text = given.source or about.source, given.text and mask([given.text])[0]
-        row = (key_of(caller, given.answer), given.event, given.id or "", text, given.answer, caller, time.time())
+        row = (key_of(caller, given.answer), given.event, given.id or "", text, given.answer, mask([caller])[0], time.time())
         with self._open(self.file.name, _EVENTS) as db, _told(self.folder), db:
             found = db.execute(f"INSERT OR IGNORE INTO events VALUES ({_marks((*row, *about))})", (*row, *about._replace(source=source)))
         return found.rowcount > 0

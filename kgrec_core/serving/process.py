@@ -20,6 +20,7 @@ from contextlib import suppress
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 
+from kgrec_core.data.privacy import mask
 from kgrec_core.errors import KgrecError
 from kgrec_core.serving.app import application
 from kgrec_core.serving.service import Service
@@ -120,10 +121,20 @@ def _forked(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
+class Masked(logging.Formatter):
+    """What is told of faults, with its traceback: personal data in it is masked, as it may quote what was asked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask([super().format(record)])[0]
+
+
 def logs() -> None:
-    """Lines of JSON on standard error, one a request."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    access = logging.getLogger("kgrec.access")
-    access.handlers, access.propagate = [handler], False
-    access.setLevel(logging.INFO)
+    """On standard error: lines of JSON, one a request, which hold no text; and what goes wrong, masked."""
+    for name, formatter, level in (
+        ("kgrec.access", logging.Formatter("%(message)s"), logging.INFO),
+        ("kgrec", Masked("%(asctime)s %(levelname)s %(message)s"), logging.WARNING),
+    ):
+        handler, logger = logging.StreamHandler(), logging.getLogger(name)
+        handler.setFormatter(formatter)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

@@ -116,7 +116,7 @@ class Service:
 
     def audit(self, caller: Caller, what: str, run: str, edit: int, requests: int, request_id: str) -> None:
         """Who changed what, when; kept in STATE/audit.jsonl."""
-        self.repeats.audit(self.state / "audit.jsonl", caller.name, what, run, edit, requests, request_id)
+        self.repeats.audit(self.state / "audit.jsonl", caller.shown, what, run, edit, requests, request_id)
 
     async def watch(self) -> None:
         """Reload what is published anew, and go back where another worker was told to."""

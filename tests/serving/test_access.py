@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.serving.access import Access, refuse_open_door
+from kgrec_core.serving.access import Access, Caller, refuse_open_door
 from kgrec_core.serving.keys import Keys
 from kgrec_core.serving.problem import Refused
 
@@ -98,3 +98,13 @@ def test_without_keys_only_this_machine(tmp_path):
     refuse_open_door("0.0.0.0", Access(tmp_path / "keys.json"))
     with pytest.raises(Refused, match="does not belong in the address"):
         Access().caller(None, {"Token": "x"}, "ask")
+
+
+def test_no_log_holds_a_mail_address():
+    import logging
+
+    from kgrec_core.serving.process import Masked
+
+    assert Caller("jo@example.com", frozenset()).shown == "<EMAIL>" and Caller("shop", frozenset()).shown == "shop"
+    record = logging.LogRecord("kgrec", logging.ERROR, "f", 1, "no user %s", ("jo@example.com",), None)
+    assert Masked("%(levelname)s %(message)s").format(record) == "ERROR no user <EMAIL>"
