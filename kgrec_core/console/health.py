@@ -21,7 +21,8 @@ LAST = 20  # lines of the audit log
 async def health(page: Page) -> Response:
     figures = measured(page.service)
     done = await asyncio.to_thread(audited, page.service) if page.may("admin") else []
-    return page.answer("health.html", "Health", figures=figures, done=done, speeds=speeds(figures), waiting=_one(figures, "kgrec_queue"))
+    values = {"figures": figures, "done": done, "speeds": speeds(figures), "waiting": _one(figures, "kgrec_queue")}
+    return page.answer("health.html", "Health", **values, drift=drifted(figures), canary=canary(page.service))
 
 
 async def swap(page: Page) -> Response:
@@ -62,6 +63,20 @@ def speeds(figures: list[tuple[str, dict[str, str], float]]) -> list[dict[str, A
         }
         for verb, n in sorted(counts.items())
     ]
+
+
+def drifted(figures: list[tuple[str, dict[str, str], float]]) -> list[dict[str, Any]]:
+    """How far queries are from the run's sample, by what: of the bound above which it says something, the farthest first."""
+    key = ("run", "task", "what", "how")
+    bounds = {tuple(labels.get(name, "") for name in key): value for of, labels, value in figures if of == "kgrec_drift_bound"}
+    rows = [(tuple(labels.get(name, "") for name in key), value) for of, labels, value in figures if of == "kgrec_drift"]
+    found = [{**dict(zip(key, at, strict=True)), "of": value / bounds[at]} for at, value in rows if bounds.get(at, 0) > 0]
+    return sorted(found, key=lambda row: -row["of"])
+
+
+def canary(service: Service) -> dict[str, str]:
+    """What the canary is told to be, where there is one."""
+    return {name: visible(str(value)) for name, value in service.canary.told().items()} if service.canary is not None else {}
 
 
 def audited(service: Service) -> list[dict[str, str]]:

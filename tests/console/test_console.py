@@ -15,6 +15,7 @@ from jinja2 import Environment
 
 import kgrec_core.console
 from kgrec_core.console.forms import inputs, table, values
+from kgrec_core.console.health import measured, speeds
 from kgrec_core.console.shown import shown
 from kgrec_core.console.words import ZH, spoken
 from kgrec_core.errors import KgrecError
@@ -271,3 +272,16 @@ def test_a_domain_that_watches_something_gets_its_alerts(here, monkeypatch):
         and "\u202e" not in found
         and "\x00" not in found
     )
+
+
+def test_health_shows_how_far_queries_have_drifted_and_what_is_slow(here):
+    drift = {"run": "shop", "task": "buys", "how": "psi", "what": "length"}
+    for name, value in (("kgrec_drift", 0.5), ("kgrec_drift_bound", 0.25)):
+        metric = here.service.metrics.drift if name == "kgrec_drift" else here.service.metrics.drift_bound
+        metric.labels(**drift).set(value)
+    for seconds in [0.004] * 99 + [0.3]:
+        here.service.metrics.latency.labels("recommend").observe(seconds)
+    found = here.get("/console/shop/health", params={"lang": "en"}).text
+    assert "<strong>2.00</strong>" in found and "length" in found and "Canary" not in found
+    (row,) = speeds(measured(here.service))
+    assert row["verb"] == "recommend" and row["requests"] == 100 and row["within"] == 0.005 and 6 < row["mean"] < 8
