@@ -14,10 +14,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from kgrec_core.comparison import Chain
 from kgrec_core.encoder.int8 import quantised
@@ -43,8 +44,7 @@ LOSS = 0.005  # of the figure, that may be lost
 
 
 class Shrunk(NamedTuple):
-    """figures: task -> before, after, gain, each with its interval, of the adjust queries. ms: of one text alone, before and after. bytes: of
-    what answers."""
+    """figures: task -> before, after, gain, each with its interval, of the adjust queries. ms: of one text alone, before and after."""
 
     folder: str
     to: str
@@ -53,7 +53,7 @@ class Shrunk(NamedTuple):
 
 
 def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progress: Progress = silent) -> Shrunk:
-    """Publish the run in another form in `out`, RUN.int8 beside it by default.
+    """Publish the run in another form in `out`, RUN.FORM beside it by default.
 
     to: one of WAYS. loss: the share of the figure (NDCG@10, accuracy) that may be lost: the paired difference's 95 % interval must lie above it.
     Raises KgrecError where it does not, for a run with edits or without text encoder or adjust queries, and where `out` exists.
@@ -89,7 +89,7 @@ def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progr
         part.version_ = part.tower_.fingerprint()  # the table in a run is of its weights
     progress(f"shrinking to {to}", 0, 0)
     for part in texts["after"]:
-        WAYS[to](part)
+        WAYS[to].change(part)
     ms = {name: _ms(of[0]) for name, of in texts.items()}
     figures = {}
     values: dict[str, dict[str, np.ndarray]] = {task.name: {} for task in run.tasks}
@@ -110,6 +110,7 @@ def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progr
         shutil.rmtree(new / part)
         (new / part).mkdir()
     chain.model.encoder.save(new / "encoder")
+    WAYS[to].stored(new / "encoder")
     for task in run.tasks:
         chain.retrievals[task.name].save(new / "retrieval" / task.name)
     found = Shrunk(str(out), to, figures, ms)
@@ -142,8 +143,30 @@ def _ms(text: Text, rounds: int = 15) -> float:
     return round(statistics.median(took), 2)
 
 
+class Way(NamedTuple):
+    """change: a text encoder, in place. stored: what is still to be done to the folder of a saved encoder."""
+
+    change: Callable[[Text], None]
+    stored: Callable[[Path], None] = lambda folder: None
+
+
 def _int8(text: Text) -> None:
     text.tower_.answer_by(quantised(text.tower_.model))
 
 
-WAYS: dict[str, Callable[[Text], Any]] = {"int8": _int8}
+@torch.no_grad()
+def _rounded(text: Text) -> None:
+    """Weights to what bfloat16 holds of them; what is computed with them stays float32."""
+    for weight in text.tower_.model.parameters():
+        weight.copy_(weight.to(torch.bfloat16))
+    text.tower_.pristine = text.tower_.fingerprint()
+
+
+def _halved(folder: Path) -> None:
+    """Every language model's weights, written in two bytes each."""
+    for file in folder.rglob("model*.safetensors"):
+        weights = {name: of.to(torch.bfloat16) if of.dtype == torch.float32 else of for name, of in load_file(file).items()}
+        save_file(weights, file, metadata={"format": "pt"})
+
+
+WAYS = {"int8": Way(_int8), "bf16": Way(_rounded, _halved)}

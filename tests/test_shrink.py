@@ -59,6 +59,17 @@ def test_it_stays_int8_when_saved_and_not_when_it_learns(runs, tmp_path):
     assert small.tower_.int8_ is None
 
 
+def test_two_bytes_a_weight(runs):
+    run, _ = runs
+    found = shrink(run, "bf16", loss=1.0)
+    small = kgrec_core.open_run(found.folder)
+    sizes = [sum(p.stat().st_size for p in Path(of.folder).rglob("model.safetensors")) for of in (run, small)]
+    assert sizes[1] < 0.8 * sizes[0]
+    pairs = zip(text(run).tower_.parameters(), text(small).tower_.parameters(), strict=True)
+    assert all((other == own.to(torch.bfloat16)).all() and other.dtype == torch.float32 for own, other in pairs)
+    assert small.answer(["ruser0"], k=1)[0]
+
+
 def test_the_gate(runs):
     figures = {"buys": {"before": {"mean": 0.5}, "after": {"mean": 0.49}, "gain": {"low": -0.0024, "n": 100}}}
     _gate(runs[0], figures, 0.005)
@@ -72,7 +83,7 @@ def test_the_gate(runs):
 
 def test_what_cannot_be_shrunk(runs, tmp_path):
     run, _ = runs
-    with pytest.raises(KgrecError, match="no way to shrink is called 'int4'"):
+    with pytest.raises(KgrecError, match=r"no way to shrink is called 'int4'.*bf16, int8"):
         shrink(run, "int4")
     with pytest.raises(KgrecError, match="exists; name another folder"):
         shrink(run, "int8")

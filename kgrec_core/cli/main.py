@@ -18,7 +18,7 @@ OWN: Targets = {
     "show": ("kgrec_core.cli.parts:show", "Show a part's recipe keys, or a domain's recipe."),
     "graph": ("kgrec_core.cli.graph:graph", "Build a knowledge graph from a recipe's tables, and look at it."),
     "compact": ("kgrec_core.cli.compact:compact", "Bake the edits of a run into it."),
-    "shrink": ("kgrec_core.cli.shrink:shrink", "Make a run faster, measured again and refused where it lost too much."),
+    "shrink": ("kgrec_core.cli.shrink:shrink", "Make a run faster or smaller, measured again and refused where it lost too much."),
     "serve": ("kgrec_core.cli.serve:serve", "Answer over HTTP: every verb of a run's domain is an endpoint."),
     "review": ("kgrec_core.cli.review:review", "Decide on answers that rules or a classifier hold back."),
     "keys": ("kgrec_core.cli.keys:keys", "Make, list and revoke the keys of a service."),

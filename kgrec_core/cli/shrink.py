@@ -1,4 +1,4 @@
-"""`kgrec shrink RUN --to int8`: a run made faster, published beside it where it answers as well."""
+"""`kgrec shrink RUN --to int8`: a run made faster or smaller, published beside it where it answers as well."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ FILE = click.Path(path_type=Path)
 
 @click.command(epilog="Example: kgrec shrink runs/shop --to int8")
 @click.argument("run", type=FILE)
-@click.option("--to", required=True, metavar="FORM", help="int8: the language model in 8-bit numbers, by onnxruntime.")
+@click.option(
+    "--to",
+    required=True,
+    metavar="FORM",
+    help="int8: the language model in 8-bit numbers, by onnxruntime, faster. bf16: its weights in two bytes, half the size.",
+)
 @click.option("--out", type=FILE, metavar="FOLDER", help="Where; RUN.FORM beside it without.")
 @click.option("--loss", default=0.005, show_default=True, type=click.FloatRange(0, 1), help="Share of the figure that may be lost.")
 @click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
 def shrink(run: Path, to: str, out: Path | None, loss: float, allow: tuple[str, ...]) -> None:
-    """Make RUN faster: measured again on its adjust queries, and refused where it lost more than --loss."""
+    """Make RUN faster or smaller: measured again on its adjust queries, and refused where it lost more than --loss."""
     from kgrec_core.report.verdict import figure
     from kgrec_core.run.run import open_run
     from kgrec_core.shrink import shrink as shrunk
