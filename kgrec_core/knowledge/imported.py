@@ -19,6 +19,7 @@ Read when the graph is built. What they say of entities that are not there yet i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -200,10 +201,14 @@ class Rdf(Imported):
 
         if not self.file.is_file():
             raise KgrecError(f"knowledge.*.file: there is no file {self.file}")
+        warns = logging.getLogger("rdflib.term")  # of an address that is none, with all that stands in it, raw
+        silent, warns.disabled = warns.disabled, True
         try:
             parsed = rdflib.Graph().parse(self.file, format=guess_format(str(self.file)) or "turtle")
         except Exception as error:  # every one of its parsers has exceptions of its own
             raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error
+        finally:
+            warns.disabled = silent
         labels = (rdflib.RDFS.label, rdflib.SKOS.prefLabel)
         found, names = [], []
         for subject, predicate, other in sorted(parsed):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from click.testing import CliRunner
 
 from kgrec_core import Graph, KgrecError, Relation
 from kgrec_core.cli.main import main
+from kgrec_core.graph import Ragged
 from kgrec_core.jobs import graph as jobs
 from kgrec_core.knowledge.imported import Triples
-from kgrec_core.knowledge.paths import find, paths
+from kgrec_core.knowledge.paths import find, neighbours, paths
+from kgrec_core.retrieval.ties import Ends
 
 BUYS = Relation("user", "buys", "item")
 NAMES = {"knowledge": {"names": {"use": "attributes"}}}
@@ -96,6 +100,24 @@ def test_a_hub_of_many_edges_is_no_road(monkeypatch):
     found = paths(graph, find(graph, "i0"), find(graph, "i1"), hops=2)
     assert [path.steps[0].to for path in found] == [("tag", 1), ("tag", 0)], "the rare one first; a hub in the middle is met from both ends"
     assert paths(graph, find(graph, "i0"), find(graph, "i9"), hops=4)[0].steps[0].to == ("tag", 0)
+
+
+def test_a_hub_of_a_million_edges_costs_no_walk_and_says_nothing():
+    """A tag that everything has: shown by its first few, no road between two things, and next to nothing in what is near."""
+    n = 1_000_000
+    rows = np.r_[np.arange(n), [0, 1]].astype(np.uint32)
+    entities = {"item": pl.DataFrame({"id": pl.int_range(n, eager=True).cast(pl.String)}), "tag": pl.DataFrame({"id": ["all", "few"]})}
+    tags = Relation("item", "tag", "tag")
+    table = pl.DataFrame({"source": rows, "target": np.r_[np.zeros(n), [1, 1]].astype(np.uint32)})
+    graph = Graph(entities, {tags: table}, frozenset([tags]))
+    began = time.process_time()
+    (_, inverse, shown, count), *_ = neighbours(graph, ("tag", 0), 10)
+    assert inverse and shown.tolist() == list(range(10)) and count == n
+    assert paths(graph, ("item", 0), ("item", 1), hops=4)[0].steps[0].to == ("tag", 1)
+    pool, met = Ragged.of(np.zeros(2, np.int64), np.array([1, 2]), 1), sp.csr_matrix(([1.0], ([0], [0])), shape=(1, n), dtype=np.float32)
+    near = Ends(graph, "item").near({"": met}, pool)["near by tag"]
+    assert near[0] == pytest.approx(1) and near[1] < 0.1
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import polars as pl
 import pytest
 
@@ -26,6 +28,17 @@ def test_triples_wait_for_products_that_come_later(tmp_path):
     later = GRAPH.join(Graph({"item": pl.DataFrame({"id": ["z"], "text": ["three"]})}))
     assert edges(again.read(later, {"item": later.rows("item", ["z"])}), made) == {("z", "x")}
     assert not again.read(later, {"item": later.rows("item", ["a"])}).relations
+
+
+def test_entities_without_a_name_are_counted(tmp_path):
+    file = tmp_path / "facts.tsv"
+    file.write_text(
+        "source\trelation\ttarget\ttarget_kind\ttarget_text\na\tmade_by\tx\tbrand\tAcme\nb\tmade_by\ty\tbrand\t\nb\tin\tz\tplace\t\n"
+    )
+    source = Triples(file=file)
+    found = source.read(GRAPH)
+    assert source.notes == ("brand is new: 2 entities, 1 of them without a name", "place is new: 1 entities, 1 of them without a name")
+    assert dict(found.entities["brand"].select("id", "text").iter_rows()) == {"x": "Acme", "y": "y"}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +79,7 @@ v:acme rdfs:label "Acme Ltd"@en ; v:in v:spain .
 
 
 @pytest.mark.parametrize("form", ["ttl", "nt"])
-def test_rdf(tmp_path, form):
+def test_rdf(tmp_path, form, caplog):
     rdflib = pytest.importorskip("rdflib")
     file = tmp_path / f"shop.{form}"
     rdflib.Graph().parse(data=TURTLE, format="turtle").serialize(file, format=form)
@@ -75,6 +88,10 @@ def test_rdf(tmp_path, form):
     assert edges(found, Relation("item", "colour", "entity")) == {("a", "red")}
     assert edges(found, Relation("entity", "in", "entity")) == {("acme", "spain")}
     assert dict(found.entities["entity"].iter_rows())["acme"] == "Acme Ltd"
+    file.write_text("<http://shop/item/a> <http://shop/v#in> <http://shop/\x9b31m place> .")
+    with contextlib.suppress(KgrecError):  # the one parser lets it pass
+        Rdf(file=file, items="http://shop/item/").read(GRAPH)
+    assert not caplog.records, "what stands in an address reaches no terminal"
     file.write_text("<<< no rdf")
     with pytest.raises(KgrecError, match=f"shop.{form} cannot be read as RDF"):
         Rdf(file=file, items="http://shop/item/").read(GRAPH)
