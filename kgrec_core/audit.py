@@ -30,16 +30,7 @@ from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
-from kgrec_core.pipeline import (
-    SECTIONS,
-    Job,
-    build_model,
-    build_retrievals,
-    fine_tuned,
-    knowledge,
-    sections,
-    without_language_model,
-)
+from kgrec_core.pipeline import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
@@ -48,6 +39,7 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
 from kgrec_core.verbs import silent
+from kgrec_core.without import knowledge, without_language_model
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run

