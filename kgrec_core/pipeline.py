@@ -131,7 +131,6 @@ class Fitting(NamedTuple):
 
 class Best(NamedTuple):
     """What is published of everything that was compared. recipe: as it is published; asked: the adjust queries, as tables.
-
     metrics: what metrics.json holds of the comparison; history: of fine-tuning; learned: whether what is published was fine-tuned.
     """
 
@@ -147,7 +146,6 @@ class Best(NamedTuple):
 def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
     """Everything that is learned and asked before something is published: the floor, the chains before and after fine-tuning and without
     what they know, and the referee's choice. What only the comparison needs is gone when it ends.
-
     derived: relations that [knowledge] made, which mirror no behaviour.
     """
     (how, options, limits), views, tasks = sections(of.recipe, of.registry), of.views, of.dataset.tasks
@@ -179,8 +177,7 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
             result.again("after", "before")
     compare_without(of, comparison, model, following)
 
-    last = "after" if history or not measured else "before"
-    verdict = comparison.referee.decide(tasks, last, limits.publish)
+    verdict = comparison.referee.decide(tasks, "after" if history or not measured else "before", limits.publish)
     learned = bool(history) and verdict.system != "before"
     if history and not learned:
         adapter.remove(model.encoder)
@@ -242,7 +239,6 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
 
 class Job(NamedTuple):
     """A fine-tuning of all processes. file: its checkpoint, which belongs to `purpose`; knowing: with knowledge.
-
     recipe, options: where they are not those that the fit began with.
     """
 
