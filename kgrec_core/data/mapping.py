@@ -9,6 +9,8 @@ from typing import Literal
 
 from kgrec_core.data.links import Link
 
+PROFILE = "profile"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
@@ -26,6 +28,8 @@ class Entity:
         not empty is taken, in the order of `since` or else of the file; `since` is the earliest, `until` the latest. "first" knows
         nothing that was written later.
     links: name -> what its columns say about it, as relations.
+    profile: a column that says who one of them is (a user's segment; an age band by `edges`), as a task of that name beside the others: told
+        from what it met, by [head.profile] and [retrieval.profile].
     """
 
     file: Path
@@ -41,6 +45,13 @@ class Entity:
     where: str | None = None
     duplicates: Literal["reject", "first", "last"] = "reject"
     links: Mapping[str, Link] = field(default_factory=dict)
+    profile: Link | None = None
+
+    @property
+    def columns(self) -> dict[str, tuple[str, Link]]:
+        """name -> the recipe's words for it, and the link: every one of them."""
+        found = {name: (f"links.{name}", link) for name, link in self.links.items()}
+        return found | ({PROFILE: (PROFILE, self.profile)} if self.profile else {})
 
 
 @dataclass(frozen=True, kw_only=True)

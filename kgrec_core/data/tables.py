@@ -21,7 +21,7 @@ repeats = true
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ import polars as pl
 
 from kgrec_core.data.ids import identifiers, nobody
 from kgrec_core.data.links import Link, targets
-from kgrec_core.data.mapping import Edges, End, Entity, Goal
+from kgrec_core.data.mapping import PROFILE, Edges, End, Entity, Goal
 from kgrec_core.data.numbering import Numbering
 from kgrec_core.data.numeric import numbers
 from kgrec_core.data.plain import plain_texts
@@ -68,10 +68,11 @@ class Tables:
                 graph[Relation(edges.source.kind, name, edges.target.kind)] = _edges(name, edges, numbering, summary, broken)
         timeless = {r for r in graph if self.relations[r.name].timeless}
         for kind in kinds:
-            for name, link in self.entities[kind].links.items():
+            for name, (setting, link) in self.entities[kind].columns.items():
                 with faults:
                     relation = Relation(kind, name, link.kind or name)
-                    graph[relation] = self._link(relation, link, columns[kind][link.column], graph, numbering)
+                    setting = f"data.entities.{kind}.{setting}"
+                    graph[relation] = self._link(relation, link, setting, columns[kind][link.column], graph, numbering)
                     timeless.add(relation)
         tasks = []
         for name, goal in self.tasks.items():
@@ -79,15 +80,24 @@ class Tables:
                 tasks.append(
                     self._task(name, goal, {Relation(e.source.kind, n, e.target.kind): () for n, e in self.relations.items()} | graph)
                 )
+        for kind in kinds:
+            with faults:
+                tasks += self._profile(kind, tasks)
         faults.refuse()
         timeless -= {task.relation for task in tasks}  # what is to be predicted is not known at all times
         entities = {kind: known.extend(kinds.get(kind)) for kind, known in numbering.items()}
         return Dataset(Graph(entities, graph, frozenset(timeless)), tuple(tasks))
 
     def _link(
-        self, relation: Relation, link: Link, values: pl.Series, graph: Mapping[Relation, pl.DataFrame], numbering: dict[str, Numbering]
+        self,
+        relation: Relation,
+        link: Link,
+        setting: str,
+        values: pl.Series,
+        graph: Mapping[Relation, pl.DataFrame],
+        numbering: dict[str, Numbering],
     ) -> pl.DataFrame:
-        spec, setting = self.entities[relation.source], f"data.entities.{relation.source}.links.{relation.name}"
+        spec = self.entities[relation.source]
         if relation in graph:
             raise KgrecError(f"{setting}: there is a relation {relation} already; rename one of them")
         pairs = targets(values, link, relation.name, setting, spec.decimal)
@@ -113,6 +123,20 @@ class Tables:
                 raise choices("relation", relation, found, f"correct data.tasks.{name}.{key}")
         return Task(name, found[goal.relation], tuple(found[h] for h in goal.history), goal.repeats)
 
+    def _profile(self, kind: str, tasks: Sequence[Task]) -> list[Task]:
+        """The task that a kind's `profile` asks for: told from what the other tasks of that kind are about."""
+        if not (link := self.entities[kind].profile):
+            return []
+        history = tuple(dict.fromkeys(task.relation for task in tasks if task.relation.source == kind))
+        if not history or any(task.name == PROFILE for task in tasks):
+            why = (
+                f"there is a task {PROFILE} already"
+                if history
+                else f"no task of [data.tasks] starts at a {kind}, so it has no history to be told from"
+            )
+            raise KgrecError(f"data.entities.{kind}.{PROFILE}: {why}; leave it out, or write it as a link and a task of its own")
+        return [Task(PROFILE, Relation(kind, PROFILE, link.kind or PROFILE), history)]
+
 
 def _entity(kind: str, spec: Entity, summary: Summary) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The kind's table, and the columns of the file for its links, row by row."""
@@ -124,7 +148,7 @@ def _entity(kind: str, spec: Entity, summary: Summary) -> tuple[pl.DataFrame, pl
         )
     asked = {"id": spec.id, "since": spec.since, "until": spec.until}
     asked |= {f"text[{i}]": c for i, c in enumerate(spec.text)} | {f"attributes[{i}]": c for i, c in enumerate(spec.attributes)}
-    asked |= {f"links.{name}.column": link.column for name, link in spec.links.items()}
+    asked |= {f"{setting}.column": link.column for setting, link in spec.columns.values()}
     table = summary.read(read(spec.file, {k: c for k, c in asked.items() if c is not None}, setting, spec.where))
     ids, times = identifiers(table.frame[spec.id]), {}
     with faults:
@@ -137,7 +161,7 @@ def _entity(kind: str, spec: Entity, summary: Summary) -> tuple[pl.DataFrame, pl
         with faults:
             table.refuse_duplicates(ids, spec.id, f'remove one, or set {setting}.duplicates = "first" or "last"')
     faults.refuse()
-    frame = table.frame.select(list(dict.fromkeys([*spec.text, *spec.attributes, *(k.column for k in spec.links.values())])))
+    frame = table.frame.select(list(dict.fromkeys([*spec.text, *spec.attributes, *(k.column for _, k in spec.columns.values())])))
     read_as = {}
     for column in spec.attributes:
         read_as[column] = numbers(frame[column], spec.decimal)

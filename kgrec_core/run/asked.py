@@ -14,7 +14,7 @@ from kgrec_core.data.condition import condition
 from kgrec_core.data.ids import identifier
 from kgrec_core.data.plain import plain
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.graph import Graph, Task
+from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.interfaces import Filter
 from kgrec_core.run.groups import related as related_rows
 
@@ -96,9 +96,16 @@ def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.boo
     return met.meets(table), met.text
 
 
+def met_by(task: Task) -> Relation:
+    """What a query's `history` is of: the task's own relation, or, where the first that it is read through is about another kind, that
+    one: products, of whose buyer the segment is asked."""
+    return next((read for read in task.history[:1] if read.target != task.relation.target), task.relation)
+
+
 def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Graph, NDArray[np.int64]]:
     """The graph joined with the queries that are described instead of known, and the row of every query."""
-    kind, target = task.relation.source, task.relation.target
+    relation = met_by(task)
+    kind, target = relation.source, relation.target
     if isinstance(queries, str | bytes | Mapping) or not isinstance(queries, Iterable):
         raise KgrecError(f"{queries!r} is one query where a list belongs; write [{queries!r}]")
     described = {place: query for place, query in enumerate(queries) if isinstance(query, Mapping)}
@@ -124,10 +131,10 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
             "source": pl.Series([s for s, _ in pairs], dtype=pl.UInt32),
             "target": pl.Series([number[t] for _, t in pairs], dtype=pl.UInt32),
         }
-        if graph.dated(task.relation):
+        if graph.dated(relation):
             now = int(time.time() * 1e6) - len(pairs)
             edges["time"] = pl.Series([now + i for i in range(len(pairs))], dtype=pl.Int64)
-        graph = graph.join(Graph(kinds, {task.relation: pl.DataFrame(edges)} if pairs else {}))
+        graph = graph.join(Graph(kinds, {relation: pl.DataFrame(edges)} if pairs else {}))
     return graph, graph.rows(kind, ids)
 
 

@@ -26,7 +26,7 @@ from kgrec_core.graph import Graph, Nodes, Task, histories
 from kgrec_core.interfaces import Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
-from kgrec_core.run.asked import with_queries
+from kgrec_core.run.asked import met_by, with_queries
 from kgrec_core.stored import numbers, parquet
 
 MOST = 300  # queries of a sample, put in one way
@@ -154,7 +154,7 @@ def _of_run(graph: Graph, model: Model, retrieval: Retrieval, task: Task, asked:
     if "text" in graph.columns(kind):
         return found(queries)
     today = Nodes(graph, kind, queries.rows, "query")
-    met, ids = today.read(task.relation), graph.entities[target]["id"]
+    met, ids = today.read(met_by(task)), graph.entities[met_by(task).target]["id"]
     histories = [met.rows[a:b].tolist() for a, b in zip(met.indptr, met.indptr[1:], strict=False)]
     joined_to, rows = with_queries(graph, task, [{"history": [ids[row] for row in history]} for history in histories if history])
     every = [found(today), *([found(Nodes(joined_to, kind, rows, "query"))] if len(rows) else [])]

@@ -19,6 +19,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import DAY, Graph, Relation, Task
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
+BESIDE = (0.2, 0.4)  # test, and test and validation, of what has no time where the split is by time
 LAST = 253_402_300_799  # the last second that a date can tell
 
 
@@ -26,7 +27,7 @@ LAST = 253_402_300_799  # the last second that a date can tell
 class Split:
     """How to hold edges out. The recipe's [split].
 
-    by: "time" (all later edges), "last" (leave-last-out per source; equal times and undated edges keep the table's order), "random" (a
+    by: "time" (all later edges; of a task without times, whose history has some, a fifth of the sources is tested and a fifth validates), "last" (leave-last-out per source; equal times and undated edges keep the table's order), "random" (a
         share of every source's edges), "targets" (all edges of a share of the targets: cold targets) or "column" (train, validation or
         test in a column of the task's relation, edge by edge, or else of its source kind).
     test: time: a date ("2010-11-01") or a span before the last edge ("31d"); random, targets: a share (.2).
@@ -72,9 +73,11 @@ def hold_out(graph: Graph, task: Task, how: Split, alone: bool = True) -> Parts:
     rng = np.random.default_rng(how.seed)
     part, before, held = np.zeros(len(source), np.int8), {VALIDATION: None, TEST: None}, None
     cold = dict.fromkeys((VALIDATION, TEST), np.zeros(0, np.int64))
-    if how.by == "time":
-        if time is None:
+    if how.by == "time" and time is None:  # what holds for good of a source (a user's segment), told from what it met until then
+        if not any(graph.dated(relation) for relation in task.history):
             raise KgrecError(f'task {task.name}: {task.relation} has no time; give it one or set split.by = "random"')
+        part = _random(graph, task, source, BESIDE, how, rng.random(len(source)))
+    elif how.by == "time":
         test = _moment_or_span(how.test, "split.test", int(time.max()) + 1)
         validation = _moment_or_span(how.validation, "split.validation", test)
         if validation >= test:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, histories
 from kgrec_core.split.parts import TEST, TRAIN, VALIDATION, Parts, Split, check, columns, hold_out, limits, units
 
@@ -59,10 +60,13 @@ def _with_times(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts]) 
 
 def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], how: Split, limit: int) -> Graph:
     """What may be known when the queries of part `limit` (VALIDATION or TEST) are asked."""
+    always = graph.timeless | {task.relation for task in tasks if task.history}
     if how.by == "time":
-        cut = min(p.before[limit] for p in parts.values())
+        cut = min((p.before[limit] for p in parts.values() if p.before[limit] is not None), default=None)
+        if cut is None:
+            raise KgrecError(f'task {tasks[0].name}: {tasks[0].relation} has no time; give it one or set split.by = "random"')
         for relation in graph.relations:
-            if not graph.dated(relation) and relation not in graph.timeless:
+            if not graph.dated(relation) and relation not in always:
                 log.warning(
                     "%s has no time and is not timeless: a split by time leaves it out; set timeless = true if it always holds", relation
                 )
@@ -70,7 +74,7 @@ def _view_graph(graph: Graph, tasks: tuple[Task, ...], parts: dict[str, Parts], 
         cut = None
     relations = {}
     for relation, table in graph.relations.items():
-        if cut is not None and not graph.dated(relation) and relation not in graph.timeless:
+        if cut is not None and not graph.dated(relation) and relation not in always:
             continue
         keep = np.ones(len(table), bool) if cut is None or not graph.dated(relation) else table["time"].to_numpy() < cut
         source, target, time = columns(graph, relation)
@@ -127,7 +131,8 @@ def _held_out(graph: Graph, whole: Graph, task: Task, parts: Parts, how: Split, 
     source, target, time = columns(whole, task.relation)
     edges = np.flatnonzero((parts.part == number) & (source >= 0))
     if how.known_only:
-        edges = edges[graph.degree(task.relation, source[edges]) > 0]
+        known = (task.relation,) if graph.dated(task.relation) or not task.history else task.history
+        edges = edges[np.any([graph.degree(relation, source[edges]) > 0 for relation in known], axis=0)]
     rows, owner = np.unique(source[edges], return_inverse=True)
     limit = parts.before[number]
     if how.by == "column" and time is not None:
