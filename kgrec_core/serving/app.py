@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -33,6 +33,7 @@ from kgrec_core.serving.hosted import Hosted, verbs_of
 from kgrec_core.serving.problem import Refused, described, response
 from kgrec_core.serving.schema import schema
 from kgrec_core.serving.service import Service
+from kgrec_core.serving.tracing import Tracing
 
 log = logging.getLogger("kgrec.serving")
 MOST_SECONDS = 60.0
@@ -43,6 +44,8 @@ def application(service: Service) -> FastAPI:
     """The routes of a service, and the pages of its console."""
     from kgrec_core.console.site import routes
 
+    tracing = Tracing()
+
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         service.batcher = Batcher(service.metrics, service.queue, service.drift.tell)
@@ -52,12 +55,14 @@ def application(service: Service) -> FastAPI:
         for task in beside:
             task.cancel()
         await service.batcher.close()
-        await asyncio.to_thread(service.feedback.flush)
+        with suppress(Refused):  # a full disk: of notes that nobody can write nothing is left
+            await asyncio.to_thread(service.feedback.flush)
+        tracing.close()
 
     app = FastAPI(title="kgrec", version=kgrec_core.__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
 
     def add(path: str, handler: Handler, method: str = "POST", **extra: Any) -> None:
-        app.add_route(path, _guarded(service, handler, path), methods=[method])
+        app.add_route(path, _guarded(service, tracing.handled(handler, path), path), methods=[method])
         described_as["paths"][path] = {method.lower(): operation(**extra)}
 
     described_as = document(service.access.required)
