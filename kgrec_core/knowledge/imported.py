@@ -19,11 +19,13 @@ Read when the graph is built. What they say of entities that are not there yet i
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -39,6 +41,7 @@ from kgrec_core.stored import parquet
 ENDS = ("source_kind", "source", "relation", "target_kind", "target")
 STRINGS = dict.fromkeys(ENDS, pl.String)
 WAITING = "waiting.parquet"
+FORMS = ("turtle", "nt", "xml", "json-ld")  # of RDF, that read the file and nothing else
 
 
 class Imported(Source):
@@ -201,10 +204,15 @@ class Rdf(Imported):
 
         if not self.file.is_file():
             raise KgrecError(f"knowledge.*.file: there is no file {self.file}")
+        form = guess_format(str(self.file)) or "turtle"
+        if form not in FORMS:
+            raise KgrecError(f"{self.file.name} is {form}; knowledge is read from {', '.join(FORMS)}: convert it")
         warns = logging.getLogger("rdflib.term")  # of an address that is none, with all that stands in it, raw
         silent, warns.disabled = warns.disabled, True
         try:
-            parsed = rdflib.Graph().parse(self.file, format=guess_format(str(self.file)) or "turtle")
+            if form == "json-ld" and (other := _elsewhere(json.loads(self.file.read_bytes()))):
+                raise ValueError(f"its context is at {other!r}, which is not read; write the context into the file")
+            parsed = rdflib.Graph().parse(self.file, format=form)
         except Exception as error:  # every one of its parsers has exceptions of its own
             raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error
         finally:
@@ -269,6 +277,15 @@ def _atomic(path: Path, fields: tuple[str, ...]) -> pl.DataFrame:
             raise choices(f"field of {path.name}", field, names)
     table = read(path, {n: n for n in fields}, "knowledge.*", form="csv", separator="\t", quote=None, names=names)
     return table.frame.select(identifiers(table.frame[n]).alias(n) for n in fields).drop_nulls()
+
+
+def _elsewhere(node: Any) -> str | None:
+    """A context that JSON-LD names instead of saying it: an address or a file, which rdflib would fetch."""
+    if isinstance(node, dict):
+        contexts = node.get("@context") if isinstance(node.get("@context"), list) else [node.get("@context")]
+        named = next((told for told in (*contexts, node.get("@import")) if isinstance(told, str)), None)
+        return named or next((found for value in node.values() if (found := _elsewhere(value))), None)
+    return next((found for value in node if (found := _elsewhere(value))), None) if isinstance(node, list) else None
 
 
 def _local(address: str) -> str:

@@ -95,3 +95,21 @@ def test_rdf(tmp_path, form, caplog):
     file.write_text("<<< no rdf")
     with pytest.raises(KgrecError, match=f"shop.{form} cannot be read as RDF"):
         Rdf(file=file, items="http://shop/item/").read(GRAPH)
+
+
+@pytest.mark.parametrize(
+    "context",
+    ['"file://{secret}"', '["{secret}"]', '{{"@import": "{secret}"}}', '{{"in": {{"@id": "http://shop/v#in", "@context": "{secret}"}}}}'],
+)
+def test_a_context_that_is_elsewhere_is_not_fetched(tmp_path, context):
+    pytest.importorskip("rdflib")
+    (tmp_path / "secret.json").write_text('{"@context": {"in": "http://shop/v#in"}}')
+    file = tmp_path / "shop.jsonld"
+    file.write_text(f'{{"@context": {context.format(secret=tmp_path / "secret.json")}, "@id": "http://shop/item/a", "in": "spain"}}')
+    with pytest.raises(KgrecError, match=r"shop\.jsonld cannot be read as RDF: its context is at .*secret.json', which is not read"):
+        Rdf(file=file, items="http://shop/item/").read(GRAPH)
+    file.write_text('{"@context": {"in": "http://shop/v#in"}, "@id": "http://shop/item/a", "in": "spain"}')
+    assert edges(Rdf(file=file, items="http://shop/item/").read(GRAPH), Relation("item", "in", "entity")) == {("a", "spain")}
+    (tmp_path / "shop.trig").write_text("x")
+    with pytest.raises(KgrecError, match=r"shop\.trig is trig; knowledge is read from turtle, nt, xml, json-ld"):
+        Rdf(file=tmp_path / "shop.trig", items="http://shop/item/").read(GRAPH)
