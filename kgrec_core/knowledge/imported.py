@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -212,6 +213,8 @@ class Rdf(Imported):
         try:
             if form == "json-ld" and (other := _elsewhere(json.loads(self.file.read_bytes()))):
                 raise ValueError(f"its context is at {other!r}, which is not read; write the context into the file")
+            if form == "xml" and re.search(rb"<!ENTITY[^>]*&", self.file.read_bytes().replace(b"\0", b"")):
+                raise ValueError("it has an entity made of entities, which could be of any length; write it out")
             parsed = rdflib.Graph().parse(self.file, format=form)
         except Exception as error:  # every one of its parsers has exceptions of its own
             raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error

@@ -113,3 +113,17 @@ def test_a_context_that_is_elsewhere_is_not_fetched(tmp_path, context):
     (tmp_path / "shop.trig").write_text("x")
     with pytest.raises(KgrecError, match=r"shop\.trig is trig; knowledge is read from turtle, nt, xml, json-ld"):
         Rdf(file=tmp_path / "shop.trig", items="http://shop/item/").read(GRAPH)
+
+
+@pytest.mark.parametrize("code", ["utf-8", "utf-16"])
+def test_an_entity_of_entities_is_refused_before_it_is_read(tmp_path, code):
+    pytest.importorskip("rdflib")
+    laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 9))
+    space = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:s="http://shop/v#"'
+    body = f'<rdf:RDF {space}><rdf:Description rdf:about="http://shop/item/a"><s:in>&l{{}};</s:in></rdf:Description></rdf:RDF>'
+    file, first = tmp_path / "shop.rdf", '<!DOCTYPE r [<!ENTITY l0 "lol">'
+    file.write_bytes((f"{first}{laughs}]>" + body.format(8)).encode(code))
+    with pytest.raises(KgrecError, match=r"shop\.rdf cannot be read as RDF: it has an entity made of entities"):
+        Rdf(file=file, items="http://shop/item/").read(GRAPH)
+    file.write_bytes((f"{first}]>" + body.format(0)).encode(code))
+    assert edges(Rdf(file=file, items="http://shop/item/").read(GRAPH), Relation("item", "in", "entity")) == {("a", "lol")}
