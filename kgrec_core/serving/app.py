@@ -86,13 +86,7 @@ def application(service: Service) -> FastAPI:
     add("/v1/runs", _listing(service), "GET", summary="The runs that are served.", tags=["service"])
     add("/v1/drift", _drift(service), "GET", summary="How far queries are from those the runs were made for.", tags=["service"])
     add("/admin/reload", _admin(service, "reload"), summary="Load a newly published run now.", body=NAMED, tags=["service"])
-    add(
-        "/admin/rollback",
-        _admin(service, "rollback"),
-        summary="Show the run of before the last reload again.",
-        body=NAMED,
-        tags=["service"],
-    )
+    add("/admin/rollback", _admin(service, "rollback"), summary="Show the run of before again.", body=NAMED, tags=["service"])
     add("/admin/promote", _admin(service, "promote"), summary="Give every caller to the canary.", body=NAMED, tags=["service"])
     app.add_route("/openapi.json", lambda request: JSONResponse(described_as), methods=["GET"])
     app.add_route("/health/live", lambda request: JSONResponse({"status": "live"}), methods=["GET"])
