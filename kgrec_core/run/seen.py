@@ -6,6 +6,7 @@ the same way: in words, as somebody known, or by a history; scores of one are no
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,13 +28,12 @@ from kgrec_core.interfaces import Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import met_by, with_queries
-from kgrec_core.stored import numbers, parquet
+from kgrec_core.stored import document, numbers
 
 MOST = 300  # queries of a sample, put in one way
 FEW = 50  # candidates up to which the first answer is a label
 LETTERS = 200  # of a text, of which its script is told
 KINDS: dict[str, Any] = {"how": object, "met": float, "letters": float, "script": object, "near": float, "score": float, "label": object}
-SCHEMA = {name: pl.String if of is object else pl.Float64 for name, of in KINDS.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +130,15 @@ def joined(samples: Sequence[Sample]) -> Sample:
 def save(
     folder: Path, graph: Graph, model: Model, retrievals: Mapping[str, Retrieval], asked: Mapping[str, pl.DataFrame], seed: int = 0
 ) -> None:
-    """TASK.parquet and TASK.npy of each task: of a sample of its queries, asked of what is published as if they were new. asked: the
+    """TASK.json and TASK.npy of each task: of a sample of its queries, asked of what is published as if they were new. asked: the
     queries, see `confidence.as_table`."""
     folder.mkdir(exist_ok=True)
     for task in model.tasks:
         if task.name in retrievals and len(asked[task.name]):
             drawn = np.sort(np.random.default_rng(seed).permutation(len(asked[task.name]))[:MOST])
             found = _of_run(graph, model, retrievals[task.name], task, asked[task.name][drawn], seed)
-            table = {name: pl.Series(values.tolist(), dtype=SCHEMA[name], nan_to_null=True) for name, values in found.columns.items()}
-            pl.DataFrame(table).write_parquet(folder / f"{task.name}.parquet")
+            columns = {name: [None if v != v else v for v in values.tolist()] for name, values in found.columns.items()}
+            (folder / f"{task.name}.json").write_text(json.dumps(columns), encoding="utf-8")
             np.save(folder / f"{task.name}.npy", found.vectors, allow_pickle=False)
 
 
@@ -171,12 +171,15 @@ def _scripts(graph: Graph, kind: str, width: int, seed: int) -> Sample:
 
 def load(folder: Path, files: Mapping[str, bytes], task: str) -> Sample | None:
     """What `save` wrote. files: name in the run -> bytes. None where there is none; raises KgrecError where it is damaged."""
-    table, vectors = (files.get(f"seen/{task}.{end}") for end in ("parquet", "npy"))
+    table, vectors = (files.get(f"seen/{task}.{end}") for end in ("json", "npy"))
     if table is None or vectors is None:
         return None
     try:
-        found = parquet(table, SCHEMA)
-        columns = {name: [np.nan if v is None and of is not object else v for v in found[name].to_list()] for name, of in KINDS.items()}
-        return _made(columns, numbers(np.load(BytesIO(vectors), allow_pickle=False), (len(found), None)))
-    except (ValueError, OSError, EOFError) as error:
+        found = document(table)
+        columns = {name: [np.nan if v is None and of is not object else v for v in found[name]] for name, of in KINDS.items()}
+        sample = _made(columns, numbers(np.load(BytesIO(vectors), allow_pickle=False), (len(found["how"]), None)))
+        if any(values.shape != (len(sample),) for values in sample.columns.values()):
+            raise ValueError("its columns differ in length")
+        return sample
+    except (ValueError, LookupError, TypeError, OSError, EOFError) as error:
         raise KgrecError(f"{folder}: seen/{task} is damaged ({error}); restore the run from a copy or fit again") from None

@@ -29,7 +29,7 @@ def test_a_run_has_a_sample_of_its_queries(published: Path):
         and (ways["history"].given("met") > 0).all()
     )
     names = {path.name: path.read_bytes() for path in (published / "seen").iterdir()}
-    assert set(names) == {"buys.parquet", "buys.npy"} and not any(b"user0" in whole for whole in names.values())
+    assert set(names) == {"buys.json", "buys.npy"} and not any(b"user0" in whole for whole in names.values())
 
 
 def test_it_is_what_a_snapshot_tells_of_the_same_queries(published: Path):
