@@ -38,8 +38,14 @@ class Held(NamedTuple):
 def held_out(run: Run) -> Held:
     """The run as it was when it was tested, beside the run itself, which goes on undisturbed. Edits that came later are not in it.
 
-    Raises KgrecError where its data cannot be loaded, or are no longer those that it was fitted on.
+    Raises KgrecError where its data cannot be loaded, or are no longer those that it was fitted on, as after an update.
     """
+    if updates := run.metrics.get("updates"):
+        raise KgrecError(
+            f"{run.folder}: the run has learned from later rows ({', '.join(name for of in updates for name in of['files'])}) since its fit, so the "
+            "figures of the fit are of weights that are gone, and its own files lack those rows; what the update brought stands in metrics.json "
+            '("updates"), and --data FILE asks it rows that it has not seen'
+        )
     registry, how = Registry.discover(), run.recipe.section("split", Split)
     again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
     dataset = loaded(run.recipe, registry, sources=again.sources).dataset
