@@ -64,6 +64,12 @@ class Sentfin:
             labels = {"sentiment": one.select("id", label="sentiment").unique(maintain_order=True).cast(LABELLED)} | labels
         return assemble(Source(articles, mentions, labels, companies, {}), self.duplicates)
 
+    def labelled(self, relation: str, file: Path) -> pl.DataFrame:
+        """The labelled rows of another file, to score a run on or to learn from. See `News.labelled`."""
+        from kgrec_finance.articles.data import News
+
+        return News(articles=file).labelled(relation, file)
+
 
 def open_aliases() -> pl.DataFrame:
     """COMPANY rows (`kgrec_finance.articles.companies`) of the alias table of SEntFiN: 1,009 companies, sectors, commodities and authorities.
