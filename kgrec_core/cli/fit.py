@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def fit_command(domain: Domain) -> click.Command:
     ) -> None:
         files = made(own, given_values(given), "fit", typed=True).layer() if own else {}
         strict = {"fit": {"strict": True}} if _strict else {}
-        with progress_bar(quiet=_json) as progress:
+        with progress_bar(quiet=_json) as progress, redirect_stdout(sys.stderr):  # what libraries print is no part of the answer
             run, told = fitted(domain, _run, (files, *_recipe, _settings, strict), progress)
         say_json(run.metrics) if _json else say(
             "\n\n".join(filter(None, (shown(run.metrics, _verbose), told, f"run folder: {run.folder}")))
@@ -44,7 +46,7 @@ def demo_command(domain: Domain) -> click.Command:
 
     def demo(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
         asked = made(own, given_values(given), "demo", typed=True)
-        with progress_bar(quiet=_json) as progress:
+        with progress_bar(quiet=_json) as progress, redirect_stdout(sys.stderr):
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)
         if not devices.main():
             return

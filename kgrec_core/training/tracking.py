@@ -1,6 +1,6 @@
 """`train.track = ["tensorboard", "wandb", "mlflow"]`: every update and validation to a tracker, through accelerate's own classes.
 
-Weights & Biases writes offline unless WANDB_MODE says otherwise; MLflow goes where MLFLOW_TRACKING_URI says. A tracker that fails, for its
+Weights & Biases writes offline, into train.track_to, unless WANDB_MODE says otherwise; MLflow goes where MLFLOW_TRACKING_URI says. A tracker that fails, for its
 server is away, is told of once and left out: what is learned never hangs on it.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,15 @@ PLAIN = (bool, int, float, str)
 
 def tracked(records: Iterator[Record], options: Train, name: str) -> Iterator[Record]:
     """The records, told to the trackers on their way. Raises KgrecError for a tracker that accelerate does not know or that is not installed."""
-    patient = {key: value for key, value in PATIENT.items() if options.track and key not in os.environ}
+    folder = options.track_to or Path("tracked")
+    patient = {**PATIENT, "WANDB_DIR": str(folder)} if options.track else {}
+    patient = {key: value for key, value in patient.items() if key not in os.environ}
     os.environ.update(patient)
     trackers: dict[str, Any] = {}
     try:
         if options.track and devices.main():
-            trackers = _opened(options, name)
+            with redirect_stdout(sys.stderr):  # stdout is for what a command answers
+                trackers = _opened(options, name, folder)
         for record in records:
             for which in list(trackers):
                 _told(trackers, which, lambda tracker, record=record: tracker.log(_values(record), step=record["step"]))
@@ -42,16 +47,16 @@ def tracked(records: Iterator[Record], options: Train, name: str) -> Iterator[Re
             os.environ.pop(key, None)
 
 
-def _opened(options: Train, name: str) -> dict[str, Any]:
+def _opened(options: Train, name: str, folder: Path) -> dict[str, Any]:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    folder, made = options.track_to or Path("tracked"), {}
+    made: dict[str, Any] = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for which in options.track:
         if which not in LOGGER_TYPE_TO_CLASS:
             raise choices("tracker", which, LOGGER_TYPE_TO_CLASS, "train.track")
         kind, place = LOGGER_TYPE_TO_CLASS[which], {}
         if kind.requires_logging_directory:
-            folder.mkdir(parents=True, exist_ok=True)
             place = {"logging_dir": str(folder)}
         try:
             made[which] = kind(name, **place)
@@ -69,7 +74,8 @@ def _opened(options: Train, name: str) -> dict[str, Any]:
 
 def _told(trackers: dict[str, Any], which: str, tell: Any) -> None:
     try:
-        tell(trackers[which])
+        with redirect_stdout(sys.stderr):
+            tell(trackers[which])
     except Exception as error:
         _gone(which, error)
         trackers.pop(which, None)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+from types import SimpleNamespace
 
 import accelerate.tracking
 import pytest
+from click.testing import CliRunner
 
+from kgrec_core.cli.fit import fit_command
 from kgrec_core.errors import KgrecError
+from kgrec_core.jobs.fit import Fitted
+from kgrec_core.recipe.components import Domain
 from kgrec_core.training.options import Train
 from kgrec_core.training.records import shown
 from kgrec_core.training.tracking import tracked
@@ -72,6 +79,47 @@ def test_an_unknown_tracker_names_those_there_are(tmp_path):
     with pytest.raises(KgrecError, match=r"no tracker is called 'tensorbord'.*tensorboard"):
         list(tracked(iter(RECORDS), Train(track=("tensorbord",), track_to=tmp_path), "x"))
     assert list(tracked(iter(RECORDS), Train(), "x")) == RECORDS
+
+
+class Loud(Fake):
+    def __init__(self, name, logging_dir):
+        print("opened")
+        super().__init__(name, logging_dir)
+
+    def log(self, values, step=None):
+        print("View run at http://localhost")
+
+
+def test_what_trackers_and_others_print_never_reaches_stdout(tmp_path, monkeypatch, capsys):
+    """There `--json` says its own, and nothing else."""
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "loud", Loud)
+    assert list(tracked(iter(RECORDS), Train(track=("loud",), track_to=tmp_path), "x")) == RECORDS
+    told = capsys.readouterr()
+    assert told.out == "" and "opened" in told.err and "View run" in told.err
+
+    def fitted(*asked):
+        print("WANDB_MODE is offline")
+        return Fitted(SimpleNamespace(metrics={"tasks": {}}, folder=tmp_path), "")
+
+    monkeypatch.setattr("kgrec_core.cli.fit.fitted", fitted)
+    done = CliRunner().invoke(fit_command(Domain("shop", "kgrec_ecommerce:recipe.toml")), ["--run", str(tmp_path), "--json"])
+    assert json.loads(done.stdout) == {"tasks": {}} and "offline" in done.stderr
+
+
+def test_what_trackers_keep_on_disk_stands_in_one_place(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    seen = []
+    monkeypatch.setattr(Fake, "log", lambda self, values, step=None: seen.append(os.environ["WANDB_DIR"]))
+    list(tracked(iter(RECORDS), Train(track=("fake",), track_to=tmp_path / "t"), "x"))
+    assert set(seen) == {str(tmp_path / "t")} and "WANDB_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(("name", "written"), [("tensorboard", "events.out.tfevents*"), ("wandb", "run-*.wandb"), ("mlflow", "*")])
+def test_a_real_tracker_writes_what_it_is_told(name, written, tmp_path, monkeypatch, capsys):
+    pytest.importorskip(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlflow").as_uri())
+    list(tracked(iter(RECORDS), Train(track=(name,), track_to=tmp_path / "t"), "fit"))
+    assert list(tmp_path.rglob(written)) and capsys.readouterr().out == ""
 
 
 def test_progress_may_have_a_note():
