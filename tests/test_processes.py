@@ -14,6 +14,7 @@ import pytest
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 LAUNCHERS = {
@@ -78,6 +79,24 @@ def test_two_processes_end_with_the_figures_of_one(shop, words, tmp_path):
     assert flat(json.loads(done.stdout)["tasks"]) == pytest.approx(flat(alone.metrics["tasks"]), rel=1e-6)
     losses = [[record["loss"] for record in run.history] for run in (alone, open_run(tmp_path / "two" / "run"))]
     assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_techniques_are_those_of_one_process_too(shop, words, tmp_path):
+    """Adversarial embeddings are moved along the gradient of the whole batch, and the mean of the weights is that of all."""
+    model = tiny.model(tmp_path / "bert", layers=1, dropout=0.0)
+    settings = [
+        f"encoder.items={{ use = 'text', model = '{model}', foreign = 'allow', max_length = 8 }}",
+        "train.epochs=1",
+        "train.lr=0.01",
+    ]
+    settings += ["train.average=ema", "train.average_decay=0.8", "train.fgm=0.5", "train.chunk=0", "split.known_only=false"]
+    layers = "kgrec_ecommerce:recipe.toml", shop / "shop.toml", tmp_path / "layer.toml"
+    alone = fit(resolve(*layers, settings), tmp_path / "one" / "run")
+    done = started("torchrun", *words, str(tmp_path / "two" / "run"), *settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert flat(json.loads(done.stdout)["tasks"]) == pytest.approx(flat(alone.metrics["tasks"]), rel=1e-5)
+    losses = [[record["loss"] for record in run.history] for run in (alone, open_run(tmp_path / "two" / "run"))]
+    assert losses[0] and losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_a_failure_is_told_once(words, tmp_path):
