@@ -182,3 +182,19 @@ def test_demo(tmp_path, kgrec):
     ):
         assert word in done.out
     assert (tmp_path / "runs" / "demo" / "metrics.json").exists()
+
+
+def test_questions_that_somebody_has_labelled_since_are_learned(bank, write):
+    run = open_run(bank.run)
+    task, graph = run.task("intent"), run.graph
+    edges = graph.relations[task.relation].drop_nulls().unique("target", maintain_order=True)
+    texts = graph.gather(task.relation.source, edges["source"].to_numpy(), "text")["text"]
+    labels = graph.gather(task.relation.target, edges["target"].to_numpy(), "id")["id"]
+    lines = [f'"once more, {text.replace(chr(34), "")} thanks",{label}' for text, label in zip(texts, labels, strict=True)]
+    done = bank.ask("update", "--data", write("answered.csv", "text,label", *lines), "--json")
+    found = json.loads(done.out)
+    assert done.code == 0 and found["learned"]["intent"] > 5, done.err
+    assert set(found["figures"]["intent"]["old"]["test"]) == set(found["figures"]["intent"]["new"]["test"]) == {"before", "after", "gain"}
+    assert found["published"] is found["reason"].startswith("not worse: ")
+    assert found["folder"] == f"{bank.run}{'' if found['published'] else '.update'}"
+    assert open_run(found["folder"]).graph.size(task.relation.source) > graph.size(task.relation.source)
