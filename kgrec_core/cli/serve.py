@@ -98,7 +98,7 @@ def serve(
     access = Access(keys, jwks, audience, rate, quota, storage)
     refuse_open_door(host, access)
 
-    def made() -> Service:
+    def made(secret: bytes) -> Service:
         every = hosted([*runs, *([canary] if canary else [])], domain, allow)
         second = (canary.absolute().name, share, within) if canary else None
         return Service(
@@ -111,6 +111,7 @@ def serve(
             canary=second,
             on_drift=on_drift,
             drift_holds=drift_holds,
+            secret=secret,
         )
 
     run_service(made, host, port, workers, say)

@@ -1,20 +1,22 @@
-"""A service as processes: one, or workers that are forked from one that has opened the runs, so that they share its memory.
+"""A service as processes: one, or workers of one parent, which listens, opens nothing and answers nothing.
 
-Forked after the runs are read: graph, vectors and indexes stand in memory once, as no reader writes to them. A worker that dies is
-forked again, at once and with nothing to open. SIGTERM ends the accepting, then what is under way, then the process.
+Workers are forked before any table is touched: polars computes in threads, which a fork does not take along, and a worker of a parent that
+had used them would wait for ever. Each opens the runs itself; what is mapped from files stands in memory once. A worker that dies is replaced.
+SIGTERM ends the accepting, then what is under way, then the process.
 """
 
 from __future__ import annotations
 
-import gc
+import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
@@ -27,6 +29,7 @@ from kgrec_core.serving.service import Service
 
 log = logging.getLogger("kgrec.serving")
 BACKLOG = 512
+PAUSE = 1.0  # seconds after which a worker that ended by itself is replaced
 GRACE = 30  # seconds that requests under way may take at the end
 
 
@@ -44,22 +47,27 @@ def server_of(service: Service) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def run_service(make: Callable[[], Service], host: str, port: int, workers: int, say: Callable[[str], None]) -> None:
-    """Open the runs and serve until a signal comes. Raises KgrecError where the port is taken."""
+def run_service(make: Callable[[bytes], Service], host: str, port: int, workers: int, say: Callable[[str], None]) -> None:
+    """Open the runs and serve until a signal comes. make: from a secret that all workers share. Raises KgrecError where a run cannot be
+    opened or the port is taken."""
     logs()
-    sock = listening(host, port)
-    if workers > 1:
-        import torch
+    sock, secret = listening(host, port), secrets.token_bytes(32)
+    at = "http://{}:{}".format(*sock.getsockname()[:2])
 
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    service = make()
-    at = sock.getsockname()
-    say(f"{', '.join(service.runs)} at http://{at[0]}:{at[1]}" + (f", {workers} workers" if workers > 1 else ""))
-    sys.stdout.flush()
-    if workers == 1:
+    def told(runs: Sequence[str]) -> None:
+        say(f"{', '.join(runs)} at {at}" + (f", {workers} workers" if workers > 1 else ""))
+        sys.stdout.flush()
+
+    def work(ready: Callable[[Sequence[str]], object]) -> None:
+        if workers > 1:
+            import torch
+
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+        service = make(secret)
+        ready(list(service.runs))
         server_of(service).run(sockets=[sock])
-    else:
-        supervised(lambda: server_of(service).run(sockets=[sock]), workers)
+
+    work(told) if workers == 1 else supervised(work, workers, told)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -75,8 +83,12 @@ def listening(host: str, port: int) -> socket.socket:
         raise KgrecError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port or --host") from None
 
 
-def supervised(work: Callable[[], None], workers: int) -> None:
-    """Keep so many children at `work`, until SIGTERM or SIGINT, which they get as well."""
+Work = Callable[[Callable[[Sequence[str]], object]], None]
+
+
+def supervised(work: Work, workers: int, told: Callable[[Sequence[str]], None]) -> None:
+    """Keep so many children at `work`, until SIGTERM or SIGINT, which they get as well. told: which runs the first one has opened; the
+    others begin after it. Raises KgrecError where the first cannot."""
     ending = False
     children: set[int] = set()
 
@@ -87,18 +99,34 @@ def supervised(work: Callable[[], None], workers: int) -> None:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
 
-    gc.freeze()  # what is there now is never looked through again, so its pages stay shared
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in signals}
+
+    def begin() -> int:
+        """Another child, and where it tells what it has opened. No signal comes between its birth and its being known."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        child, place = _forked(work, signals)
+        children.add(child)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        return place
+
     try:
+        with os.fdopen(begin(), encoding="utf-8") as first:
+            said = json.loads(first.readline() or "{}")
+        if "runs" in said:
+            told(said["runs"])
+        elif not ending:
+            raise KgrecError(said.get("error", "the first worker ended before it had opened the runs; the log says more"))
         while not ending or children:
             while not ending and len(children) < workers:
-                children.add(_forked(work))
+                os.close(begin())
             child, status = os.waitpid(-1, os.WNOHANG)
             if child in children:
                 children.discard(child)
                 mark_process_dead(child)
                 if not ending:
                     log.error("worker %d ended (%d) and is replaced", child, status)
+                    time.sleep(PAUSE if os.WIFEXITED(status) else 0)
             elif not child:
                 time.sleep(0.05)
     finally:
@@ -107,16 +135,32 @@ def supervised(work: Callable[[], None], workers: int) -> None:
         shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
 
 
-def _forked(work: Callable[[], None]) -> int:
+def _forked(work: Work, signals: Sequence[signal.Signals]) -> tuple[int, int]:
+    """A child at work, and the end of a pipe that says what it has opened, or why it could not."""
+    place, other = os.pipe()
     child = os.fork()
     if child:
-        return child
+        os.close(other)
+        return child, place
     code = 1
+
+    def tell(**what: object) -> bool:
+        """Whether somebody listens, as of the first worker."""
+        with suppress(OSError), os.fdopen(other, "wb") as out:
+            out.write(json.dumps(what).encode() + b"\n")
+            return True
+        return False
+
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in signals:
             signal.signal(number, signal.SIG_DFL)
-        work()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        work(lambda runs: tell(runs=runs))
         code = 0
+    except KgrecError as error:
+        if not tell(error=str(error)):
+            log.error("%s", error)
     finally:
         os._exit(code)
 

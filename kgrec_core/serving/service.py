@@ -53,11 +53,12 @@ class Service:
         canary: tuple[str, float, float] | None = None,
         on_drift: str | None = None,
         drift_holds: float = 600.0,
+        secret: bytes = b"",
     ) -> None:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
         self.metrics = Metrics()
-        self.secret = secrets.token_bytes(32)  # of this service and all its workers, for as long as it runs
+        self.secret = secret or secrets.token_bytes(32)  # of this service and all its workers, for as long as it runs
         first = next(iter(self.runs.values())).folder
         self.state = state or first.with_name(f"{first.name}.serve")
         self.repeats = Repeats(self.state / "repeats.sqlite")

@@ -41,6 +41,12 @@ def within(seconds: float, true) -> bool:
     return true()
 
 
+def test_a_run_that_no_worker_can_open_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "kgrec_core", "serve", str(tmp_path / "absent"), "--port", "0", "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout and "absent" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_workers(server):
     process, url = server
     with Client(url) as client:
@@ -53,6 +59,8 @@ def test_workers(server):
         with pytest.raises(KgrecError, match="no item of this run"):
             client.similar(item="absent")
         assert len(client.embeddings(["red mug"])[0]) == 384
+        threads = [task.read_text().strip() for task in Path(f"/proc/{process.pid}/task").glob("*/comm")]
+        assert threads and not [name for name in threads if re.fullmatch(r"polars-\d+", name)], "a fork takes no threads along"
         before = workers(process)
         assert len(before) == 2
         os.kill(min(before), signal.SIGKILL)
