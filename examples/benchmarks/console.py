@@ -97,7 +97,7 @@ def served(runs: list[Path], folder: Path) -> tuple[str, str, Any]:
 def sign_in(page: Any, base: str, key: str) -> None:
     page.goto(f"{base}/console")
     page.fill("#key", key)
-    page.click("main button")
+    _sent(page, page.locator("main button"))
     page.wait_for_url("**/try")
 
 
@@ -107,25 +107,31 @@ def journey(page: Any, base: str, shop: str, faq: str) -> dict[str, bool]:
     page.goto(f"{base}/console/{shop}/try/recommend")
     page.fill("#f-text", "red clock")
     page.fill("#f-k", "3")
-    page.click("form.fields > button")
+    _sent(page, page.locator("form.fields > button"))
     done["recommend"] = page.locator("article.card").count() == 3
     page.locator("article.card details > summary").first.click()
     done["explanation"] = page.locator("article.card details svg").first.is_visible()
     page.goto(f"{base}/console/{faq}/desk")
-    page.locator("article.card a", has_text="parcel").first.click()
+    _sent(page, page.locator("article.card a", has_text="parcel").first)
     page.fill("#f-answer", "It comes on Thursday.")
     page.fill("#f-questions", "what is the tracking number of my shipment")
-    page.click("form.fields > button")
+    _sent(page, page.locator("form.fields > button"))
     page.goto(f"{base}/console/{faq}/try/ask")
     page.fill("#f-question", "what is the tracking number of my shipment")
-    page.click("form.fields > button")
+    _sent(page, page.locator("form.fields > button"))
     done["edit answered"] = "It comes on Thursday." in page.locator(".result").inner_text()
     page.goto(f"{base}/console/{shop}/review")
     waiting = page.locator("article.card").count()
     page.locator("article.card input.note").first.fill("looked at it")
-    page.get_by_role("button", name="Block").first.click()
+    _sent(page, page.get_by_role("button", name="Block").first)
     done["decision"] = page.locator("article.card").count() == waiting - 1 and "looked at it" in page.locator("table").inner_text()
     return done
+
+
+def _sent(page: Any, button: Any) -> None:
+    """A form or link followed, and its answer on the screen: a click alone does not wait for it."""
+    with page.expect_navigation():
+        button.click()
 
 
 def main() -> int:
