@@ -40,7 +40,7 @@ KINDS: dict[str, Any] = {"how": object, "met": float, "letters": float, "script"
 class Sample:
     """Queries of a task. columns: how each was put ("words", "known", "history"); met, how many edges it brings; letters and script of its
     text; near, the dot product with the nearest candidate; score and label of the first answer. NaN or None = there is no such thing.
-    vectors: (n, d) float32. Arrays, since a forked process has none of polars' threads."""
+    vectors: (n, d) float32."""
 
     columns: Mapping[str, NDArray[Any]]
     vectors: Vectors

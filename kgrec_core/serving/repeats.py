@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kgrec_core.data.appending import append
 from kgrec_core.serving.access import Caller
 from kgrec_core.serving.problem import Refused
 
@@ -63,11 +63,9 @@ class Repeats:
         names = ("caller", "what", "run", "edit", "requests", "request_id")
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **dict(zip(names, said, strict=True))})
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as lines:
-                lines.write(line + "\n")
+            append(file, line, sync=False)
         except OSError as error:
-            raise Refused(503, f"the audit log cannot be written ({error.strerror}); free space") from None
+            raise Refused(503, f"the audit log cannot be written ({error}); free space") from None
 
     def _open(self) -> closing[sqlite3.Connection]:
         try:

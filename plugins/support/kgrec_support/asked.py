@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kgrec_core import KgrecError
+from kgrec_core.domain import append
 from kgrec_core.parts import mask
 from kgrec_support.plain import cut
 from kgrec_support.quality import Asked
@@ -28,11 +28,7 @@ def note(run: Path, question: str, reply: Reply) -> None:
         return
     line = json.dumps({"question": mask([cut(question)])[0], "answer_id": given, "probability": reply.probability})
     try:
-        handle = os.open(beside(run, "asked"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(handle, f"{line}\n".encode())
-        finally:
-            os.close(handle)
+        append(beside(run, "asked"), line, sync=False)
     except OSError as error:
         raise KgrecError(
             f"{beside(run, 'asked')}: the question was not logged ({error}); make it writable, or ask with --no-log"

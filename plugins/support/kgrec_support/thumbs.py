@@ -8,7 +8,6 @@ A file of lines can be copied, searched and repaired by hand; a line that cannot
 from __future__ import annotations
 
 import json
-import os
 import time as _clock
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -18,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from kgrec_core import Graph, KgrecError, Relation
+from kgrec_core.domain import append as append_line
 from kgrec_core.parts import mask
 
 ANSWERED_BY = Relation("question", "answered_by", "answer")
@@ -73,24 +73,7 @@ def append(file: Path | str, record: Record) -> Record:
     kept = kept._replace(question=mask([kept.question])[0])
     line = json.dumps({key: value for key, value in kept._asdict().items() if value is not None}, ensure_ascii=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = not path.exists()
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            size = os.fstat(handle).st_size
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            body = (b"\n" if torn else b"") + line.encode() + b"\n"
-            if os.write(handle, body) != len(body):
-                raise OSError("the disk is full")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if new:
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        append_line(path, line)
     except OSError as error:
         raise KgrecError(f"{path}: the feedback was not saved ({error}); free space or make the file writable, then repeat it") from error
     return kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import choices, each
+from kgrec_core.domain import append, choices, each
 from kgrec_finance.monitoring.page import render
 from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.stored import beside, episodes
@@ -45,12 +44,7 @@ def acknowledge(run: Run, request: Acknowledge) -> dict[str, Any]:
     line = {"episode": found[0], "at": int(time.time() * 1e6), "note": request.note[:2000]}
     file = _file(run.folder)
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(handle, f"{json.dumps(line)}\n".encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        append(file, json.dumps(line))
     except OSError as error:
         raise KgrecError(f"{file}: it was not saved ({error}); free space or make it writable, then repeat it") from None
     return line
