@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -24,38 +23,29 @@ from kgrec_core.explain.explanation import Path as Way
 from kgrec_core.recipe.components import Verb
 from kgrec_core.run.snapshot import Answer
 from kgrec_core.serving.access import Access
-from kgrec_core.serving.app import application
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.hosted import hosted
 from kgrec_core.serving.keys import Keys
 from kgrec_core.serving.service import Service
+from tests.asgi import Asking
 
 HOSTILE = "<script>alert(1)</script>\x00\u202egnp.exe & \"x\" onload='y'"
 PAGES = Path(kgrec_core.console.__file__).parent / "pages"
 
 
-class Browser:
+class Browser(Asking):
     """Keeps cookies, follows redirects, fills in the token of the last page."""
 
     def __init__(self, service: Service, address: str = "http://localhost") -> None:
-        self.service, self.loop = service, asyncio.new_event_loop()
-        app = application(service)
-        self.life = app.router.lifespan_context(app)
-        self.loop.run_until_complete(self.life.__aenter__())
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=address, follow_redirects=True)
+        super().__init__(service, address, follow=True)
 
     def get(self, path: str, **given) -> httpx.Response:
-        return self.loop.run_until_complete(self.client.get(path, **given))
+        return self("GET", path, **given)
 
     def send(self, path: str, token: str | None = None, **form) -> httpx.Response:
         if token is None:
             token = re.search(r'name="token" value="(\w+)"', self.get(path).text).group(1)
-        return self.loop.run_until_complete(self.client.post(path, data={"token": token, **form}))
-
-    def close(self) -> None:
-        self.loop.run_until_complete(self.client.aclose())
-        self.loop.run_until_complete(self.life.__aexit__(None, None, None))
-        self.loop.close()
+        return self("POST", path, data={"token": token, **form})
 
 
 @pytest.fixture(scope="module")

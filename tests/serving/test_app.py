@@ -7,41 +7,15 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 
 import kgrec_core
 from kgrec_core.requests import as_data
 from kgrec_core.serving.access import Access
-from kgrec_core.serving.app import application
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.hosted import hosted
 from kgrec_core.serving.service import Service
-
-
-class Asking:
-    """A service asked on an event loop of its own, with its lifespan."""
-
-    def __init__(self, service: Service) -> None:
-        self.service, self.loop = service, asyncio.new_event_loop()
-        app = application(service)
-        self.life = app.router.lifespan_context(app)
-        self.loop.run_until_complete(self.life.__aenter__())
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=True), base_url="http://here")
-
-    def __call__(self, method: str, path: str, **given) -> httpx.Response:
-        return self.loop.run_until_complete(self.client.request(method, path, **given))
-
-    def together(self, *asked: tuple) -> list[httpx.Response]:
-        async def every():
-            return await asyncio.gather(*(self.client.post(path, json=body) for path, body in asked))
-
-        return self.loop.run_until_complete(every())
-
-    def close(self) -> None:
-        self.loop.run_until_complete(self.client.aclose())
-        self.loop.run_until_complete(self.life.__aexit__(None, None, None))
-        self.loop.close()
+from tests.asgi import Asking
 
 
 @pytest.fixture(scope="module")

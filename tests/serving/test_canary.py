@@ -13,7 +13,8 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.serving.canary import outcomes
 from kgrec_core.serving.hosted import hosted
 from kgrec_core.serving.service import Service
-from tests.serving.test_app import RECOMMEND, Asking
+from tests.asgi import Asking
+from tests.serving.test_app import RECOMMEND
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from kgrec_core.run.seen import KINDS, Sample
 from kgrec_core.serving import drift
 from kgrec_core.serving.hosted import hosted
 from kgrec_core.serving.service import Service
-from tests.serving.test_app import RECOMMEND, Asking
+from tests.asgi import Asking
+from tests.serving.test_app import RECOMMEND
 
 
 def drawn(n: int, seed: int, how: str = "words", script: str = "LATIN", shift: float = 0.0) -> Sample:

@@ -17,7 +17,8 @@ from kgrec_core.serving.feedback import Answered, Feedback, FeedbackLog, known_t
 from kgrec_core.serving.hosted import hosted
 from kgrec_core.serving.problem import Refused
 from kgrec_core.serving.service import Service
-from tests.serving.test_app import RECOMMEND, Asking
+from tests.asgi import Asking
+from tests.serving.test_app import RECOMMEND
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ anything = st.recursive(
 
 @pytest.fixture(scope="module")
 def ask(published: Path, tmp_path_factory: pytest.TempPathFactory):
-    from tests.serving.test_app import Asking
+    from tests.asgi import Asking
 
     run = Path(shutil.copytree(published, tmp_path_factory.mktemp("drawn") / "shop"))
     found = Asking(Service(hosted([run], "ecommerce"), feedback=1))
