@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +19,7 @@ from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.training.layers import layers
 
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
+MOST_ROWS = 16  # of a pass in the place of those of a fixed shape
 BATCH_TOKENS = 2048  # padded tokens of one forward pass: on a CPU 4096 was a tenth slower, less saved little more
 PADDING = 128  # tokens of padding in it: training on a CPU took two thirds of the time without such a limit
 _ROWS: ContextVar[int | None] = ContextVar("rows of a forward pass", default=None)
@@ -29,7 +30,8 @@ def fixed_shape(rows: int) -> Iterator[None]:
     """Meanwhile, in this thread or asyncio task alone, every forward pass of any tower has `rows` rows and a multiple of STEP tokens.
 
     A vector is then the same to the bit whatever texts come with it. Which texts share a pass otherwise decides its shape, and the
-    shape the order in which a processor adds up.
+    shape the order in which a processor adds up. Passes of fewer or more rows take the place of these where this machine proves to add
+    up in them to the same bits: a text alone is then not padded with others.
     """
     token = _ROWS.set(rows)
     try:
@@ -49,6 +51,7 @@ class Tower(nn.Module):
         self.int8_: Int8 | None = None  # what answers in the transformer's place as long as its weights are these
         self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
+        self.alike_: dict[tuple[int, int, int, int], bool] = {}  # threads, rows of the fixed shape, tokens, rows: are bits the same?
         self.trunk_: Trunk | None = None  # while fitting: what the frozen layers make of the texts of `tokens_`
         if train_layers is not None:
             _freeze(model, train_layers)
@@ -82,11 +85,12 @@ class Tower(nn.Module):
         lengths = np.array([len(t) for t in tokens])
         trunk = self.trunk_ if self.trunk_ and self.training and rows is None and not unknown and self.trunk_.usable else None
         trunk = trunk if trunk and trunk.hold(tokens, self._features) else None
-        for batch in _by_length(lengths) if rows is None else _of_one_shape(lengths, rows):
+        passes = ((of, None) for of in _by_length(lengths)) if rows is None else _of_one_shape(lengths, rows, self._as_fixed)
+        for batch, rows in passes:
             order.append(batch)
             of = [tokens[i] for i in batch]
             with trunk.replaying(trunk.padded(of, max(map(len, of)), self.device)) if trunk else nullcontext():
-                outputs.append(self.model(self._features(of, rows))["sentence_embedding"][: len(batch)])
+                outputs.append(self._pass(of, rows)[: len(batch)])
         back = np.argsort(np.concatenate(order))
         if len(place) < len(texts):
             back = back[[place[t] for t in texts]]
@@ -118,6 +122,25 @@ class Tower(nn.Module):
             features = module(features)
         return features["sentence_embedding"]
 
+    def _pass(self, tokens: Sequence[NDArray[np.int32]], rows: int | None) -> torch.Tensor:
+        return self.model(self._features(tokens, rows))["sentence_embedding"]
+
+    def _as_fixed(self, width: int, n: int, rows: int) -> bool:
+        """Whether n rows of so many tokens get the vectors that `rows` rows get, to the bit and in every place of the pass.
+
+        Which instructions a matrix product takes depends on its shape, the threads and the processor, never on its numbers, so what
+        holds for one text in every row holds for all.
+        """
+        if n == rows:
+            return True
+        key = (torch.get_num_threads(), rows, width, n)
+        if key not in self.alike_:
+            text = np.random.default_rng(width).integers(0, len(self.model.tokenizer), width, dtype=np.int32)
+            with torch.inference_mode():  # with and without padding: attention may be computed otherwise where nothing is masked
+                found = [torch.cat([self._pass([of] * count, count) for count in (rows, n)]) for of in (text, text[:-1])]
+            self.alike_[key] = all(bool((every == every[0]).all()) for every in found)
+        return self.alike_[key]
+
     def _features(self, tokens: Sequence[NDArray[np.int32]], rows: int | None = None) -> dict[str, torch.Tensor]:
         width = max(map(len, tokens))
         if rows is not None:
@@ -143,12 +166,20 @@ def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         start += len(batch)
 
 
-def _of_one_shape(lengths: NDArray[np.int64], rows: int) -> Iterator[NDArray[np.int64]]:
-    """Batches of at most `rows` texts of the same width, once rounded up."""
+def _of_one_shape(
+    lengths: NDArray[np.int64], rows: int, as_fixed: Callable[[int, int, int], bool]
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Batches of texts of the same width, once rounded up, and the rows of their pass: a power of two of which less than a quarter is
+    padding, where as_fixed(width, n, rows), else `rows`."""
     widths = -(-lengths // STEP)
     for width in np.unique(widths):
-        of = np.flatnonzero(widths == width)
-        yield from (of[start : start + rows] for start in range(0, len(of), rows))
+        left = np.flatnonzero(widths == width)
+        while len(left):
+            n = min(MOST_ROWS, 1 << (len(left) - 1).bit_length())
+            n = n // 2 if 4 * len(left) <= 3 * n else n
+            n = n if as_fixed(int(width) * STEP, n, rows) else rows
+            yield left[:n], n
+            left = left[n:]
 
 
 def _freeze(model: SentenceTransformer, train_layers: int) -> None:
