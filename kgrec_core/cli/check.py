@@ -16,18 +16,25 @@ from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, made
 
 STRICT = click.Option(["--strict", "_strict"], is_flag=True, help="A doubt about the data is an error.")
+LEAK = click.Option(["--allow-leak", "_leak"], is_flag=True, help="Let a relation pass that is a task's target in disguise.")
+
+
+def said_of(strict: bool, leak: bool) -> dict[str, Any]:
+    """What the two options say, as the last layer of a recipe."""
+    told = {**({"strict": True} if strict else {}), **({"allow_leak": True} if leak else {})}
+    return {"fit": told} if told else {}
 
 
 def check_command(domain: Domain) -> click.Command:
     """`check`, with the options of `fit` for the domain's own files."""
 
-    def check(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _strict: bool, _json: bool, **given: Any) -> None:
+    def check(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _strict: bool, _leak: bool, _json: bool, **given: Any) -> None:
         from kgrec_core.data.summary import told
         from kgrec_core.jobs.check import checked, every
 
         try:
             files = made(own, given_values(given), "check", typed=True).layer() if own else {}
-            summary = checked(domain, (files, *_recipe, _settings), _strict)
+            summary = checked(domain, (files, *_recipe, _settings, said_of(False, _leak)), _strict)
         except KgrecError as error:
             mistakes = every(error)
             say_json({"mistakes": mistakes}) if _json else click.echo("\n".join(f"error: {told}" for told in mistakes), err=True)
@@ -41,6 +48,7 @@ def check_command(domain: Domain) -> click.Command:
         *recipe_options(),
         *(options_of(own) if own else ()),
         STRICT,
+        LEAK,
         click.Option(["--json", "_json"], is_flag=True, help="For machines."),
     ]
     example = f"Example: kgrec {domain.name} check --recipe mine.toml --strict"

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kgrec_core import devices
-from kgrec_core.cli.check import STRICT
+from kgrec_core.cli.check import LEAK, STRICT, said_of
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
 from kgrec_core.cli.run import DEMO
@@ -27,18 +27,24 @@ def fit_command(domain: Domain) -> click.Command:
     example = f"Example: kgrec {domain.name} fit --run runs/mine --recipe mine.toml train.epochs=1"
 
     def fit(
-        _recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, _strict: bool, **given: Any
+        _recipe: tuple[Path, ...],
+        _settings: tuple[str, ...],
+        _run: Path,
+        _json: bool,
+        _verbose: bool,
+        _strict: bool,
+        _leak: bool,
+        **given: Any,
     ) -> None:
         files = made(own, given_values(given), "fit", typed=True).layer() if own else {}
-        strict = {"fit": {"strict": True}} if _strict else {}
         with progress_bar(quiet=_json) as progress, redirect_stdout(sys.stderr):  # what libraries print is no part of the answer
-            run, told = fitted(domain, _run, (files, *_recipe, _settings, strict), progress)
+            run, told = fitted(domain, _run, (files, *_recipe, _settings, said_of(_strict, _leak)), progress)
         say_json(run.metrics) if _json else say(
             "\n\n".join(filter(None, (shown(run.metrics, _verbose), told, f"run folder: {run.folder}")))
         )
 
     own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
-    return _command("fit", own, fit, FIT, example, click.Option(["--run", "_run"], required=True, **FOLDER), STRICT)
+    return _command("fit", own, fit, FIT, example, click.Option(["--run", "_run"], required=True, **FOLDER), STRICT, LEAK)
 
 
 def demo_command(domain: Domain) -> click.Command:

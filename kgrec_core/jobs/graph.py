@@ -21,6 +21,7 @@ from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.build import Progress
 from kgrec_core.knowledge.exported import triples_of
 from kgrec_core.knowledge.linking import write_review
+from kgrec_core.limits import Fit
 from kgrec_core.loading import known
 from kgrec_core.recipe.recipe import Layer, resolve
 from kgrec_core.recipe.registry import Registry
@@ -46,7 +47,7 @@ def build_graph(
     for source in sources.values():
         if review.is_file() and getattr(source, "review", "") is None:
             source.review = review
-    dataset, _, found = known(recipe, registry, sources, True, allow_leak, progress)
+    dataset, _, found = known(recipe, registry, sources, True, allow_leak or recipe.section("fit", Fit).allow_leak, progress)
     pairs = {name: source.doubtful for name, source in sources.items() if source.doubtful}
     report = {
         "entities": {kind: len(table) for kind, table in dataset.graph.entities.items()},

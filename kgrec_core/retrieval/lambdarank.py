@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
-from kgrec_core.interfaces import Encode, Hits, Retrieval, Vectors
+from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH
 from kgrec_core.retrieval.pairs import Stage
@@ -44,6 +44,8 @@ class Lambdarank(Placing):
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     cold: share of the candidates whose past is taken away, in the windows and in the adjust queries asked once more, so that the models
         learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
+    apart: learn also from lists of such candidates alone, as a filter for what is new gives them: among all others hardly two of them come so
+        high that their order counts.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
     leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
         can be told by its popularity or order of rows, say.
@@ -70,6 +72,7 @@ class Lambdarank(Placing):
     windows: int = 0
     days: float = 30.0
     cold: float = 0.0
+    apart: bool = False
     negatives: int = 0
     threads: int = 0
     leave_out: Sequence[str] = ()
@@ -102,7 +105,8 @@ class Lambdarank(Placing):
         )
         past = self._rehearsed(names)
         if self.cold:
-            past.append(self._learn_from(*self._without(own), names)[0])
+            stage, asked, asked_vectors = self._without(own)
+            past += [self._learn_from(stage, asked, asked_vectors, names, within=of)[0] for of in self._within(stage)]
         used = taught[examples.counts > 0]
         if len(used) < 2:
             raise KgrecError(
@@ -168,15 +172,18 @@ class Lambdarank(Placing):
         vectors: Vectors | None,
         names: Sequence[str] = (),
         given: Mapping[str, Hits] | None = None,
+        within: Filter | None = None,
     ) -> tuple[Rows, Sequence[str], Ragged]:
         """The queries' examples, the names of their columns, and which candidates they are; a query without a right candidate in its pool
-        has none. Only what is learned from gets its features."""
+        has none. Only what is learned from gets its features. within: which candidates compete."""
         rng, parts, pools = np.random.default_rng(self.seed), [], [Ragged.empty(0)]
         for block in blocks(len(queries.nodes)):
             nodes, v, targets = queries.nodes.take(block), part_of(vectors, block), queries.targets.take(block)
             known = {name: hits_of(hits, block) for name, hits in (given or {}).items()}
-            pool, said = stage.pool(nodes, v, self.pool, None, self._excluded(nodes), known)
+            pool, said = stage.pool(nodes, v, self.pool, within, self._excluded(nodes), known)
             y, keep = pool.among(targets), ~pool.among(self._lost(stage, nodes))
+            if within is not None:  # where repeats may be right, what was met is in every pool
+                keep &= within.rows[pool.rows]
             keep &= np.bincount(pool.owner, y & keep, minlength=len(nodes))[pool.owner] > 0
             if self.negatives:
                 keep &= y | (places(pool, np.where(y, -1.0, rng.random(len(y)))) < self.negatives)
@@ -227,6 +234,11 @@ class Lambdarank(Placing):
         )
         return stage, queries.on(then), self._encode(queries.on(then).nodes)
 
+    def _within(self, stage: Stage) -> list[Filter | None]:
+        """Which candidates compete in the lists of a moment: all, and those alone that nobody has chosen until then."""
+        unsold_ = stage.graph.degree(self.task_.relation, np.arange(stage.size), inverse=True) == 0
+        return [None, Filter(unsold_ & self.mask_[: stage.size])] if self.apart and self.cold else [None]
+
     def _drawn(self, n: int, what: str) -> NDArray[np.int64]:
         """Which of n queries are learned from."""
         log.info("lambdarank learns from %d of %d %s", min(n, self.queries), n, what)
@@ -251,12 +263,12 @@ class Lambdarank(Placing):
         windows = self.windows if clocked(self.graph_, self.task_.relation) or self._drawn_anew() else 0
 
         def rehearsed() -> Rehearsal:
-            return Rehearsal([self._window(n + 1, names) for n in range(windows)], names, known)
+            return Rehearsal([w for n in range(windows) for w in self._windows(n + 1, names)], names, known)
 
         known = [self.graph_.relations[relation] for relation in sorted(self.graph_.timeless)]
         if any(channel.key_ is None for channel in blind):
             return [window.rows for window in rehearsed().windows]
-        key = "windows", windows, self.days, self.cold, self.queries, self.negatives, self.pool, self.seed, *(c.key_ for c in blind)
+        key = "windows", windows, self.days, self.cold, self.apart, self.queries, self.negatives, self.pool, self.seed, *(c.key_ for c in blind)
         holds = tuple(table for channel in blind for table in channel.holds_)
         # The first to ask knows most: without knowledge there are only fewer columns.
         found = self.graph_.memo.get(key, holds, rehearsed)
@@ -264,10 +276,11 @@ class Lambdarank(Placing):
             found = self.graph_.memo.get((*key, tuple(names)), holds, rehearsed)
         return found.told(names, known, self._stage.features.ends)
 
-    def _window(self, number: int, names: Sequence[str]) -> Window:
+    def _windows(self, number: int, names: Sequence[str]) -> list[Window]:
         stage, queries = self._earlier(number)
-        rows, _, pool = self._learn_from(stage, queries, None, names)
-        return Window(rows, pool, stage.features.histories(queries.nodes))
+        histories = stage.features.histories(queries.nodes)
+        found = [self._learn_from(stage, queries, None, names, within=of) for of in self._within(stage)]
+        return [Window(rows, pool, histories) for rows, _, pool in found]
 
     def _excluded(self, queries: Nodes) -> Ragged | None:
         return None if self.task_.repeats else queries.read(self.task_.relation)

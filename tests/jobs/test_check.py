@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from kgrec_core.cli.check import check_command, said_of
+from kgrec_core.cli.fit import fit_command
 from kgrec_core.data.summary import told
 from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.check import checked, every
@@ -121,3 +124,15 @@ def test_a_stand_in_has_the_parameters_of_its_part():
             assert [of.doc for of in read.values()] == [real[name].doc for name in read], full
             assert [of.default is real[name].default for name, of in read.items() if of.default is not ...], full
     assert list(parameters(stand_in("kgrec_core.training.options:Train"))) == list(parameters(Train))
+
+
+def test_a_target_in_disguise_is_refused_and_let_pass_where_that_is_said(shop, tmp_path):
+    rows = [line.split(",")[:2] for line in (shop / "orders.csv").read_text().splitlines()[1:]]
+    (tmp_path / "likes.csv").write_text("source,relation,target\n" + "".join(f"{user},likes,{item}\n" for user, item in rows))
+    (tmp_path / "more.toml").write_text('[knowledge.likes]\nuse = "triples"\nfile = "likes.csv"\nof = "user"\nkind = "item"\n')
+    words = ["--recipe", str(shop / "shop.toml"), "--recipe", str(tmp_path / "more.toml")]
+    refused = CliRunner().invoke(check_command(SHOP), words)
+    assert refused.exit_code == 2 and "is the target of task buys in disguise" in refused.stderr and "--allow-leak" in refused.stderr
+    assert CliRunner().invoke(check_command(SHOP), [*words, "--allow-leak"]).exit_code == 0
+    assert said_of(True, True) == {"fit": {"strict": True, "allow_leak": True}} and said_of(False, False) == {}
+    assert "--allow-leak" in [name for option in fit_command(SHOP).params for name in option.opts]
