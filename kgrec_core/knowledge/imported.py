@@ -1,4 +1,4 @@
-"""`triples`, `recbole-kg` and `rdf`: knowledge that exists already, from a file.
+"""`triples` and `recbole-kg`: knowledge that exists already, from a file.
 
     [knowledge.facts]
     use = "triples"              # as `kgrec graph export` writes it: source_kind, source, relation, target_kind, target, weight
@@ -9,24 +9,14 @@
     folder = "ml-100k"           # ml-100k.kg and ml-100k.link
     name = "ml-100k"
 
-    [knowledge.ontology]
-    use = "rdf"                  # needs the extra `rdf`
-    file = "shop.ttl"
-    items = "http://shop.example/item/"
-
 Read when the graph is built. What they say of entities that are not there yet is kept in the run: a product that comes later has its triples at once.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -42,7 +32,7 @@ from kgrec_core.stored import parquet
 ENDS = ("source_kind", "source", "relation", "target_kind", "target")
 STRINGS = dict.fromkeys(ENDS, pl.String)
 WAITING = "waiting.parquet"
-FORMS = ("turtle", "nt", "xml", "json-ld")  # of RDF, that read the file and nothing else
+NEW, NEARLY, FEW = "entity", 0.9, 20  # kind of ends that are of none; share of ends that are a kind's; numbers that say nothing are fewer
 
 
 class Imported(Source):
@@ -97,7 +87,8 @@ class Imported(Source):
 class Triples(Imported):
     """Triples of a CSV, TSV, Parquet or JSONL file: source, relation, target.
 
-    file: where they are. of: kind of source ends where the file has no column source_kind. kind: the same of target ends.
+    file: where they are. of: kind of source ends where the file has no column source_kind. kind: the same of target ends; "none" = of each
+        relation the kind whose ids nearly all of its ends are, `of` before others, else "entity".
     source, relation, target: the file's columns. weight: one with the confidence; "none" = weight, where there is one.
     kinds: which kinds a file may name; "none" = the data's, and new ones that are not spelled nearly as one of these.
     """
@@ -107,7 +98,7 @@ class Triples(Imported):
         *,
         file: Path,
         of: str = "item",
-        kind: str = "entity",
+        kind: str | None = None,
         source: str = "source",
         relation: str = "relation",
         target: str = "target",
@@ -125,7 +116,7 @@ class Triples(Imported):
         table = read(self.file, wanted | ({"weight": weight} if weight else {}), setting)
         for key in ("source", "relation", "target"):
             table.refuse_empty(table.frame[wanted[key]], wanted[key], setting)
-        kinds = {"source_kind": self.of, "target_kind": self.kind}
+        kinds = {"source_kind": self.of, "target_kind": self.kind or NEW}
         found = pl.DataFrame(
             [
                 identifiers(table.frame[wanted[end]]).alias(end) if end in wanted and not end.endswith("kind")
@@ -133,6 +124,8 @@ class Triples(Imported):
                 for end in ENDS
             ]
         )  # fmt: skip
+        if "target_kind" not in wanted and self.kind is None:
+            found = self._recognised(found, graph)
         for end in ("source_kind", "target_kind"):
             self._refuse_kinds(found[end], graph)
         if weight:
@@ -145,6 +138,19 @@ class Triples(Imported):
                 kind: of.select("id", "text").unique("id", keep="first") for (kind,), of in told.partition_by("kind", as_dict=True).items()
             }
         return found, names
+
+    def _recognised(self, found: pl.DataFrame, graph: Graph) -> pl.DataFrame:
+        """The triples, their targets of the kinds whose ids they are: what leads to products must not end at others of the same name."""
+        kinds: dict[str, str] = {}
+        for relation in found["relation"].unique(maintain_order=True):
+            ends = found.filter(pl.col("relation") == relation)["target"].unique()
+            if len(ends) < FEW and ends.str.contains(r"^\d+$").all():
+                continue  # "1" to "5" are ids of many things
+            for kind in dict.fromkeys([self.of, *graph.entities]):
+                if kind in graph.entities and ends.is_in(graph.entities[kind]["id"].implode()).mean() >= NEARLY:
+                    kinds[relation] = kind
+                    break
+        return found.with_columns(target_kind=pl.col("relation").replace_strict(kinds, default=NEW, return_dtype=pl.String))
 
     def _refuse_kinds(self, named: pl.Series, graph: Graph) -> None:
         for kind in named.unique().sort():
@@ -186,63 +192,6 @@ class RecboleKg(Imported):
         return kg.rename({"relation_id": "relation"}).select(ENDS), {}
 
 
-class Rdf(Imported):
-    """Triples of an RDF file (Turtle, N-Triples, RDF/XML, JSON-LD) by rdflib, the extra `rdf`.
-
-    file: where. items: beginning of the addresses of entities of kind `of`; what follows is the id. kind: of all other addresses and values.
-    language: of texts that stand in several. An address is known by what follows its last / or #, a relation too; rdfs:label and
-        skos:prefLabel name an entity and are no relation; blank nodes are left out.
-    """
-
-    def __init__(self, *, file: Path, items: str, of: str = "item", kind: str = "entity", language: str = "en") -> None:
-        self.file, self.items, self.of, self.kind, self.language = file, items, of, kind, language
-
-    def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
-        if not find_spec("rdflib"):
-            raise KgrecError(f'{self.file}: RDF needs the package rdflib; pip install "kgrec-core[rdf]"')
-        import rdflib
-        from rdflib.util import guess_format
-
-        if not self.file.is_file():
-            raise KgrecError(f"knowledge.*.file: there is no file {self.file}")
-        form = guess_format(str(self.file)) or "turtle"
-        if form not in FORMS:
-            raise KgrecError(f"{self.file.name} is {form}; knowledge is read from {', '.join(FORMS)}: convert it")
-        warns = logging.getLogger("rdflib.term")  # of an address that is none, with all that stands in it, raw
-        silent, warns.disabled = warns.disabled, True
-        try:
-            if form == "json-ld" and (other := _elsewhere(json.loads(self.file.read_bytes()))):
-                raise ValueError(f"its context is at {other!r}, which is not read; write the context into the file")
-            if form == "xml" and re.search(rb"<!ENTITY[^>]*&", self.file.read_bytes().replace(b"\0", b"")):
-                raise ValueError("it has an entity made of entities, which could be of any length; write it out")
-            parsed = rdflib.Graph().parse(self.file, format=form)
-        except Exception as error:  # every one of its parsers has exceptions of its own
-            raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error
-        finally:
-            warns.disabled = silent
-        labels = (rdflib.RDFS.label, rdflib.SKOS.prefLabel)
-        found, names = [], []
-        for subject, predicate, other in sorted(parsed):
-            if isinstance(subject, rdflib.BNode) or isinstance(other, rdflib.BNode):
-                continue
-            if predicate in labels:
-                if getattr(other, "language", None) in (None, self.language):
-                    names.append((*self._end(str(subject)), str(other)))
-            elif isinstance(other, rdflib.Literal):
-                if other.language in (None, self.language):
-                    found.append((*self._end(str(subject)), _local(str(predicate)), self.kind, str(other)))
-            else:
-                found.append((*self._end(str(subject)), _local(str(predicate)), *self._end(str(other))))
-        told = pl.DataFrame(names, {"kind": pl.String, "id": pl.String, "text": pl.String}, orient="row")
-        named = {kind: of.select("id", "text") for (kind,), of in told.partition_by("kind", as_dict=True).items() if kind != self.of}
-        return pl.DataFrame(found, STRINGS, orient="row"), named
-
-    def _end(self, address: str) -> tuple[str, str]:
-        if address.startswith(self.items):
-            return self.of, address.removeprefix(self.items)
-        return self.kind, _local(address)
-
-
 def _graph(found: pl.DataFrame, names: dict[str, pl.DataFrame], graph: Graph) -> Graph:
     extra = [column for column in ("weight",) if column in found.columns]
     edges = {
@@ -280,16 +229,3 @@ def _atomic(path: Path, fields: tuple[str, ...]) -> pl.DataFrame:
             raise choices(f"field of {path.name}", field, names)
     table = read(path, {n: n for n in fields}, "knowledge.*", form="csv", separator="\t", quote=None, names=names)
     return table.frame.select(identifiers(table.frame[n]).alias(n) for n in fields).drop_nulls()
-
-
-def _elsewhere(node: Any) -> str | None:
-    """A context that JSON-LD names instead of saying it: an address or a file, which rdflib would fetch."""
-    if isinstance(node, dict):
-        contexts = node.get("@context") if isinstance(node.get("@context"), list) else [node.get("@context")]
-        named = next((told for told in (*contexts, node.get("@import")) if isinstance(told, str)), None)
-        return named or next((found for value in node.values() if (found := _elsewhere(value))), None)
-    return next((found for value in node if (found := _elsewhere(value))), None) if isinstance(node, list) else None
-
-
-def _local(address: str) -> str:
-    return address.rstrip("/#").replace("#", "/").rpartition("/")[2] or address

@@ -1,7 +1,8 @@
 """One thing spelled in several ways: "Acme Ltd.", "ACME ltd" and "Acme Limited" become one entity; what is doubtful, a person decides.
 
-Spellings are compared without case, accents and punctuation. Equal ones, and nearly equal ones, are joined; those between are written to a
-review file, whose column `same` the next build obeys: yes, no, or empty for not yet decided.
+Spellings are compared without case, accents and punctuation, "&" as "and", "Limited" as "ltd". Equal ones, and nearly equal ones, are joined; those
+between, and those that only a legal form or an article tells apart ("Acme", "Acme Inc."), are written to a review file, whose column `same` the next build
+obeys: yes, no, or empty for not yet decided.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ import polars as pl
 from kgrec_core.errors import KgrecError, choices
 
 SURE, DOUBT = 94.0, 84.0  # of rapidfuzz' ratio: joined from the one, shown to a person from the other
+BARE = 90.0  # what two count as that differ by a legal form or an article alone
+WRITTEN = {"&": " and ", "+": " and ", "'": "", "’": ""}
+FORMS = {"limited": "ltd", "incorporated": "inc", "corporation": "corp", "company": "co"}
+LEGAL = frozenset(("ltd", "inc", "corp", "co", "llc", "plc", "gmbh", "ag", "sa", "srl", "bv", "oy", "ab", "pty"))
+LEGAL_HAN = re.compile(r"(?<=[\u3400-\u9fff]{2})(?:股份有限公司|有限责任公司|有限公司|集团|公司|官方旗舰店|旗舰店)$")
 SHORTEST = 5  # characters; below it a letter more is another word
 COLUMNS = ("source", "kind", "one", "other", "score", "same")
 SAID = {"": None, "yes": True, "no": False, "y": True, "n": False, "true": True, "false": False, "1": True, "0": False}
@@ -67,11 +73,25 @@ def link(kind: str, values: Mapping[str, int], decided: Mapping[tuple[str, str],
 
 def plain_form(value: str) -> str:
     """
-    >>> plain_form("  Café-Noir, Ltd. ")
-    'cafe noir ltd'
+    >>> plain_form("  Café-Noir & Co, Limited ")
+    'cafe noir and co ltd'
     """
     bare = "".join(c for c in unicodedata.normalize("NFKD", value).casefold() if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[^\w]+", " ", bare).split())
+    for sign, word in WRITTEN.items():
+        bare = bare.replace(sign, word)
+    return " ".join(FORMS.get(word, word) for word in re.sub(r"[^\w]+", " ", bare).split())
+
+
+def bare_form(plain: str) -> str:
+    """Of a plain form, what is left without an article before and legal forms behind; never nothing.
+
+    >>> bare_form("the acme trading co ltd")
+    'acme trading'
+    """
+    words = plain.removeprefix("the ").split()
+    while len(words) > 1 and words[-1] in LEGAL | {"and"}:
+        words.pop()
+    return LEGAL_HAN.sub("", " ".join(words)) or plain
 
 
 def _near(order: Sequence[str], plain: Mapping[str, str]) -> list[tuple[str, str, float]]:
@@ -81,17 +101,21 @@ def _near(order: Sequence[str], plain: Mapping[str, str]) -> list[tuple[str, str
     groups: dict[str, list[str]] = defaultdict(list)
     for value in order:
         form = plain[value]
-        for key in {f"<{form[:2]}", f">{form.rpartition(' ')[2]}", f"={form}"} if form else ():
+        for key in {f"<{form[:2]}", f">{form.rpartition(' ')[2]}", f"={form}", f"~{bare_form(form)}"} if form else ():
             groups[key].append(value)
     found: dict[tuple[str, str], float] = {}
     for key, members in groups.items():
         forms = [plain[value] for value in members]
+        if key[0] == "~":
+            others = [value for value in members[1:] if plain[value] != forms[0]]
+            found |= {(members[0], other): max(BARE, found.get((members[0], other), 0.0)) for other in others}
+            continue
         for start in range(0, len(members), 1000):
             scores = process.cdist(forms[start : start + 1000], forms, scorer=fuzz.ratio, score_cutoff=DOUBT, dtype=np.float32)
             for i, j in zip(*np.nonzero(scores), strict=True):
                 one, other = members[start + i], members[j]
                 if start + i < j and (key[0] == "=" or _comparable(plain[one], plain[other])):
-                    found[one, other] = float(scores[i, j])
+                    found[one, other] = max(float(scores[i, j]), found.get((one, other), 0.0))
     return sorted(((one, other, score) for (one, other), score in found.items()), key=lambda p: (-p[2], p[0], p[1]))
 
 

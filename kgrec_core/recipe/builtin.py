@@ -19,7 +19,7 @@ SOURCES = (  # of [knowledge]; others come from a file
     Component("llm", "kgrec_core.knowledge.llm:Llm", "a language model that reads the texts, at an endpoint or here"),
     Component("triples", "kgrec_core.knowledge.imported:Triples", "triples of a CSV, TSV, Parquet or JSONL file"),
     Component("recbole-kg", "kgrec_core.knowledge.imported:RecboleKg", "NAME.kg and NAME.link of a RecBole data set"),
-    Component("rdf", "kgrec_core.knowledge.imported:Rdf", "an RDF file: Turtle, N-Triples, RDF/XML, JSON-LD (extra rdf)"),
+    Component("rdf", "kgrec_core.knowledge.rdf:Rdf", "an RDF file: Turtle, N-Triples, RDF/XML, JSON-LD (extra rdf)"),
 )
 OBJECTIVES = (  # of [train.objectives]; others come from a file
     Component("supervised", "kgrec_core.training.supervised:Supervised", "every task's own edges, by the loss of its head"),

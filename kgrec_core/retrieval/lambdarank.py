@@ -268,7 +268,18 @@ class Lambdarank(Placing):
         known = [self.graph_.relations[relation] for relation in sorted(self.graph_.timeless)]
         if any(channel.key_ is None for channel in blind):
             return [window.rows for window in rehearsed().windows]
-        key = "windows", windows, self.days, self.cold, self.apart, self.queries, self.negatives, self.pool, self.seed, *(c.key_ for c in blind)
+        key = (
+            "windows",
+            windows,
+            self.days,
+            self.cold,
+            self.apart,
+            self.queries,
+            self.negatives,
+            self.pool,
+            self.seed,
+            *(c.key_ for c in blind),
+        )
         holds = tuple(table for channel in blind for table in channel.holds_)
         # The first to ask knows most: without knowledge there are only fewer columns.
         found = self.graph_.memo.get(key, holds, rehearsed)

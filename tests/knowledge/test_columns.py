@@ -104,11 +104,22 @@ def test_spellings():
             "ac": 1,
         },
     )
-    assert linked.spelling["Acme ltd"] == "ACME Ltd." and linked.spelling["Size 11"] == "Size 11" and linked.spelling["ac"] == "ac"
+    assert (
+        linked.spelling["Acme ltd"] == linked.spelling["Acme Limited"] == "ACME Ltd."
+        and linked.spelling["Size 11"] == "Size 11"
+        and linked.spelling["ac"] == "ac"
+    )
     assert linked.doubtful == [Pair("brand", "Globex Corp", "Globec Corp", 90.9)]
     for same, wanted in ((True, "Globex Corp"), (False, "Globec Corp")):
         decided = link("brand", {"Globex Corp": 3, "Globec Corp": 1}, {("Globec Corp", "Globex Corp"): same})
         assert decided.spelling["Globec Corp"] == wanted and decided.doubtful == []
+
+
+def test_legal_forms_articles_and_signs():
+    linked = link("brand", {"Bolt & Co": 3, "BOLT and Company": 1, "L'Oréal": 2, "LOreal": 1, "Nike": 5, "Nike Inc.": 1, "Body Shop": 1, "The Body Shop": 2, "小米": 3, "小米有限公司": 1})  # fmt: skip
+    same = {one: other for one, other in linked.spelling.items() if one != other}
+    assert same == {"BOLT and Company": "Bolt & Co", "LOreal": "L'Oréal"}
+    assert {(p.one, p.other) for p in linked.doubtful} == {("Nike", "Nike Inc."), ("The Body Shop", "Body Shop"), ("小米", "小米有限公司")}
 
 
 def test_the_next_build_obeys_the_review(tmp_path):

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from kgrec_core import Graph, KgrecError, Relation
-from kgrec_core.knowledge.imported import Rdf, RecboleKg, Triples
+from kgrec_core.knowledge.imported import RecboleKg, Triples
+from kgrec_core.knowledge.rdf import Rdf
 from tests.knowledge.test_columns import edges
 
 GRAPH = Graph({"item": pl.DataFrame({"id": ["a", "b"], "text": ["one", "two"]})})
@@ -28,6 +29,16 @@ def test_triples_wait_for_products_that_come_later(tmp_path):
     later = GRAPH.join(Graph({"item": pl.DataFrame({"id": ["z"], "text": ["three"]})}))
     assert edges(again.read(later, {"item": later.rows("item", ["z"])}), made) == {("z", "x")}
     assert not again.read(later, {"item": later.rows("item", ["a"])}).relations
+
+
+def test_targets_that_are_ids_of_a_kind_are_of_that_kind(tmp_path):
+    graph = Graph({**GRAPH.entities, "brand": pl.DataFrame({"id": ["x", "y"]}), "shelf": pl.DataFrame({"id": ["1", "2"]})})
+    file = tmp_path / "facts.csv"
+    file.write_text("source,relation,target\na,goes_with,b\nb,goes_with,a\na,goes_with,a\na,made_by,x\nb,made_by,y\na,rated,1\nb,from,z\n")
+    found = Triples(file=file).read(graph)
+    told = [("goes_with", "item"), ("made_by", "brand"), ("rated", "entity"), ("from", "entity")]
+    assert set(found.relations) == {Relation("item", name, kind) for name, kind in told}
+    assert set(Triples(file=file, kind="thing").read(graph).relations) == {Relation("item", name, "thing") for name, _ in told}
 
 
 def test_entities_without_a_name_are_counted(tmp_path):
