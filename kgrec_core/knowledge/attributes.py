@@ -22,6 +22,7 @@ import polars as pl
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.delta import delta
+from kgrec_core.knowledge.descriptions import described, parted
 from kgrec_core.knowledge.lexicon import AUDIENCES, COLOURS, GENERIC, MATERIALS, PLAIN, PURPOSES, SIZES, THEMES
 from kgrec_core.knowledge.phrases import BREAK, WITH, Phrase, phrase, singulars
 from kgrec_core.knowledge.source import Rows, Source
@@ -56,7 +57,8 @@ class Learned(NamedTuple):
 class Attributes(Source):
     """Relations from entities to values that their texts name: has_type, has_colour, has_material, has_size, has_count, has_theme, for_audience.
 
-    of: kind of entity whose texts are read. attributes: which of them. column: where the text is.
+    of: kind of entity whose texts are read. attributes: which of them. column: where the name is; prose behind its first sentence describes it.
+    description: column with a description, where it is not behind the name. It fills what the name leaves open, but for the type.
     min_count: a type or theme that fewer names have is left out. theme_types: how many different types a theme stands before.
     A compound type ("money box") is linked to its head: (type, kind_of, type).
     """
@@ -67,22 +69,27 @@ class Attributes(Source):
         of: str = "item",
         attributes: tuple[Attribute, ...] = ("type", "colour", "material", "size", "count", "theme", "audience"),
         column: str = "text",
+        description: str | None = None,
         min_count: int = 2,
         theme_types: int = 3,
     ) -> None:
-        self.of, self.attributes, self.column = of, attributes, column
+        self.of, self.attributes, self.column, self.description = of, attributes, column, description
         self.min_count, self.theme_types = min_count, theme_types
 
     def learn(self, graph: Graph) -> None:
-        self.learned_ = learned(self._texts(graph, None)["text"].drop_nulls().to_list(), self.min_count, self.theme_types)
+        self.learned_ = learned(self._texts(graph, None)["name"].to_list(), self.min_count, self.theme_types)
 
     def read(self, graph: Graph, rows: Rows | None = None) -> Graph:
         if rows is not None and self.of not in rows:
             return Graph({})
         table = self._texts(graph, rows)
         singular, found = singulars(self.learned_.words), defaultdict(list)
-        for id, text in zip(table["id"], table["text"], strict=True):
-            for attribute, values in values_of(phrase(text or "", singular), self.learned_).items():
+        themes = self.learned_.themes | THEMES
+        for id, name, prose in zip(table["id"], table["name"], table["prose"], strict=True):
+            stated = values_of(phrase(name, singular), self.learned_)
+            if prose:
+                stated |= described(prose, singular, LISTS, themes, {kind for kind in self.attributes if kind not in stated})
+            for attribute, values in stated.items():
                 if attribute in self.attributes:
                     found[attribute] += [(id, value) for value in values]
         if compounds := [t for t in dict.fromkeys(t for _, t in found["type"]) if t in self.learned_.compounds]:
@@ -110,13 +117,19 @@ class Attributes(Source):
             raise KgrecError(f"{folder / 'attributes.json'} is damaged ({error}); restore the run from a copy or fit again") from error
 
     def _texts(self, graph: Graph, rows: Rows | None) -> pl.DataFrame:
-        """`id` and `text` of the rows."""
+        """`id`, `name` and `prose` of the rows, "" where there is none."""
         if self.of not in graph.entities:
             raise choices("kind of entity", self.of, graph.entities, "correct knowledge.*.of")
-        if self.column not in graph.columns(self.of):
-            raise choices(f"column of {self.of}", self.column, graph.columns(self.of), "correct knowledge.*.column")
+        asked = {"column": self.column, **({"description": self.description} if self.description else {})}
+        for key, column in asked.items():
+            if column not in graph.columns(self.of):
+                raise choices(f"column of {self.of}", column, graph.columns(self.of), f"correct knowledge.*.{key}")
         which = np.arange(graph.size(self.of)) if rows is None else rows[self.of]
-        return graph.gather(self.of, which, "id", self.column).rename({self.column: "text"} if self.column != "text" else {})
+        table = graph.gather(self.of, which, *dict.fromkeys(("id", *asked.values())))
+        pairs = [parted(text or "") for text in table[self.column]]
+        if self.description:
+            pairs = [(name, f"{prose} {more or ''}".strip()) for (name, prose), more in zip(pairs, table[self.description], strict=True)]
+        return pl.DataFrame({"id": table["id"], "name": [name for name, _ in pairs], "prose": [prose for _, prose in pairs]})
 
 
 def learned(texts: Sequence[str], min_count: int = 2, theme_types: int = 3) -> Learned:

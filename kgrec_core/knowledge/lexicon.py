@@ -128,3 +128,17 @@ THEMES = frozenset(
     spotted stripey striped 圣诞 新年 春节 生日 婚庆 情人节 中秋 复古 卡通 碎花 条纹 格子 田园 北欧 中式 欧式 厨房 浴室 卧室 户外
     """)
 )
+# in the prose of a description: what says of a word near behind it what it is there for, of a theme before it; and what denies it
+CUES = {
+    kind: frozenset(_words(words))
+    for kind, words in {
+        "material": "made crafted constructed woven built cast carved fashioned material fabric composition 材质 材料 面料 采用 选用 制成 成分",
+        "colour": "colour color shade hue 颜色 色号",
+        "size": "size sized 尺寸 尺码",
+        "audience": "suit suitable suits ideal perfect designed 适合 适用 专为",
+    }.items()
+}
+MOTIFS = frozenset(
+    _words("design print printed motif pattern patterned theme themed decoration decorated scent scented 图案 印花 花纹 主题 香味")
+)
+DENIED = frozenset(_words("not no without free non faux imitation like look effect 非 无 不含 仿"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
-from kgrec_core.knowledge.attributes import learned, values_of
+from kgrec_core import Graph
+from kgrec_core.knowledge.attributes import LISTS, Attributes, learned, values_of
+from kgrec_core.knowledge.descriptions import described, parted
 from kgrec_core.knowledge.phrases import phrase, singulars
 
 CORPUS = [
@@ -65,3 +68,39 @@ def test_chinese_names():
 def test_equal_corpora_learn_equal_things(known):
     assert learned([*CORPUS, "CANDLE IN A BOX", "BOX OF MATCHES", "GIFT BOX"]) == known
     assert learned([]).themes == frozenset() and learned(["", "!!", "|"]).heads == {}
+
+
+PROSE = {
+    "m": ("Red mug", "A lovely mug made of ceramic with a rose print. For kids. Set of 2, 9 cm high. Comes in a blue box"),
+    "l": ("Glass lamp", "Not made of plastic; its base is 100% oak."),
+    "t": ("毛巾", "材质：纯棉，适合儿童使用。小兔图案"),
+    "s": ("St. Ives bowl", None),
+}
+
+
+@pytest.mark.parametrize("column", [None, "about"])
+def test_a_description_fills_what_the_name_leaves_open(column):
+    names, about = zip(*PROSE.values(), strict=True)
+    texts = names if column else [f"{name}. {more}" if more else name for name, more in PROSE.values()]
+    items = pl.DataFrame({"id": list(PROSE), "text": [*texts], "about": [*about]})
+    extra = pl.DataFrame({"id": [f"x{n}" for n in range(len(CORPUS))], "text": CORPUS})
+    source = Attributes(description=column)
+    graph = Graph({"item": pl.concat([items, extra], how="diagonal")})
+    source.learn(graph)
+    told: dict[str, dict[str, set[str]]] = {id: {} for id in PROSE}
+    found = source.read(graph, {"item": graph.rows("item", list(PROSE))})
+    for relation, edges in found.relations.items():
+        for one, other in edges.iter_rows() if relation.source == "item" else ():
+            ends = found.entities["item"]["id"][one], found.entities[relation.target]["id"][other]
+            told[ends[0]].setdefault(relation.target, set()).add(ends[1])
+    assert told["m"] == {"type": {"mug"}, "colour": {"red"}, "material": {"ceramic"}, "theme": {"rose"}, "audience": {"children"}, "count": {"2"}, "size": {"9 cm"}}  # fmt: skip
+    assert told["l"] == {"type": {"lamp"}, "material": {"glass"}}, "what the name says stays"
+    assert told["t"]["material"] == {"棉"} and told["t"]["audience"] == {"儿童"} and told["s"]["type"] == {"bowl"}
+
+
+def test_prose_is_cut_at_sentences_and_what_is_denied_is_no_fact():
+    assert parted("LAMP NO. 3 FOR THE WALL BY DAY") == ("LAMP NO. 3 FOR THE WALL BY DAY", "")
+    assert parted("Blue lamp. Stands on a wooden table by day") == ("Blue lamp", "Stands on a wooden table by day")
+    open_ = ("material", "colour")
+    assert described("Stands on a wooden table. Not made of glass. Leather look", str, LISTS, (), open_) == {}
+    assert described("Colour: red. 80% cotton, 20% linen", str, LISTS, (), open_) == {"colour": ["red"], "material": ["cotton", "linen"]}
