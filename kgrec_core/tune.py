@@ -34,8 +34,10 @@ from kgrec_core.split import split
 from kgrec_core.stages import Progress
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
+from kgrec_core.training.failures import Failed
 from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
+from kgrec_core.training.range_test import range_test, steepest
 from kgrec_core.verbs import silent
 
 log = logging.getLogger("kgrec")
@@ -44,8 +46,6 @@ USUAL: dict[str, Any] = {
     "train.head_lr": {"low": 2e-4, "high": 1e-2, "log": True},
     "train.epochs": [1, 2, 3],
 }
-FIRST, LAST = 1e-7, 3e-2  # rates of the range test
-UPDATES = 60  # of the range test
 
 
 class Tuned(NamedTuple):
@@ -83,11 +83,18 @@ def tune(
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(optuna, folder, hashlib.sha256((recipe.dumps() + fingerprint(dataset.graph)).encode()).hexdigest(), options.seed)
     bounds = _bounds(recipe, registry, dataset, views["train"], what, space, study, progress)
-    study.enqueue_trial(_own(recipe, space), skip_if_exists=True)
+    if not any(trial.user_attrs.get("own") and trial.state.name in ("WAITING", "COMPLETE") for trial in study.trials):
+        study.enqueue_trial(_own(recipe, space), user_attrs={"own": True})
 
     def tried(trial: Any) -> float:
         settings = {key: _drawn(trial, key, of) for key, of in space.items()}
-        return _value(recipe, registry, dataset, views, settings, what.updates, trial, folder, budget)
+        try:
+            return _value(recipe, registry, dataset, views, settings, what.updates, trial, folder, budget)
+        except Failed as error:  # other settings may do; where the recipe's own do not, the user is told
+            if trial.user_attrs.get("own"):
+                raise
+            log.warning("trial %d: %s", trial.number, error)
+            raise optuna.TrialPruned from error
 
     while (done := len(_finished(study))) < trials and (not done or budget.left() > 0):
         progress("trials", done, trials)
@@ -103,7 +110,7 @@ def tune(
         str(file),
         settings,
         float(best.value),
-        float(complete[0].value),
+        float(next(trial.value for trial in complete if trial.user_attrs.get("own"))),
         len(_finished(study)),
         len(_finished(study)) - len(complete),
         bounds,
@@ -135,9 +142,9 @@ def _study(optuna: Any, folder: Path, purpose: str, seed: int) -> Any:
         study_name="kgrec",
         direction="maximize",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=8)  # a search that goes on draws anew
     if study.user_attrs.setdefault("purpose", purpose) != purpose:
         raise KgrecError(f"{folder} holds a study of another recipe or data; remove it or name another folder")
     study.set_user_attr("purpose", purpose)
@@ -250,42 +257,12 @@ def _bounds(
         progress("learning-rate range test", 0, 0)
         model = build_model(recipe, registry, dataset.tasks, view.graph)
         options = with_teacher(sections(recipe, registry)[1])
-        rates, losses = range_test(Learner(model.encoder, model.heads, model.tasks, view, options))
+        learner = Learner(model.encoder, model.heads, model.tasks, view, options)
+        rates, losses = range_test(learner)
+        learner.end()
         bounds = steepest(rates, losses)
         study.set_user_attr("range", bounds)
     of = space["train.lr"]
     if bounds and max(of["low"], bounds[0]) < min(of["high"], bounds[1]):
         of |= {"low": max(of["low"], bounds[0]), "high": min(of["high"], bounds[1])}
     return (of["low"], of["high"])
-
-
-def range_test(learner: Learner, updates: int = UPDATES) -> tuple[list[float], list[float]]:
-    """Rates that grow from update to update, and the loss at each; it ends where the loss is four times its lowest."""
-    if not learner.total:
-        return [], []
-    updates = min(updates, max(learner.total, 2))
-    rates, losses = np.geomspace(FIRST, LAST, updates).tolist(), []
-    own = [group["lr"] for group in learner.optimizer.param_groups]
-    base = max(own) or 1.0
-    pretrained = learner.options.lr or base
-    for number, rate in enumerate(rates):
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate * group.get("initial_lr", base) / pretrained
-        losses.append(learner.update(number % learner.total))
-        if not np.isfinite(losses[-1]) or losses[-1] > 4 * min(losses):
-            break
-    return rates[: len(losses)], losses
-
-
-def steepest(rates: list[float], losses: list[float]) -> list[float] | None:
-    """From a tenth of the rate at which the smoothed loss falls fastest to three times it; None where it never falls."""
-    finite = [loss for loss in losses if np.isfinite(loss)]
-    if len(finite) < 5:
-        return None
-    smooth, mean = [], 0.0
-    for number, loss in enumerate(finite, 1):  # an exponential mean, corrected for its start
-        mean = 0.8 * mean + 0.2 * loss
-        smooth.append(mean / (1 - 0.8**number))
-    slope = np.gradient(np.array(smooth), np.log(rates[: len(finite)]))
-    place = int(np.argmin(slope[2:])) + 2
-    return None if slope[place] >= 0 else [rates[place] / 10, rates[place] * 3]

@@ -12,7 +12,9 @@ import torch
 from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.tune import minutes_of
 from kgrec_core.recipe.recipe import resolve
-from kgrec_core.tune import Tuned, flat, steepest, tune
+from kgrec_core.training.failures import Failed
+from kgrec_core.training.range_test import steepest
+from kgrec_core.tune import Tuned, flat, tune
 
 ROOT = Path(__file__).parents[1]
 SPACE = {"train": {"head_lr": {"low": 1e-3, "high": 0.3, "log": True}, "steps": [2, 6]}}
@@ -46,6 +48,30 @@ def test_the_best_recipe_is_written_and_the_search_goes_on(colours, tmp_path):
     assert not list((tmp_path / "tuned").glob("trial-*.pt"))
     with pytest.raises(KgrecError, match="holds a study of another recipe or data"):
         search(colours, tmp_path / "tuned", 5, train={"steps": [2, 3]})
+
+
+def test_a_trial_that_fails_is_cut_and_one_that_was_killed_is_not_forgotten(colours, tmp_path, monkeypatch):
+    from kgrec_core import tune as module
+
+    tried = []
+
+    def fitted(model, view, options, validate, *rest):
+        tried.append(options.head_lr)
+        if len(tried) in dies:
+            raise dies[len(tried)]
+        return [{"select": {"buys": options.head_lr}}]
+
+    monkeypatch.setattr(module, "train", fitted)
+    dies = {1: KeyboardInterrupt(), 3: Failed("update 4: the loss is nan")}
+    with pytest.raises(KeyboardInterrupt):
+        search(colours, tmp_path / "tuned", 3)
+    found = search(colours, tmp_path / "tuned", 3)
+    assert tried[1] == tried[0] == found.own and (found.trials, found.cut) == (3, 1)  # the recipe's own settings, asked again
+    again = search(colours, tmp_path / "tuned", 6)
+    assert len(set(tried[1:])) == len(tried) - 1 == 6 and again.value == max(tried[1], tried[3], *tried[4:])  # nothing is drawn twice
+    dies = {len(tried) + 1: Failed("update 1: the loss is nan")}
+    with pytest.raises(KgrecError, match="the loss is nan"):  # of the recipe itself
+        search(colours, tmp_path / "other", 3)
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,19 @@ log = logging.getLogger("kgrec")
 SMALLER = "set train.chunk (nodes in memory at once, same result), train.gradient_checkpointing = true or train.precision = \"bf16\", or lower max_length of the encoder or train.batch"  # fmt: skip
 
 
+class Failed(KgrecError):
+    """An update that cannot be made as the settings are: its numbers are none, or the memory does not hold it. Others may do."""
+
+
 def within_memory(learner: Learner, step: Step, gradients: Callable[[], float]) -> float:
-    """The loss of a batch. Short of memory, it is computed in halves from then on, once in a fit; after that KgrecError is raised."""
+    """The loss of a batch. Short of memory, it is computed in halves from then on, once in a fit; after that Failed is raised."""
     try:
         return gradients()
     except (MemoryError, RuntimeError) as error:
         if not _short(error):
             raise
         if learner.halved or learner.accelerator.num_processes > 1:
-            raise KgrecError(
-                f"the memory does not hold a batch of [train], not even in parts of {learner.chunk} nodes; {SMALLER}"
-            ) from error
+            raise Failed(f"the memory does not hold a batch of [train], not even in parts of {learner.chunk} nodes; {SMALLER}") from error
     learner.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -43,7 +45,7 @@ def within_memory(learner: Learner, step: Step, gradients: Callable[[], float]) 
 
 
 def must_be_finite(value: float, what: str, learner: Learner, number: int, which: int, step: Step) -> None:
-    """Raises KgrecError for a loss or a gradient that is not; the checkpoint of the last validation stays as it is."""
+    """Raises Failed for a loss or a gradient that is not; the checkpoint of the last validation stays as it is."""
     if math.isfinite(value):
         return
     objective = learner.vectors.objectives[which]
@@ -51,7 +53,7 @@ def must_be_finite(value: float, what: str, learner: Learner, number: int, which
     ids = nodes.graph.gather(nodes.kind, nodes.rows[:3], "id")["id"].to_list()
     used = ", ".join(technique.key for technique in learner.techniques) or "none"
     task = f" of task {objective.task}" if objective.task else ""
-    raise KgrecError(
+    raise Failed(
         f"update {number + 1}: the {what} is {value} for the batch of {nodes.kind} {', '.join(map(repr, ids))}, ... "
         f"({type(getattr(objective, 'inside', objective)).__name__}{task}; techniques: {used}); the checkpoint of the last validation stays. "
         f'Lower train.lr or train.head_lr, set train.clip = 1.0 or train.precision = "fp32", or leave a technique out'
