@@ -46,7 +46,8 @@ class Alike(Objective):
 
     def __init__(self, of: Examples, head: Head, how: Contrastive, weight: float) -> None:
         super().__init__()
-        self.of, self.head, self.epochs, self.temperature, self.weight = of, head, how.epochs, how.temperature, weight
+        self.of, self.epochs, self.temperature, self.weight = of, how.epochs, how.temperature, weight
+        self.heads = [head]  # no part of this module: its weights do not learn here
         self.task = of.task.name
         self.order = np.argsort(of.target, kind="stable")
         self.ends = np.cumsum(np.bincount(of.target))
@@ -79,7 +80,7 @@ class Alike(Objective):
 
     def finish(self, encoder: Encoder) -> None:
         """Class vectors start from the mean of their queries as they are encoded now."""
-        self.head.start(means(encoder, self.of, self.of.graph.size(self.of.task.relation.target)))
+        self.heads[0].start(means(encoder, self.of, self.of.graph.size(self.of.task.relation.target)))
 
 
 def means(encode: Callable[[Nodes], torch.Tensor], of: Examples, size: int, most: int = 100) -> torch.Tensor:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from kgrec_core.training.supervised import Supervised
 from kgrec_core.training.table import techniques
 from kgrec_core.training.update import Vectors, backward
 
+log = logging.getLogger("kgrec")
 Record = dict[str, Any]
 
 
@@ -81,9 +83,14 @@ class Learner:
         came = pretrained(encoder)
         for technique in self.techniques:
             technique.begin(self)
-        if not any(p.requires_grad for p in self.vectors.parameters()):
+        learned = [o for o in objectives if self._learns(o, came)]
+        if len(learned) < len(objectives):
+            self._leave_out([o for o in objectives if o not in learned])
+            self.vectors = Vectors(encoder, learned)
+            self.starts, self.total = _plan(learned, options.steps)
+            self.planned = self.total
+        if not self.total:
             self.end()
-            self.total = 0
             return
         self.frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
         self.pretrained = [p for p in pretrained(encoder) if p.requires_grad]
@@ -191,6 +198,15 @@ class Learner:
         """What the techniques changed in the model is as it was, but for the weights."""
         for technique in reversed(self.techniques):
             technique.end(self)
+
+    def _learns(self, objective: Objective, came: set[torch.nn.Parameter]) -> bool:
+        """Whether there are weights, its own or the encoder's, that its gradients may reach. came: those that are pretrained."""
+        still = came if self._still(objective.phase) else ()
+        return any(p.requires_grad and p not in still for of in (objective, self.encoder) for p in of.parameters())
+
+    def _leave_out(self, objectives: Sequence[Objective]) -> None:
+        names = [f"{type(getattr(o, 'inside', o)).__name__}{f' of task {o.task}' if o.task else ''}" for o in objectives]
+        log.warning("fine-tuning: %s finds no weights that may learn, and is left out", ", ".join(dict.fromkeys(names)))
 
     def _still(self, phase: int) -> bool:
         """Whether what came pretrained stays as it is in a phase."""

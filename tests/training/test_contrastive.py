@@ -118,3 +118,12 @@ def test_it_is_learnt_and_an_interrupted_fit_ends_with_the_same_numbers(world, m
         assert [r["loss"] for r in again] == [r["loss"] for r in history]
         for name, value in model.heads["mood"].state_dict().items():
             assert torch.equal(value, other.heads["mood"].state_dict()[name])
+
+
+def test_without_weights_of_the_encoder_there_is_nothing_to_draw_together(world, monkeypatch, tmp_path, caplog):
+    """TF-IDF, or a language model that is frozen: the classes alone are learned."""
+    monkeypatch.setattr("kgrec_core.training.examples._readable", lambda nodes, relations: np.ones(len(nodes), bool))
+    model = Model(Looked().requires_grad_(False), {"mood": Classify()}, (TASK,)).prepare(world["train"].graph)
+    told = (lambda: {"mood": 1.0}, tmp_path / "state", "this", lambda *told: None)
+    history = train(model, world["train"], Train(epochs=2, contrastive=4, batch=8, validations=1), *told)
+    assert history[-1]["step"] == 2 * examples(world, 8).batches and "Alike of task mood finds no weights that may learn" in caplog.text
