@@ -226,16 +226,15 @@ def _asked(chain: Chain, task: Task, views: Mapping[str, View], rebuild: bool) -
     cases = {"all": variants.whole(queries, task)}
     if ranks:
         cases |= {"new_only": variants.new_only(queries, task)} if task.repeats else {}
-        cases["cold"] = variants.cold(queries, task, views["train"].graph)
+        cases |= {"cold": variants.cold(queries, task, views["train"].graph), "cold_alone": variants.cold_alone(queries, task)}
     found, values = {}, {}
     for name, case in cases.items():
-        free = case.exclude is None
-        if free not in found:
-            found[free] = rank_tables.chain_hits(chain.model, chain.retrievals[task.name], task, case)
+        if case.key not in found:
+            found[case.key] = rank_tables.chain_hits(chain.model, chain.retrievals[task.name], task, case)
         if ranks:
-            values[name] = rank_tables.chain_values(found[free], case)["ndcg@10"]
+            values[name] = rank_tables.chain_values(found[case.key], case)["ndcg@10"]
         else:
-            values[name] = class_metrics.right(class_metrics.predicted(found[free]), case.queries.targets)
+            values[name] = class_metrics.right(class_metrics.predicted(found[case.key]), case.queries.targets)
     for name, mask in slices.slices(queries, task).items():
         values[name] = np.where(mask, values["all"], np.nan)
     return values

@@ -120,20 +120,30 @@ class Floor:
         tables = {name: {"use": CHANNELS[name].use, **CHANNELS[name].fixed, **settings.get(name, {})} for name in kept}
         return {"use": "merge", "by": "score", "weights": kept, **tables}
 
-    def measure(self, case: Callable[[Queries, Task], Case] = whole, metrics: Iterable[str] = RANKED) -> Measured:
-        """Choose by the targets that count in this case, then rank all candidates for the test queries.
+    def measure(
+        self,
+        case: Callable[[Queries, Task], Case] = whole,
+        metrics: Iterable[str] = RANKED,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Measured:
+        """Choose by the targets that count in this case, or take `settings` that were chosen, then rank the candidates for the test queries.
 
         Raises KgrecError when no select query has a target.
         """
-        chosen_by, asked = self._drawn(case(self.select, self.task)), case(self.test, self.task)
-        chosen: dict[str, tuple[Settings, dict[str, float]]] = {}
+        asked = case(self.test, self.task)
+        chosen = {name: (of["settings"], of["weights"]) for name, of in settings.items()} if settings else self._chosen(case)
+        targets, ranks = asked.queries.targets, self._ranks(chosen, asked)
+        told = {name: {"settings": of, "weights": weights} for name, (of, weights) in chosen.items()}
+        return Measured({name: measure(found, targets, tuple(metrics)) for name, found in ranks.items()}, told)
+
+    def _chosen(self, case: Callable[[Queries, Task], Case]) -> dict[str, tuple[Settings, dict[str, float]]]:
+        """Method -> settings and weights, one method after the other."""
+        chosen_by, chosen = self._drawn(case(self.select, self.task)), {}
         for name, method in self.methods.items():
             kept = {channel: of for settings, _ in chosen.values() for channel, of in settings.items()}
             weights = {channel: weight for _, known in chosen.values() for channel, weight in known.items()}
             chosen[name] = _choose(self.chooses, method, kept, weights, chosen_by)
-        targets, ranks = asked.queries.targets, self._ranks(chosen, asked)
-        settings = {name: {"settings": of, "weights": weights} for name, (of, weights) in chosen.items()}
-        return Measured({name: measure(found, targets, tuple(metrics)) for name, found in ranks.items()}, settings)
+        return chosen
 
     def _drawn(self, case: Case) -> Case:
         index = np.flatnonzero(case.queries.targets.counts)
@@ -145,9 +155,10 @@ class Floor:
 
     def _ranks(self, chosen: Mapping[str, tuple[Settings, dict[str, float]]], case: Case) -> dict[str, NDArray[np.float64]]:
         """Method -> rank of every target among all candidates, block by block; a channel is asked once for all methods that set it alike."""
-        nodes, targets, m = case.queries.nodes, case.queries.targets, len(self.rows)
+        rows = self.rows if case.within is None else np.intersect1d(self.rows, case.within)
+        nodes, targets, m = case.queries.nodes, case.queries.targets, len(rows)
         ranks = {name: np.full(len(targets.rows), np.inf) for name in chosen}
-        lookup = columns(self.rows, *(r.rows for r in (targets, case.exclude) if r is not None))
+        lookup = columns(rows, *(r.rows for r in (targets, case.exclude) if r is not None))
         step = max(1, BLOCK // 4 // max(m, 1))
         for start in range(0, len(nodes), step):
             part = slice(start, min(start + step, len(nodes)))
@@ -157,7 +168,7 @@ class Floor:
             if gone is not None:
                 free[gone.owner[gone.rows >= 0], gone.rows[gone.rows >= 0]] = False
             owner, column = np.nonzero(free)
-            pairs, asked = Ragged.of(owner, self.rows[column], n), {}
+            pairs, asked = Ragged.of(owner, rows[column], n), {}
             for name, (settings, weights) in chosen.items():
                 scores = {}
                 for channel in weights:

@@ -64,6 +64,7 @@ class Ranking:
         self.task, self.views, self.hits = task, views, {}
         self.vectors: dict[str, Vectors] = {}  # of the candidates, by whose model
         make: dict[str, Any] = {"whole": variants.whole, "cold": partial(variants.cold, known=views["train"].graph)}
+        make |= {"cold_alone": variants.cold_alone}
         if task.repeats:
             make |= {"new_only": variants.new_only, "repeat_only": variants.repeat_only}
         asked = views["test"].queries[task.name]
@@ -73,16 +74,18 @@ class Ranking:
         chooses = views["adjust" if len(views["adjust"].queries[task.name].targets.rows) else "select"]
         floor = Floor(chooses, views["test"], task, rebuild=how.rebuild, seed=how.seed)
         chosen = [name for name in self.make if name != "repeat_only" and (name != "cold" or how.cold)]
-        self.floors = {name: floor.measure(self.make[name]) for name in chosen}
+        self.floors = {name: floor.measure(self.make[name]) for name in chosen if name != "cold_alone"}
+        if "cold_alone" in self.make:  # of which the queries that choose have next to none
+            self.floors["cold_alone"] = floor.measure(variants.cold_alone, settings=self.floors["whole"].settings)
 
     def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
         """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""
         cases = {name: make(view.queries[self.task.name], self.task) for name, make in self.make.items()}
-        found: dict[bool, Hits] = {}  # cases with the same rows out of the ranking share one search
+        found: dict[tuple[bool, bool], Hits] = {}  # cases with the same rows in the ranking share one search
         for name, case in cases.items():
-            hits = found.get(case.exclude is None)
+            hits = found.get(case.key)
             if hits is None:
-                hits = found[case.exclude is None] = rank_tables.chain_hits(model, retrieval, self.task, case)
+                hits = found[case.key] = rank_tables.chain_hits(model, retrieval, self.task, case)
             self.values[name][system] = rank_tables.chain_values(hits, case)
             if name == "whole":
                 self.hits[system] = hits

@@ -5,10 +5,13 @@ import polars as pl
 import pytest
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.variants import cold, new_only, repeat_only, whole
+from kgrec_core.evaluation.rank_tables import chain_hits
+from kgrec_core.evaluation.variants import cold, cold_alone, new_only, repeat_only, whole
 from kgrec_core.floor import Floor, Method, methods
 from kgrec_core.graph import DAY, Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates
+from kgrec_core.model import Silent
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
+from kgrec_core.retrieval.lexical import Lexical
 from kgrec_core.retrieval.merge import Merge
 from kgrec_core.retrieval.popular import Popular
 from kgrec_core.retrieval.repeat import Repeat
@@ -193,3 +196,23 @@ def test_variants_part_the_targets():
     case = repeat_only(queries, repeats)
     assert lists(case.queries.targets) == [[2], [3], []] and case.exclude is None
     assert lists(cold(queries, task, graph).queries.targets) == [[4], [], []]
+
+
+def test_those_that_nobody_has_chosen_are_ranked_among_themselves():
+    """Twenty items; the last four were never bought, and the words of two of them are those of what a user has."""
+    task, graph = Task("buys", BUYS), checkerboard(text=["white dove" if i % 2 else "black crow" for i in range(20)])
+    known = graph.relations[BUYS].filter(pl.col("target") < 16)
+    graph = Graph(dict(graph.entities), {BUYS: known})
+    nodes = Nodes(graph, "user", np.arange(4), "query", np.full(4, 100))
+    queries = Queries(nodes, Ragged.of(np.arange(4), np.array([16, 17, 18, 3]), 4))
+    case = cold_alone(queries, task)
+    assert case.within.tolist() == [16, 17, 18, 19] and case.queries.targets.counts.tolist() == [1, 1, 1, 0]
+    view = View(graph, {"buys": Queries(nodes, Ragged.of(np.arange(4), np.array([0, 1, 2, 3]), 4))})
+    floor = Floor(view, View(graph, {"buys": queries}), task, of=methods(graph, task))
+    chosen = floor.measure(whole, ["ndcg@10"]).settings
+    found = floor.measure(cold_alone, ["mrr"], settings=chosen)
+    assert found.settings == chosen and found.values["text"]["mrr"].tolist()[:3] == [1 / 1.5] * 3  # one of two that read alike
+    lexical = Lexical()
+    lexical.build(graph, task, candidates(graph, task), None)
+    hits = chain_hits(Silent([task]), lexical, task, case)
+    assert (hits.rows[3] == -1).all() and set(hits.rows[:3, 0] % 2) == {0, 1} and set(hits.rows[hits.rows >= 0]) <= {16, 17, 18, 19}

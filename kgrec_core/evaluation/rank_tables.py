@@ -13,7 +13,7 @@ from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import dense_ranks, hits_ranks
 from kgrec_core.evaluation.variants import Case
 from kgrec_core.graph import Graph, Task, candidates
-from kgrec_core.interfaces import Hits, Retrieval
+from kgrec_core.interfaces import Filter, Hits, Retrieval
 from kgrec_core.model import Model
 
 DEPTH = 100  # ranks beyond it count as not found, in the chain
@@ -25,13 +25,26 @@ Values = dict[str, NDArray[np.float64]]  # metric -> one value per query, NaN wh
 def model_ranks(model: Model, graph: Graph, task: Task, case: Case) -> NDArray[np.float64]:
     """The encoder alone: the targets' ranks among all candidates, by their dot products with the query."""
     nodes = candidates(graph, task)
+    if case.within is not None:
+        nodes = nodes.take(np.flatnonzero(np.isin(nodes.rows, case.within)))
     c, q = model.vectors(task, nodes).T, model.vectors(task, case.queries.nodes)
     return dense_ranks(lambda part: q[part] @ c, case.queries.targets, nodes.rows, case.exclude)
 
 
 def chain_hits(model: Model, retrieval: Retrieval, task: Task, case: Case) -> Hits:
-    """What the built retrieval finds for the case's queries."""
-    return retrieval.search(case.queries.nodes, model.vectors(task, case.queries.nodes), DEPTH, exclude=case.exclude)
+    """What the built retrieval finds for the case's queries; where only some candidates compete, for those that have a target."""
+    nodes = case.queries.nodes
+    if case.within is None:
+        return retrieval.search(nodes, model.vectors(task, nodes), DEPTH, exclude=case.exclude)
+    asked, open_ = np.flatnonzero(case.queries.targets.counts), np.zeros(nodes.graph.size(task.relation.target), bool)
+    open_[case.within] = True
+    some = nodes.take(asked)
+    found = retrieval.search(
+        some, model.vectors(task, some), DEPTH, Filter(open_), None if case.exclude is None else case.exclude.take(asked)
+    )
+    hits = Hits(np.full((len(nodes), found.rows.shape[1]), -1, np.int64), np.full((len(nodes), found.rows.shape[1]), -np.inf, np.float32))
+    hits.rows[asked], hits.scores[asked] = found.rows, found.scores
+    return hits
 
 
 def chain_values(hits: Hits, case: Case) -> Values:

@@ -11,14 +11,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.graph import Graph, Queries, Ragged, Task
+from kgrec_core.graph import Graph, Queries, Ragged, Task, candidates
 
 
 class Case(NamedTuple):
-    """Queries with the targets that count, and the rows that are out of the ranking (None = none)."""
+    """Queries with the targets that count, the rows that are out of the ranking (None = none), and those that alone compete (None = all)."""
 
     queries: Queries
     exclude: Ragged | None
+    within: NDArray[np.int64] | None = None
+
+    @property
+    def key(self) -> tuple[bool, bool]:
+        """Equal for cases whose queries get the same lists."""
+        return self.exclude is None, self.within is None
 
 
 def whole(queries: Queries, task: Task) -> Case:
@@ -43,15 +49,23 @@ def cold(queries: Queries, task: Task, known: Graph) -> Case:
     return Case(_only(queries, edges == 0), whole(queries, task).exclude)
 
 
+def cold_alone(queries: Queries, task: Task) -> Case:
+    """Only targets that nobody has an edge to yet, among all such: what a shop asks for with a filter for what is new."""
+    graph = queries.nodes.graph
+    rows = candidates(graph, task).rows
+    rows = rows[graph.degree(task.relation, rows, inverse=True) == 0]
+    return Case(_only(queries, np.isin(queries.targets.rows, rows)), None, rows)
+
+
 def ranked_once(cases: Mapping[str, Case], ranks: Callable[[Case], NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     """The ranks of every case's targets; cases with the same rows out of the ranking are ranked once, by the one with all the targets."""
-    whole: dict[bool, tuple[Ragged, NDArray[np.float64]]] = {}
+    whole: dict[tuple[bool, bool], tuple[Ragged, NDArray[np.float64]]] = {}
     found = {}
     for name, case in sorted(cases.items(), key=lambda item: -len(item[1].queries.targets.rows)):
-        targets, free = case.queries.targets, case.exclude is None
-        if free not in whole:
-            whole[free] = targets, ranks(case)
-        every, ranked = whole[free]
+        targets = case.queries.targets
+        if case.key not in whole:
+            whole[case.key] = targets, ranks(case)
+        every, ranked = whole[case.key]
         found[name] = ranked[every.among(targets)]
     return found
 
