@@ -81,6 +81,33 @@ def test_what_a_query_had_met_is_no_example_of_something_new(board):
     np.testing.assert_array_equal(kept[rows.counts > 0], (everything - lost.counts)[rows.counts > 0])
 
 
+def test_what_nobody_chose_yet_is_learned_from_in_lists_of_its_own(board):
+    """Apart: the same moments again, asked for the hidden candidates alone."""
+    parts = {
+        apart: Lambdarank(
+            channels={"popular": Popular(days=0), "semantic": Exact(device="cpu")},
+            pool=20, trees=2, smallest=1, threads=1, cold=0.3, windows=1, days=3.0, apart=apart,
+        )
+        for apart in (False, True)
+    }  # fmt: skip
+    for part in parts.values():
+        part.build(replace(board.graph, memo=Memo()), board.task, candidates(board.graph, board.task), board.encode)
+    stage, queries, vectors = parts[True]._without(board.queries())
+    every, alone = parts[True]._within(stage)
+    assert every is None and parts[False]._within(stage) == [None]
+    gone = stage.graph.degree(board.task.relation, np.arange(20), inverse=True) == 0
+    np.testing.assert_array_equal(alone.rows, gone)
+    rows, names, pool = parts[True]._learn_from(stage, queries, vectors, within=alone)
+    assert (rows.x[:, list(names).index("events")] == 0).all() and set(pool.rows.tolist()) == set(np.flatnonzero(gone).tolist())
+    asked = rows.counts > 0
+    assert asked.tolist() == np.isin(board.lacks, np.flatnonzero(gone)).tolist()
+    assert (np.bincount(pool.owner, rows.y, minlength=40)[asked] == 1).all()
+    plain, doubled = (part._rehearsed(names) for part in parts.values())
+    assert len(doubled) == 2 * len(plain)
+    np.testing.assert_array_equal(doubled[0].x, plain[0].x)
+    assert (doubled[1].x[:, list(names).index("events")] == 0).all()
+
+
 def test_a_chain_that_knows_something_else_rehearses_by_what_it_knows(board):
     """What the windows' channels say is shared by the chains that are compared; what the graph says is each one's own."""
     graph, brand = board.graph, next(iter(board.graph.timeless))
