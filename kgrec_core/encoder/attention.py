@@ -32,7 +32,7 @@ class Attention(Fusion):
     """text + opening * sum of the neighbours' vectors, weighted by how the text's fits the neighbour's and the relation's (a graph attention
     network, Velickovic et al. 2018, with relations as in KGAT, Wang et al. 2019). The opening starts at zero.
 
-    Neighbours are read from tables without gradients, refreshed once per weight version; of one node the `sample` rarest, those with
+    An edge's weight, a confidence or a cosine, counts in it. Neighbours are read from tables without gradients, refreshed once per weight version; of one node the `sample` rarest, those with
     the fewest edges of their relation. With two hops a neighbour has looked at its own neighbours first, through undated relations.
 
     text: the encoder that it stands around. entity: whose vectors neighbours have, e.g. `kge`; none: those of their texts.
@@ -169,6 +169,8 @@ class Attention(Fusion):
         there = vectors.detach().any(1)
         owner, vectors, through = owner[there], vectors[there], through[there]
         fit = ((asking @ self.query_)[owner] * (vectors + self.relation_[through])).sum(1) / asking.shape[1] ** 0.25
+        # An edge of half the confidence gets half the share of an equal one.
+        fit = fit + torch.from_numpy(np.log(np.maximum(met.weight, 1e-6))).to(fit)[there]
         top = fit.new_full((len(asking),), -torch.inf).scatter_reduce(0, owner, fit.detach(), "amax")
         weight = (fit - top[owner]).exp()
         total = weight.new_zeros(len(asking)).index_add(0, owner, weight)

@@ -14,13 +14,14 @@ from kgrec_core.graph import Graph, Nodes, Relation, Task
 
 class Facts(NamedTuple):
     """m facts, grouped by nothing: owner (m,) which node; relation (m,) its number; onward (m,) bool, whether the node is the source;
-    rows (m,) of the kind at the other end.
+    rows (m,) of the kind at the other end; weight (m,) of an edge of knowledge, 1 where its relation has none, and of behaviour.
     """
 
     owner: NDArray[np.int64]
     relation: NDArray[np.int64]
     onward: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    weight: NDArray[np.float64]
 
     def take(self, index: NDArray) -> Facts:
         return Facts(*(column[index] for column in self))
@@ -38,7 +39,7 @@ def behaviours(tasks: Sequence[Task]) -> list[Relation]:
 
 def facts(nodes: Nodes, relations: Iterable[Relation], last: int, inverse: bool = True) -> Facts:
     """What the nodes may know of these relations, in their order, of a relation the `last` at most. inverse: also as its target."""
-    found = [Facts(*(np.zeros(0, kind) for kind in (np.int64, np.int64, bool, np.int64)))]
+    found = [Facts(*(np.zeros(0, kind) for kind in (np.int64, np.int64, bool, np.int64, np.float64)))]
     for number, relation in enumerate(relations):
         for onward in (True, False) if inverse else (True,):
             if nodes.kind != (relation.source if onward else relation.target) or relation not in nodes.graph.relations:
@@ -46,5 +47,7 @@ def facts(nodes: Nodes, relations: Iterable[Relation], last: int, inverse: bool 
             # Of a relation within one kind the side of the nodes says which end is theirs.
             asked = replace(nodes, side="query" if onward else "candidate") if relation.source == relation.target else nodes
             met = asked.read(relation, last)
-            found.append(Facts(met.owner, np.full(len(met.rows), number), np.full(len(met.rows), onward), met.rows))
+            told = relation in nodes.graph.timeless  # a confidence; of behaviour it is how much was bought
+            weight = np.nan_to_num(nodes.graph.values(relation, "weight", met.edges), nan=1.0) if told else np.ones(len(met.rows))
+            found.append(Facts(met.owner, np.full(len(met.rows), number), np.full(len(met.rows), onward), met.rows, weight))
     return Facts(*(np.concatenate(columns) for columns in zip(*found, strict=True)))

@@ -89,7 +89,7 @@ class Verbalize(Fusion):
         if not len(met.owner):
             return texts
         words = self._words(nodes.graph, met.relation, met.rows)
-        order = np.lexsort((np.arange(len(met.owner)), -self._worth(met.relation, met.rows), met.owner))
+        order = np.lexsort((np.arange(len(met.owner)), -self._worth(met.relation, met.rows) * met.weight, met.owner))
         indptr = np.searchsorted(met.owner[order], np.arange(len(nodes) + 1))
         some = np.flatnonzero((np.diff(indptr) > 0) & np.array([bool(text) for text in texts], bool))
         room = self._room(reader, [texts[i] for i in some])

@@ -113,7 +113,7 @@ class Paths:
             if row == answer:
                 continue
             for end in np.intersect1d(own, ends, True).tolist():
-                share = float(pull[place] * ties.rare(end) ** 2 / (length * long))
+                share = float(pull[place] * ties.pull(row, end) * ties.pull(answer, end) / (length * long))
                 if not climbs:
                     yield share, place, (self.node(ties.kind, end),)
                 elif (low := ties.below(row, end)) != (high := ties.below(answer, end)) or low != end:

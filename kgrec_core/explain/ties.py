@@ -19,12 +19,17 @@ class Ties:
         self.graph, self.relation, self.inverse, self.climbs = graph, relation, relation.source != kind, climbs
         self.kind, self.size = relation.target if relation.source == kind else relation.source, graph.size(kind)
         self._rare: dict[int, float] = {}
+        self._weights: dict[tuple[int, int], float] = {}  # of edges, where they have some
         self._lowest: dict[tuple[int, int], int] = {}
         self.ends, self.length = self.of(rows)
 
     def of(self, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], list[float]]:
         """The ends of each row, and its length."""
         found = self.graph.adjacent(self.relation, rows, inverse=self.inverse)
+        if "weight" in self.graph.relations.held[self.relation].columns and not self.climbs:
+            weights = np.nan_to_num(self.graph.values(self.relation, "weight", found.edges), nan=1.0).tolist()
+            for owner, end, weight in zip(rows[found.owner].tolist(), found.rows.tolist(), weights, strict=True):
+                self._weights[owner, end] = max(weight, self._weights.get((owner, end), 0.0))
         if self.climbs:
             up, of = climbed(self.graph, self.kind, found.rows), found.owner
             for owner, low, high in zip(rows[of[up.owner]].tolist(), found.rows[up.owner].tolist(), up.rows.tolist(), strict=True):
@@ -36,11 +41,12 @@ class Ties:
         have = self._under()[new] if self.climbs else have
         self._rare.update(zip(new.tolist(), (np.log((1 + self.size) / (1 + have)) + 1).tolist(), strict=True))
         ends = [np.unique(found.rows[start:end]) for start, end in zip(found.indptr[:-1], found.indptr[1:], strict=True)]
-        return ends, [sum(self._rare[end] ** 2 for end in of.tolist()) ** 0.5 or 1.0 for of in ends]
+        pulls = [[self.pull(row, end) for end in of.tolist()] for row, of in zip(rows.tolist(), ends, strict=True)]
+        return ends, [sum(pull**2 for pull in of) ** 0.5 or 1.0 for of in pulls]
 
-    def rare(self, end: int) -> float:
-        """The more the fewer have it, or have something below it."""
-        return self._rare[end]
+    def pull(self, row: int, end: int) -> float:
+        """How much an end counts for a row: the more the fewer have it, or have something below it, times what the edge weighs."""
+        return self._rare[end] * self._weights.get((row, end), 1.0)
 
     def below(self, row: int, end: int) -> int:
         """The row's own end at or below this one."""

@@ -119,10 +119,9 @@ class Graph:
 
     def values(self, relation: Relation, column: str, edges: NDArray[np.int64]) -> NDArray:
         """`time` or `weight` of edges by number; weight is 1 where the relation has none."""
-        table = self.relations[relation]
-        if column == "weight" and column not in table.columns:
+        if column == "weight" and column not in self._edges(relation).columns:
             return np.ones(len(edges))
-        return table[column].gather(edges).to_numpy()
+        return self.relations[relation][column].gather(edges).to_numpy()
 
     def dated(self, relation: Relation) -> bool:
         return "time" in self._edges(relation).columns

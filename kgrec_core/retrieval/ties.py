@@ -1,4 +1,8 @@
-"""What ties candidates together: the ends they share by a relation that holds at all times, such as a brand or a keyword."""
+"""What ties candidates together: the ends they share by a relation that holds at all times, such as a brand or a keyword.
+
+An edge counts as much as it weighs (a confidence, a cosine). By a relation between candidates themselves ("alike", "goes with") each is an end of its own,
+too, and edges count either way: so two that an edge joins are near.
+"""
 
 from __future__ import annotations
 
@@ -114,19 +118,35 @@ class Ends:
 
 
 def _counts(graph: Graph, side: Side, kind: str, rows: NDArray[np.int64]) -> sp.csr_matrix:
-    """(len(rows), ends) ones."""
+    """(len(rows), ends) what each edge weighs, 1 where a relation has no weights."""
     relation = side.relation
-    met = graph.adjacent(relation, rows, inverse=relation.source != kind)
     other = relation.target if relation.source == kind else relation.source
-    counts = sp.csr_matrix((np.ones(len(met.rows), np.float32), met.rows, met.indptr), shape=(len(rows), graph.size(other)))
-    counts.sum_duplicates()
+    counts = _edges(graph, relation, rows, relation.source != kind)
+    if relation.source == relation.target:
+        itself = sp.csr_matrix((np.ones(len(rows), np.float32), (np.arange(len(rows)), rows)), shape=counts.shape)
+        counts = counts.maximum(_edges(graph, relation, rows, True)).maximum(itself).tocsr()
     if side.climbs:
         ends, place = np.unique(counts.indices, return_inverse=True)
         up = climbed(graph, other, ends.astype(np.int64))
         up = sp.csr_matrix((np.ones(len(up.rows), np.float32), up.rows, up.indptr), shape=(len(ends), counts.shape[1]))
         counts = (sp.csr_matrix((counts.data, place, counts.indptr), shape=(len(rows), len(ends))) @ up).tocsr()
-    counts.data[:] = 1
+        counts.data[:] = 1
     return counts
+
+
+def _edges(graph: Graph, relation: Relation, rows: NDArray[np.int64], inverse: bool) -> sp.csr_matrix:
+    """(len(rows), other ends) of repeated edges the highest weight."""
+    met = graph.adjacent(relation, rows, inverse=inverse)
+    shape = (len(rows), graph.size(relation.source if inverse else relation.target))
+    counts = sp.csr_matrix((np.ones(len(met.rows), np.float32), met.rows, met.indptr), shape=shape)
+    counts.sum_duplicates()
+    counts.data[:] = 1
+    if "weight" not in graph.relations.held[relation].columns:
+        return counts
+    weight = np.nan_to_num(graph.values(relation, "weight", met.edges).astype(np.float32), nan=1.0)
+    order = np.lexsort((weight, met.rows, met.owner))
+    last = np.append(np.diff(met.owner[order] * shape[1] + met.rows[order]) != 0, True)[: len(order)]
+    return sp.csr_matrix((weight[order][last], counts.indices, counts.indptr), shape=shape)
 
 
 def _place(late: NDArray[np.int64], rows: NDArray) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

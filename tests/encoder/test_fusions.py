@@ -246,6 +246,21 @@ def test_the_most_telling_facts_come_first_and_within_the_tokens(shop):
     assert told(graph, tasks, relations=("made_by",)) == ["chair; made by: Ajax", "stool", "", "bench"]
 
 
+def test_what_is_hardly_sure_is_told_last_and_hardly_looked_at(shop):
+    graph, tasks = shop
+    doubted = graph.relations[HAS].with_columns(weight=pl.Series([1.0, 1.0, 1.0, 1.0, 0.01]))
+    graph = graph.with_edges({**graph.relations, HAS: doubted}, graph.as_of)
+    assert told(graph, tasks)[0] == "chair; made by: Ajax; has: red; has: green"
+    encoder, _, _ = of(lambda: Attention(text=text(), relations=("has",)), graph, tasks)
+    met = encoder._sampled(candidates(graph, tasks[0]).take([0]), encoder.relations_)
+    assert dict(zip(met.rows.tolist(), met.weight.tolist(), strict=True)) == {0: 1.0, 1: 0.01}
+    with torch.no_grad():
+        one = torch.eye(2)[torch.from_numpy(met.rows)]
+        encoder.query_, encoder.relation_ = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2, 2))
+        shares = encoder._attended(torch.ones(1, 2), met, one)
+    torch.testing.assert_close(shares, torch.tensor([[1 / 1.01, 0.01 / 1.01]]))
+
+
 def test_no_more_is_told_than_the_model_reads(shop):
     class Short(Tfidf):
         longest = 6

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.explain.paths import Paths, met_by
+from kgrec_core.explain.ties import Ties as ExplainTies
 from kgrec_core.graph import DAY, Graph, Memo, Nodes, Queries, Ragged, Relation, Task, candidates
 from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.lambdarank import Lambdarank
@@ -45,6 +46,28 @@ def test_what_tells_counts_and_what_does_not_hardly():
     weights = relation_weights(world(), BUYS)
     assert sum(weights.values()) == pytest.approx(2) and min(weights.values()) >= 0 and weights["brand"] > 1.5
     assert weights == relation_weights(world(), BUYS), "the same data give the same"
+
+
+def test_an_edge_counts_as_much_as_it_weighs_and_two_that_are_joined_are_near():
+    items = pl.DataFrame({"id": list("abcd")})
+    brand, alike = Relation("item", "brand", "brand"), Relation("item", "alike", "item")
+    tables = {
+        brand: pairs([0, 0, 1, 2], [0, 1, 0, 1], weight=[1.0, 0.1, 1.0, 1.0]),
+        alike: pairs([0, 2, 2], [1, 3, 3], weight=[0.9, 0.2, 0.5]),
+    }
+    graph = Graph({"item": items, "brand": pl.DataFrame({"id": ["x", "y"]})}, tables, frozenset(tables))
+    ends = Ends(graph, "item").direct
+    near = {name: (rows @ rows.T).toarray() for name, rows in ends.items()}
+    assert near["brand"][0, 1] > 0.9 and 0.05 < near["brand"][0, 2] < 0.2, "the doubtful brand hardly counts"
+    assert near["alike"][0, 1] > 0.9 and near["alike"][1, 0] > 0.9 and near["alike"][0, 2] == 0
+    assert near["alike"][0, 1] > near["alike"][2, 3] > 0.4, "of an edge that is told twice the higher weight"
+    without = Graph(dict(graph.entities), {r: t.drop("weight") for r, t in tables.items()}, frozenset(tables))
+    plain = Ends(without, "item").direct["brand"]
+    assert (plain @ plain.T).toarray()[0, 2] > 0.5
+    other = Ends(graph, "item").extended(graph, np.array([0, 3]))
+    np.testing.assert_allclose(other.ties["alike"].own.toarray(), ends["alike"][[0, 3]].toarray(), rtol=1e-6)
+    ties = ExplainTies(graph, brand, "item", np.array([0, 1, 2]))
+    assert ties.pull(0, 1) == pytest.approx(0.1 * ties.pull(2, 1))
 
 
 def test_few_pairs_or_nothing_told_leave_all_alike():
