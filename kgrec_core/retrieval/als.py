@@ -28,9 +28,9 @@ class Als(Blockwise):
     """
 
     width: int = 64
-    confidence: float = 10.0
-    l2: float = 0.003
-    frequency: float = 1.0
+    confidence: float = 5.0
+    l2: float = 1.0
+    frequency: float = 0.25
     rounds: int = 10
     half_life: float = 0.0
     decay: float = 1.0
