@@ -122,6 +122,13 @@ def framed(tables: Sequence[Any]) -> list[pl.DataFrame]:
     return found
 
 
+def arrays(file: Path) -> dict[str, NDArray]:
+    """Of a safetensors file, mapped: what several processes read of it stands in memory once, what one writes to is its own."""
+    from safetensors.torch import load_file
+
+    return {name: values.numpy() for name, values in load_file(file).items()}
+
+
 def rows(values: Any, size: int, ascending: bool = True) -> NDArray[np.int64]:
     """(n,) row numbers below `size`; each once and in order where `ascending`."""
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != np.int64:

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from kgrec_core import words
 from kgrec_core.encoder import of_history
 from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.stored import document, numbers
+from kgrec_core.stored import arrays, document, numbers
 
 
 class Tfidf(Spoken):
@@ -88,7 +88,7 @@ class Tfidf(Spoken):
 
     def load(self, folder: Path) -> None:
         try:
-            kept, state = document(folder / "words.json"), load_file(folder / "tfidf.safetensors")
+            kept, state = document(folder / "words.json"), arrays(folder / "tfidf.safetensors")
             known = dict(kept["words"])
             if sorted(known.values()) != [*range(len(known))]:
                 raise ValueError("its words are not numbered")

@@ -14,13 +14,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.profile import horizon
 from kgrec_core.retrieval.sparse import flat, unflat
+from kgrec_core.stored import arrays
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
 KEPT = 2**23  # of scores that an Asked holds: 256 queries x 32,000 candidates
@@ -77,7 +78,7 @@ class Blockwise(Retrieval):
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         try:
-            stored = load_file(folder / "channel.safetensors")
+            stored = arrays(folder / "channel.safetensors")
             for name in self.state:
                 setattr(self, name, unflat(stored, name))
             self._place(graph, task, np.flatnonzero(stored["mask_"]))

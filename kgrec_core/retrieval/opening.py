@@ -41,10 +41,10 @@ if n:
 
 
 def opened(file: Path, n: int) -> Any:
-    """The index in a file, of n vectors, by inner product. Raises ValueError where it is not one."""
+    """The index in a file, of n vectors, by inner product, mapped: processes share it. Raises ValueError where it is not one."""
     if not _flat(file, n):
         _probe(file, n)
-    index = library().read_index(str(file))
+    index = library().read_index(str(file), library().IO_FLAG_MMAP_IFC)
     if index.ntotal != n:
         raise ValueError(f"index.faiss holds {index.ntotal:,} vectors, not {n:,}")
     return index

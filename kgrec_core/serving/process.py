@@ -1,12 +1,15 @@
 """A service as processes: one, or workers of one parent, which listens, opens nothing and answers nothing.
 
 Workers are forked before any table is touched: polars computes in threads, which a fork does not take along, and a worker of a parent that
-had used them would wait for ever. Each opens the runs itself; what is mapped from files stands in memory once. A worker that dies is replaced.
+had used them would wait for ever. Each opens the runs itself. What is imported before the fork and what is mapped from files stands in memory
+once. A worker that dies is replaced.
 SIGTERM ends the accepting, then what is under way, then the process.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import logging
 import os
@@ -18,7 +21,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 
+import pyarrow
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -29,6 +34,7 @@ from kgrec_core.serving.service import Service
 
 log = logging.getLogger("kgrec.serving")
 BACKLOG = 512
+LATE = ("faiss", "lightgbm", "bm25s", "sklearn.feature_extraction.text", "sentence_transformers")  # what parts import when they are needed
 PAUSE = 1.0  # seconds after which a worker that ended by itself is replaced
 GRACE = 30  # seconds that requests under way may take at the end
 
@@ -63,7 +69,9 @@ def run_service(make: Callable[[bytes], Service], host: str, port: int, workers:
             import torch
 
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own keeps twice the graph after it was read
         service = make(secret)
+        _give_back()
         ready(list(service.runs))
         server_of(service).run(sockets=[sock])
 
@@ -110,6 +118,7 @@ def supervised(work: Work, workers: int, told: Callable[[Sequence[str]], None]) 
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         return place
 
+    _share_imports()
     try:
         with os.fdopen(begin(), encoding="utf-8") as first:
             said = json.loads(first.readline() or "{}")
@@ -133,6 +142,22 @@ def supervised(work: Work, workers: int, told: Callable[[Sequence[str]], None]) 
         for number, was in before.items():
             signal.signal(number, was)
         shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
+
+
+def _share_imports() -> None:
+    """What opening a run imports, now; and nothing of it is walked by the collector again, which would write into every page of it."""
+    for module in LATE:
+        with suppress(ImportError):
+            import_module(module)
+    gc.collect()
+    gc.freeze()
+    _give_back()
+
+
+def _give_back() -> None:
+    """Memory that is free within the heap, to the system; a C library other than glibc does it by itself or not at all."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _forked(work: Work, signals: Sequence[signal.Signals]) -> tuple[int, int]:
