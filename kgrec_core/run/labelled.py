@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import class_metrics, class_tables, rank_tables, variants
+from kgrec_core.evaluation import class_metrics, class_tables, rank_tables, slices, variants
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import dense_ranks
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, candidates
+from kgrec_core.interfaces import Hits
 from kgrec_core.recipe.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def evaluate_file(run: Run, file: Path) -> dict[str, Any]:
 
     One query per source; its targets are all that the file gives it. Of a dated relation it knows what the run knows before its
     first row in the file. A source that the run does not know is asked by its text, where the rows have one. "after" is the run's whole chain, "encoder_after" its model alone, the floor popularity before the file (of
-    a classification the most frequent class).
+    a classification the most frequent class). "variants" are those of a fit, as far as the rows have any.
     "skipped" counts, by task, rows that cannot be scored: sources and targets the run does not know, and rows it knows already;
     a task whose columns the file lacks has the reason instead. Raises KgrecError when nothing can be scored.
     """
@@ -61,20 +63,34 @@ def _evaluate(run: Run, task: Task, rows: pl.DataFrame, file: Path) -> tuple[dic
     start = None if case.queries.nodes.before is None else int(case.queries.nodes.before.min())
     popularity = graph.degree(task.relation, nodes.rows, before=start, inverse=True).astype(np.float32)
 
-    def popular(part: slice) -> np.ndarray:
-        return np.tile(popularity, (part.stop - part.start, 1))
-
-    floors = {"popularity": measure(dense_ranks(popular, case.queries.targets, nodes.rows, case.exclude), case.queries.targets)}
-    hits = rank_tables.chain_hits(model, retrieval, task, case)
     if not model.heads[task.name].encodes_candidates:
+        hits = rank_tables.chain_hits(model, retrieval, task, case)
         answered = {"after": class_metrics.predicted(hits), "encoder_after": class_tables.model_classes(model, graph, task, case)}
         most = np.full(len(queries.nodes), nodes.rows[popularity.argmax()])
         return class_tables.table(answered, {"majority": most}, case.queries.targets, graph, task), skipped
-    systems = {
-        "after": rank_tables.chain_values(hits, case),
-        "encoder_after": measure(rank_tables.model_ranks(model, graph, task, case), case.queries.targets),
-    }
-    return rank_tables.table(systems, floors, "ndcg@10", 0), skipped
+    cases = {"whole": case, "cold": variants.cold(queries, task, graph), "cold_alone": variants.cold_alone(queries, task)}
+    if task.repeats:
+        cases |= {"new_only": variants.new_only(queries, task), "repeat_only": variants.repeat_only(queries, task)}
+    cases = {name: of for name, of in cases.items() if name == "whole" or len(of.queries.targets.rows)}
+    found: dict[tuple[bool, bool], Hits] = {}
+    values, floors = {}, {}
+    for name, of in cases.items():
+        if of.key not in found:
+            found[of.key] = rank_tables.chain_hits(model, retrieval, task, of)
+        alone = measure(rank_tables.model_ranks(model, graph, task, of), of.queries.targets)
+        values[name] = {"after": rank_tables.chain_values(found[of.key], of), "encoder_after": alone}
+        floors[name] = {"popularity": measure(_by_popularity(of, nodes.rows, popularity), of.queries.targets)}
+    for name, mask in slices.slices(queries, task).items():
+        values[name], floors[name] = slices.masked(values["whole"], mask), slices.masked(floors["whole"], mask)
+    tables = {name: rank_tables.table(of, floors[name], "ndcg@10", 0) for name, of in values.items()}
+    return {**tables.pop("whole"), "variants": tables}, skipped
+
+
+def _by_popularity(case: variants.Case, rows: NDArray[np.int64], popularity: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The ranks of the targets where the most popular comes first."""
+    open_ = slice(None) if case.within is None else np.isin(rows, case.within)
+    scores = popularity[open_]
+    return dense_ranks(lambda part: np.tile(scores, (part.stop - part.start, 1)), case.queries.targets, rows[open_], case.exclude)
 
 
 def _with_new(graph: Graph, kind: str, rows: pl.DataFrame) -> Graph:

@@ -221,6 +221,10 @@ def test_labelled_rows_are_scored_and_what_is_left_out_is_said(run, shop):
     expected = (1 / (min(red.index(r1), red.index(r2)) + 1) + 1 / (blue.index(b3) + 1)) / 2
     assert test["after"]["mrr"]["mean"] == pytest.approx(expected)
     assert "floor: popularity" in figures(found) and "gain: after-floor" in figures(found)  # as `evaluate --data` prints it
+    parts = test["variants"]
+    assert parts and set(parts) <= {"new_only", "repeat_only", "cold", "cold_alone", "short_history", "other_words"}
+    for of in parts.values():
+        assert {"after", "encoder_after"} <= set(of) and of["after"]["ndcg@10"]["n"] <= 2 and "popularity" in of["floor"]
 
 
 def test_rows_the_run_knows_are_not_scored(run, shop, tmp_path):
