@@ -142,8 +142,9 @@ class Triples(Imported):
     def _recognised(self, found: pl.DataFrame, graph: Graph) -> pl.DataFrame:
         """The triples, their targets of the kinds whose ids they are: what leads to products must not end at others of the same name."""
         kinds: dict[str, str] = {}
-        for relation in found["relation"].unique(maintain_order=True):
-            ends = found.filter(pl.col("relation") == relation)["target"].unique()
+        distinct = found.select("relation", "target").unique()
+        for (relation,), of in distinct.partition_by("relation", as_dict=True).items():
+            ends = of["target"]
             if len(ends) < FEW and ends.str.contains(r"^\d+$").all():
                 continue  # "1" to "5" are ids of many things
             for kind in dict.fromkeys([self.of, *graph.entities]):
