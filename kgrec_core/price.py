@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +25,19 @@ if TYPE_CHECKING:
 K, ASKED = 10, 1_000
 
 
-def price(run: Run, rules: Rules, task: str | None = None, asked: int = ASKED, seed: int = 0) -> dict[str, Any]:
+def price(
+    run: Run,
+    rules: Rules,
+    task: str | None = None,
+    asked: int = ASKED,
+    seed: int = 0,
+    where: str | None = None,
+    exclude: Sequence[str] = (),
+) -> dict[str, Any]:
     """Of a run as it was before validation, at most `asked` select queries: "ndcg@10" without and with the rules and the paired "gain"
     (below 0: what they cost), and of both lists diversity@10, the share of places of new candidates, and coverage@10.
+
+    where, exclude: filters that go with the rules, as in a request.
 
     Raises KgrecError for rules that cannot be kept, and where the run's data cannot be loaded.
     """
@@ -41,7 +52,7 @@ def price(run: Run, rules: Rules, task: str | None = None, asked: int = ASKED, s
     queries = queries.take(np.sort(np.random.default_rng(seed).permutation(index)[:asked]))
     case, vectors = variants.whole(queries, of), model.vectors(of, queries.nodes)
     rows = candidates(graph, of).rows
-    open_, free = allowed(graph, of, related=rules.related), allowed(graph, of)
+    open_, free = allowed(graph, of, where, exclude, rules.related), allowed(graph, of)
 
     def search(depth: int, within: Filter) -> Hits:
         return retrieval.search(queries.nodes, vectors, depth, within, case.exclude)

@@ -86,18 +86,22 @@ class LabelNext:
 class Price(Rules):
     """Say what rules for lists cost: NDCG@10 with and without them, on the select queries, and what they bring.
 
-    task: of several. asked: queries at most.
+    task: of several. asked: queries at most. where: only what this SQL condition holds for. exclude: what is left out.
 
     Example: kgrec DOMAIN price --at-most brand=2 --boost new=0.5 --run runs/shop
     """
 
     task: str | None = None
     asked: int = 1_000
+    where: str | None = field(default=None, metadata={"metavar": "SQL"})
+    exclude: tuple[str, ...] = field(default=(), metadata={"metavar": "ID,ID"})
 
     def __post_init__(self) -> None:
         self.check()
-        if not (self.reorder or self.related):
-            raise KgrecError("price needs a rule: --related, --at-most, --at-least, --boost or --diversity")
+        if not (self.reorder or self.related or self.where or self.exclude):
+            raise KgrecError(
+                "price needs a rule: --related, --at-most, --at-least, --boost or --diversity, or a filter: --where, --exclude"
+            )
 
 
 def evaluate(run: Run, request: Evaluate, progress: Progress) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def price(run: Run, request: Price, progress: Progress) -> dict[str, Any]:
     """See `kgrec_core.price.price`."""
     from kgrec_core.price import price as priced
 
-    return priced(run, request, request.task, request.asked)
+    return priced(run, request, request.task, request.asked, where=request.where, exclude=request.exclude)
 
 
 def priced(found: dict[str, Any], request: Price) -> str:

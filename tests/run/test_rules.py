@@ -96,6 +96,10 @@ def test_the_price_of_rules_is_paired_and_stated_with_what_they_bring(published,
     without, with_ = (found["ndcg@10"][which]["mean"] for which in ("without", "with"))
     assert found["gain"]["mean"] == pytest.approx(with_ - without) and found["gain"]["n"] == found["ndcg@10"]["with"]["n"] > 0
     assert with_ <= without and set(found["with"]) == {"diversity@10", "new@10", "coverage@10"}
+    free = price(open_run(published), Rules(), where="price >= 0")
+    assert free["gain"]["mean"] == 0, "a filter that all pass costs nothing"
+    left_out = price(open_run(published), Rules(), where="price < 3", exclude=["r0"])
+    assert left_out["ndcg@10"]["with"]["mean"] <= left_out["ndcg@10"]["without"]["mean"]
 
 
 def test_the_price_is_a_word_of_every_domain(published):
@@ -108,3 +112,4 @@ def test_the_price_is_a_word_of_every_domain(published):
     assert "without the rules" in said and "the rules bring" in said
     with pytest.raises(KgrecError, match="price needs a rule"):
         Price()
+    assert Price(where="price < 3").where and Price(exclude=("r0",)).exclude
