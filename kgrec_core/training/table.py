@@ -53,6 +53,7 @@ ROWS = (
     Row("train.objectives.NAME.use=simcse", "texts without labels, each near itself under other dropout, before the labels", "few labels, texts unlike the model's own", "Gao, Yao & Chen 2021"),
     Row("train.objectives.NAME.use=tsdae", "texts without labels told again from a few of their words, before the labels", "as simcse; slower", "Wang, Reimers & Gurevych 2021"),
     Row("train.objectives.NAME.use=pseudo", "self-training: texts that an earlier run is sure of, by its calibrated threshold", "few labels, many texts", "Lee 2013; Mukherjee & Awadallah 2020"),
+    Row("train.objectives.NAME.use=catalogue", "first, with every text encoded once, thousands of updates of what stands above the language model, against the whole catalogue or, where it is large, a corrected sample (logQ); then its layers are opened", "rankings, encoders that learn above their texts; milliseconds an update", "Klenitskiy & Vasilev 2023; Bengio & Senecal 2008"),
     Row("train.track train.track_to", "TensorBoard, Weights & Biases (offline), MLflow are told of every update", "to watch long fits"),
     Row("encoder.train_layers encoder.trunk", "only the last layers learn; what the others make of a text is computed once and kept on disk", "large models on a CPU", "Lee et al. 2019 (What would Elsa do?)"),
 )  # fmt: skip
