@@ -1,6 +1,6 @@
 """Commands as processes of their own, forked from one that has imported what they need: importing torch took longer than most of them do.
 
-`run` is `subprocess.run` of this Python with text captured, for "-m MODULE ..." and "FILE.py ...". What must start bare (what is imported, what
+`run` is `subprocess.run` of this Python with text captured, for "-m MODULE ...", "-c CODE ..." and "FILE.py ...". What must start bare (what is imported, what
 starting costs, what signals do) does not belong here. The file is both sides: run as a script it is the process that forks.
 """
 
@@ -48,7 +48,7 @@ def run(
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    single = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    single = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "HF_HUB_OFFLINE": "1"}  # read as they are imported
     return subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=single)
 
 
@@ -86,15 +86,17 @@ def become(words: list[str], cwd: str, env: dict[str, str], ends: dict[str, str]
         file = os.open(ends[name], os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
         setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace" if name == "stderr" else "strict"))
-    module = words[0] == "-m"
-    sys.argv = words[module:]
-    first = cwd if module else str(Path(words[0]).resolve().parent)
+    kind = words[0] if words[0] in ("-m", "-c") else ""
+    sys.argv = words[kind == "-m" :] if kind != "-c" else ["-c", *words[2:]]
+    first = cwd if kind else str(Path(words[0]).resolve().parent)
     own = str(Path(__file__).parent)
     sys.path[:] = [first, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *(p for p in sys.path if p != own)]
     code = 0
     try:
-        if module:
+        if kind == "-m":
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
         else:
             runpy.run_path(str(Path(words[0]).resolve()), run_name="__main__")
     except SystemExit as end:

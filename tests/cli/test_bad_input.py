@@ -1,36 +1,19 @@
 """Every kind of bad input through the real command: exit code 2, one line on stderr that names the fault, no traceback.
 
-One process imports everything once and forks a child per case, whose exit code and bare stdout and stderr are looked at.
+Each case is a process of its own, whose exit code and bare stdout and stderr are looked at.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[2]
-FORKS = """
-import json, os, sys
-import kgrec_core.pipeline, kgrec_core.retrieval.faiss, kgrec_core.encoder.text, kgrec_core.data.tables
-from kgrec_core.cli.main import main
-results = {}
-for name, folder, words in json.load(sys.stdin):
-    child = os.fork()
-    if not child:
-        os.chdir(folder)
-        for number, file in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
-        main(words, prog_name="kgrec")
-    results[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(results))
-"""
 
 
 class Case(NamedTuple):
@@ -93,37 +76,23 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def told(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
-    """Case -> exit code, stdout, stderr."""
-    top, cases = tmp_path_factory.mktemp("bad"), []
-    for name, case in CASES.items():
-        folder = top / name.replace(" ", "-")
-        shutil.copytree(shop, folder)
-        for file, old, new in case.changes:
-            path = folder / file
-            path.parent.mkdir(exist_ok=True)
-            if new is None:
-                path.unlink()
-            elif old is None:
-                path.write_bytes(new if isinstance(new, bytes) else new.encode())
-            else:
-                assert old in path.read_text()
-                path.write_text(path.read_text().replace(old, new, 1))
-        cases.append((name, str(folder), ["shop", *case.words, *case.settings]))
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_one_line_and_exit_code_2(shop, cache, tmp_path, name):
+    case, folder = CASES[name], tmp_path / "shop"
+    shutil.copytree(shop, folder)
+    for file, old, new in case.changes:
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        if new is None:
+            path.unlink()
+        elif old is None:
+            path.write_bytes(new if isinstance(new, bytes) else new.encode())
+        else:
+            assert old in path.read_text()
+            path.write_text(path.read_text().replace(old, new, 1))
     clean = {k: v for k, v in os.environ.items() if not k.startswith("KGREC_")}
     path = os.pathsep.join([str(ROOT / "tests" / "plugins" / "good"), str(ROOT)])
     environment = {**clean, "PYTHONPATH": path, "KGREC_PLUGINS": "good", "KGREC_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS], input=json.dumps(cases), capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    codes = json.loads(done.stdout)
-    return {name: (codes[name], *((Path(folder) / file).read_text() for file in ("stdout", "stderr"))) for name, folder, _ in cases}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_bad_input_is_one_line_and_exit_code_2(told, name):
-    code, out, line = told[name]
-    assert CASES[name].told in line
-    assert (code, out, line.count("\n"), line[:7]) == (2, "", 1, "error: "), line
+    done = warm.run(["-m", "kgrec_core", "shop", *case.words, *case.settings], cwd=folder, env=environment)
+    assert case.told in done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n"), done.stderr[:7]) == (2, "", 1, "error: "), done.stderr

