@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 FUZZ = Path(__file__).with_name("fuzz.py")
 
@@ -20,8 +19,7 @@ def fuzz(tmp_path_factory):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
     def fuzz(*words: str) -> tuple[int, dict, str]:
-        command = [sys.executable, FUZZ, "--small", "--world", world, *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = warm.run([FUZZ, "--small", "--world", world, *words], env=environment)
         return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout
 
     return fuzz

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
 from tests import tiny
 
+HIDDEN = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 ROOT = Path(__file__).parents[1]
 LAUNCHERS = {
     "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kgrec_core", "--"],
@@ -58,9 +60,8 @@ def words(shop: Path, tmp_path: Path) -> list[str]:
 
 
 def started(launcher: str, *words: str) -> subprocess.CompletedProcess:
-    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        [sys.executable, *LAUNCHERS[launcher], *words], env=hidden, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *LAUNCHERS[launcher], *words], env=HIDDEN, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -92,7 +93,7 @@ def test_techniques_are_those_of_one_process_too(shop, words, tmp_path):
     settings += ["train.average=ema", "train.average_decay=0.8", "train.fgm=0.5", "train.chunk=0", "split.known_only=false"]
     layers = "kgrec_ecommerce:recipe.toml", shop / "shop.toml", tmp_path / "layer.toml"
     alone = fit(resolve(*layers, settings), tmp_path / "one" / "run")
-    done = started("torchrun", *words, str(tmp_path / "two" / "run"), *settings)
+    done = warm.torchrun("-m", "kgrec_core", "--", *words, tmp_path / "two" / "run", *settings, env=HIDDEN)
     assert done.returncode == 0, done.stderr[-3000:]
     assert flat(json.loads(done.stdout)["tasks"]) == pytest.approx(flat(alone.metrics["tasks"]), rel=1e-5)
     losses = [[record["loss"] for record in run.history] for run in (alone, open_run(tmp_path / "two" / "run"))]
@@ -101,7 +102,7 @@ def test_techniques_are_those_of_one_process_too(shop, words, tmp_path):
 
 def test_a_failure_is_told_once(words, tmp_path):
     """What all have in common is said by the main process alone: not what the others made of it."""
-    done = started("accelerate", *words, str(tmp_path / "run"), "train.epoch=1")
+    done = warm.torchrun("-m", "kgrec_core", "--", *words, tmp_path / "run", "train.epoch=1", env=HIDDEN)
     told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode != 0 and done.stdout == ""
     assert len(told) == 1 and "error: no key" in told[0] and "did you mean 'epochs'" in told[0]
@@ -109,5 +110,5 @@ def test_a_failure_is_told_once(words, tmp_path):
 
 
 def test_what_is_not_a_fit_is_done_once():
-    done = started("torchrun", "list", "encoder", "--json")
+    done = started("accelerate", "list", "encoder", "--json")
     assert done.returncode == 0 and {part["name"] for part in json.loads(done.stdout)} > {"text", "tfidf"}, done.stderr[-2000:]

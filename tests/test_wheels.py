@@ -6,11 +6,31 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
+
+
+def link(site: Path, asked: list[str]) -> None:
+    """Put what requirements ask for, and what that asks for, into site-packages: the distributions that are installed here, as links."""
+    todo, seen = [Requirement(text) for text in asked], set()
+    while todo:
+        of = todo.pop()
+        if str(of) in seen:
+            continue
+        seen.add(str(of))
+        own = next(iter(distributions(name=of.name, path=[str(site)])), None)
+        found = own or distribution(of.name)
+        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"} if own is None else ():
+            if not (site / top).exists():  # several share a namespace
+                (site / top).symlink_to(found.locate_file(top))
+        needed = map(Requirement, found.requires or ())
+        todo += [need for need in needed if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in ("", *of.extras))]
 
 
 @pytest.fixture(scope="module")
@@ -18,20 +38,21 @@ def fresh(tmp_path_factory):
     """Runs commands of an environment that holds only our four wheels and what they ask for."""
     folder = tmp_path_factory.mktemp("fresh")
     wheels, bin = folder / "wheels", folder / "venv" / "bin"
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(wheels)]
-    subprocess.run(
-        [*pip, str(ROOT), str(ROOT / "plugins/ecommerce"), str(ROOT / "plugins/support"), str(ROOT / "examples/loud_encoder")],
-        check=True,
-        cwd=folder,
-    )
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KGREC_PLUGINS", "KGREC_BLOCK")}
+    python = partial(subprocess.run, check=True, cwd=folder, env=environment)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    sources = [ROOT, ROOT / "plugins/ecommerce", ROOT / "plugins/support", ROOT / "examples/loud_encoder"]
+    python([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, *sources])
+    python([sys.executable, "-m", "venv", "--without-pip", folder / "venv"])
     core, *others = sorted(wheels.glob("*.whl"))
     assert core.name.startswith("kgrec_core") and len(others) == 3
-    install = [str(bin / "python"), "-m", "pip", "install", "--quiet", "--no-compile", "-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*install, f"kgrec-core[cpu] @ {core.as_uri()}", *map(str, others)], check=True, cwd=folder)
+    pip += ["--python", bin / "python"]
+    python([*pip, "install", "--no-compile", "--no-deps", core, *others])
+    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+    link(site, ["kgrec-core[cpu]", "kgrec-ecommerce", "kgrec-support", "kgrec-loud-encoder"])
+    python([*pip, "check"])
 
     def run(*words):
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KGREC_PLUGINS", "KGREC_BLOCK")}
         return subprocess.run([bin / words[0], *words[1:]], capture_output=True, text=True, cwd=folder, env=environment)
 
     return run

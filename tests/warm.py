@@ -25,6 +25,25 @@ from pathlib import Path
 
 IMPORTED = ("torch", "transformers", "sentence_transformers", "polars", "scipy.sparse", "sklearn.linear_model", "sklearn.model_selection")
 IMPORTED += ("lightgbm", "faiss", "kgrec_core.pipeline", "kgrec_core.cli.main", "kgrec_core.parts")
+TORCHRUN = """
+import runpy, sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+def rank(*words):
+    sys.argv = [*words] if words[0] != "-m" else [*words[1:]]
+    if words[0] == "-m":
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(words[0], run_name="__main__")
+
+how = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "tests", "start_method": "fork", "monitor_interval": 0.05}
+elastic_launch(LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=0, **how), rank)(*sys.argv[1:])
+"""
+
+
+def torchrun(*words: str | Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Two processes as torchrun starts them, by its own library, forked: "-m MODULE ..." or "FILE.py ..."."""
+    return run(["-c", TORCHRUN, *words], env=env)
 
 
 def run(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import warm
 
 from kgrec_core.client import AsyncClient, Client
 from kgrec_core.errors import KgrecError
@@ -42,8 +43,7 @@ def within(seconds: float, true) -> bool:
 
 
 def test_a_run_that_no_worker_can_open_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "kgrec_core", "serve", str(tmp_path / "absent"), "--port", "0", "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = warm.run(["-m", "kgrec_core", "serve", tmp_path / "absent", "--port", "0", "--workers", "2"], timeout=60)
     assert done.returncode == 2 and not done.stdout and "absent" in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -48,20 +46,9 @@ def test_dropout_is_the_same_in_both_passes_of_a_chunk(toy, board):
 
 
 def test_two_processes_equal_one(toy, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
-    script = [sys.executable, str(Path(__file__).with_name("conftest.py")), str(tmp_path)]
-    started = [subprocess.Popen(script, env={**shared, "RANK": r, "LOCAL_RANK": r}, stderr=subprocess.PIPE, text=True) for r in ("0", "1")]
-    try:
-        for process in started:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors[-2000:]
-    finally:
-        for process in started:
-            process.kill()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    done = warm.torchrun(Path(__file__).with_name("conftest.py"), tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
     for kind, chunk in toy.cases:
         one = toy.gradients(kind, chunk)
         for rank in (0, 1):
