@@ -94,10 +94,11 @@ class Paths:
                 every += [(weight * share, own * share / total, relation, *rest) for share, *rest in found]
         total = sum(share for share, *_ in every) or 1.0
         for share, own, relation, place, between in every:
-            start, inverse, own_part = self.known[place], relation.target == self.kind, own + general * share / total
+            start, inverse, own_part = self.known[place], relation.source != self.kind, own + general * share / total
             nodes = (start, *between, item)
             ends = [self._edge(relation, *((end, of) if inverse else (of, end))) for of, end in ((start, nodes[1]), (item, nodes[-2]))]
-            edges = (self._edge(relation, start, item),) if not between else tuple(dict.fromkeys(ends))
+            onward = between or answer in self.tied[relation, False].ends[place]
+            edges = tuple(dict.fromkeys(ends)) if between else (self._edge(relation, *((start, item) if onward else (item, start))),)
             up = tuple(way.name for way in ways_up(self.graph, relation.target)[:1]) * 2 if len(between) > 1 else ()
             names = (relation.name, *up, relation.name) if between else (relation.name,)
             yield Path("graph", nodes, names, own_part, 1, (), (self._own(place), *edges))
@@ -118,7 +119,7 @@ class Paths:
                     yield share, place, (self.node(ties.kind, end),)
                 elif (low := ties.below(row, end)) != (high := ties.below(answer, end)) or low != end:
                     yield share, place, tuple(self.node(ties.kind, each) for each in (low, end, high))
-            if not climbs and relation.source == relation.target == self.kind and answer in ends:
+            if not climbs and relation.source == relation.target == self.kind and (answer in ends or row in own):
                 yield float(pull[place]), place, ()
 
     def _ties(self, relation: Relation, climbs: bool) -> Ties | None:

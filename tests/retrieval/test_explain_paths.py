@@ -149,3 +149,16 @@ def test_an_end_that_is_tied_to_the_answer_itself_leads_to_it(board, jobs):
     direct = [path for path in first.paths if path.relations == ("works_as", "made_for")]
     assert first.item.id == "i0" and len(direct) == 1 and "works as (nurse) leads to it" in str(first)
     assert (direct[0].edges[1].source, direct[0].edges[1].target) == ("i0", "nurse")
+
+
+def test_items_that_an_edge_joins_are_told_by_it_whichever_way_it_goes(board):
+    alike = Relation("item", "alike", "item")
+    graph = known(board, {}, {alike: pairs([2, 0, 6, 0, 5], [0, 4, 8, 8, 0])}, {alike})
+    query = Nodes(graph, "user", np.array([0]), "query", before=np.array([board.now]))
+    met = met_by(board.task, query)
+    edges = {("i2", "i0"), ("i0", "i4"), ("i6", "i8"), ("i0", "i8"), ("i5", "i0")}
+    paths = Paths(board.task, query, met, np.ones((len(met.rows), 1))).to(0, 0, {("graph", "alike"): 1.0}, 50)
+    told = [{(edge.source, edge.target) for edge in path.edges if edge.relation == alike} for path in paths]
+    assert all(of and of <= edges for of in told)
+    assert {("i2", "i0")} in told and {("i0", "i4")} in told and {("i6", "i8"), ("i0", "i8")} in told
+    assert all(path.nodes[0].id != "i5" for path in paths), "it was not met"
