@@ -50,7 +50,7 @@ def learned(
     triples: Triples, how: How, texts: NDArray[np.float32] | None = None, told: Callable[[int, int], None] | None = None
 ) -> Embedding:
     """Both ends of every triple are asked for: among all entities by a softmax, or where these are many among drawn ones: corrupted
-    targets and sources, each counting by how right it looks, which is the self-adversarial weight of Sun et al. 2019. An entity's vector is
+    targets and sources, each counting by how right it looks, which is the self-adversarial weight of Sun et al. 2019. A triple counts as much as it weighs. An entity's vector is
     one of its own plus the map of its text.
 
     texts: (size, d) float32, zero where there is none. told(done, updates): progress. The same seed gives the same vectors.
@@ -66,6 +66,7 @@ def learned(
     decay = DECAY[scorer.by_distance] if how.decay is None else how.decay
     ends = torch.from_numpy(np.stack([triples.source, triples.relation, triples.target]))
     has_text = None if read is None else read.any(1)
+    sure = None if triples.weight is None else torch.from_numpy(triples.weight)
 
     def vectors(rows: torch.Tensor, hide: bool) -> torch.Tensor:
         found = nn.functional.embedding(rows, own, sparse=sparse)
@@ -93,7 +94,8 @@ def learned(
                     own_score = scorer.matched(place, vector)[:, None]
                     scores = torch.cat([own_score, scores.masked_fill(rivals[None] == right[:, None], float("-inf"))], 1)
                     right = torch.zeros_like(right)
-                loss = loss + nn.functional.cross_entropy(scores, right)
+                missed = nn.functional.cross_entropy(scores, right, reduction="none")
+                loss = loss + (missed.mean() if sure is None else (missed * sure[at]).sum() / sure[at].sum().clamp(min=1e-6))
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()

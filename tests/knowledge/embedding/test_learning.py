@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -69,6 +72,27 @@ def test_the_triples_of_a_graph():
     assert found.starts == {"colour": 0, "item": 2, "user": 14} and found.size == 38 and len(found) == 12 + 96
     assert found.source[0] == 2 and found.target[:2].tolist() == [0, 1] and found.relations == (HAS, BUYS)
     assert triples(graph, [HAS]).seen.all() and len(triples(graph, [])) == 0
+
+
+def test_a_doubtful_triple_hardly_counts():
+    """Every thing has a second colour, that of another family; where that is hardly sure, things are of their own."""
+    whole, doubt = families(), np.full(72 + 36, 1.0, np.float32)
+    thing = np.arange(36)
+    both = Triples(
+        np.concatenate([whole.source, thing]), np.concatenate([whole.relation, np.zeros(36, int)]),
+        np.concatenate([whole.target, 36 + (thing // 3) % 3]), whole.starts, whole.size, whole.relations,
+    )  # fmt: skip
+    doubt[72:] = 0.01
+    asked = whole.take(np.arange(36))
+    sure, alike = (
+        measures(ranks(learned(of, HOW), asked, of.take(np.zeros(0, int)))[:1])["hits@1"] for of in (replace(both, weight=doubt), both)
+    )
+    assert sure > 0.9 and alike < 0.8
+    graph, _ = checkerboard()
+    table = graph.relations[HAS].with_columns(weight=pl.Series(np.linspace(0, 1, 12)))
+    graph = graph.with_edges({**graph.relations, HAS: pl.concat([table, table.with_columns(weight=pl.lit(0.01))])}, graph.as_of)
+    np.testing.assert_allclose(np.sort(triples(graph, [HAS]).weight), np.sort(np.maximum(np.linspace(0, 1, 12), 0.01)), rtol=1e-6)
+    assert triples(checkerboard()[0], [HAS, BUYS]).weight is None
 
 
 def test_batches_grow_and_updates_end(monkeypatch):
