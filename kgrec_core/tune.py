@@ -137,13 +137,15 @@ def _optuna() -> Any:
 
 def _study(optuna: Any, folder: Path, purpose: str, seed: int) -> Any:
     """The study in the folder; what was being tried when it was killed counts as failed."""
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.sqlite'}",
-        study_name="kgrec",
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-    )
+    from sqlalchemy.exc import SQLAlchemyError
+
+    file, pruner = folder / "study.sqlite", optuna.pruners.MedianPruner(n_startup_trials=4)
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{file}", study_name="kgrec", direction="maximize", load_if_exists=True, pruner=pruner
+        )
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
+        raise KgrecError(f"{file} is no study of optuna's ({str(error).splitlines()[0][:120]}); remove it or name another folder") from None
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=8)  # a search that goes on draws anew
     if study.user_attrs.setdefault("purpose", purpose) != purpose:
         raise KgrecError(f"{folder} holds a study of another recipe or data; remove it or name another folder")

@@ -89,6 +89,13 @@ def test_a_space_that_is_none_is_refused(colours, tmp_path, space, told):
         search(colours, tmp_path / "tuned", 1, **space)
 
 
+def test_a_study_that_is_none_is_refused(colours, tmp_path):
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "study.sqlite").write_text("nothing of the kind")
+    with pytest.raises(KgrecError, match=r"study\.sqlite is no study of optuna's \(.*not a database.*remove it"):
+        search(colours, tmp_path / "tuned", 1)
+
+
 def test_keys_may_be_nested_or_dotted():
     assert flat({"train": {"lr": {"low": 1, "high": 2}}, "head.buys.temperature": [1]}) == {
         "train.lr": {"low": 1, "high": 2},

@@ -18,7 +18,7 @@ log = logging.getLogger("kgrec")
 SAMPLE = 500  # texts that tell
 SOME, MOST = 0.1, 0.5  # of their letters that cannot be read: said, refused
 SPELT = 3  # letters in a row that, each a token of its own, say that their word is not known
-REMEDY = "take one that knows their language, e.g. encoder.model = intfloat/multilingual-e5-small"
+REMEDY = "take one that knows their language, e.g. {} = intfloat/multilingual-e5-small"
 
 
 def unread(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -50,16 +50,19 @@ def _spells(letter: str) -> bool:
     return letter.isalpha() and not "\u3400" <= letter <= "\u9fff"
 
 
-def check(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool = True) -> None:
-    """Say where a model cannot read a tenth of the letters of these texts; with `refuse` raise KgrecError where it cannot read half."""
+def check(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool = True, setting: str = "encoder.model") -> None:
+    """Say where a model cannot read a tenth of the letters of these texts; with `refuse` raise KgrecError where it cannot read half.
+
+    setting: the key that names the model.
+    """
     step = max(1, len(texts) // SAMPLE)
     texts = [text for text in texts[::step] if text]
     shares = unread(tokenizer, texts)
     if not len(shares) or (share := float(shares.mean())) <= SOME:
         return
-    said = f'model {model} cannot read {share:.0%} of the letters of the texts (e.g. "{texts[int(shares.argmax())][:40]}"); {REMEDY}'
+    said = f'model {model} cannot read {share:.0%} of the letters of the texts (e.g. "{texts[int(shares.argmax())][:40]}"); {REMEDY.format(setting)}'
     if share > MOST and refuse:
-        raise KgrecError(f"encoder: {said}")
+        raise KgrecError(f"{setting.rpartition('.')[0]}: {said}")
     log.warning("%s", said)
 
 

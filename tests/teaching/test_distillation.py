@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes
 from kgrec_core.head.rank import Rank
@@ -115,6 +116,56 @@ def test_what_is_taught_follows_from_both(bank, teaching):
         kinds(bank.large, what=("scores",))
 
 
+def test_several_teach_by_their_mean_and_what_a_run_says_is_computed_once(bank, teaching, tmp_path, monkeypatch):
+    monkeypatch.setenv("KGREC_CACHE", str(tmp_path))
+    registry = Registry.discover()
+    recipe = resolve(bank.recipe, [f"encoder.model={bank.small}"])
+    how, options, _ = sections(recipe, registry)
+    dataset = recipe.data(registry).load()
+    views = split(dataset, how)
+    student = build_model(recipe, registry, dataset.tasks, views["train"].graph)
+    asked, forward = [], Tower.forward
+    monkeypatch.setattr(Tower, "forward", lambda self, texts: (asked.extend(texts), forward(self, texts))[1])
+
+    def taught(**keys):
+        (of,) = distillation.Distillation(Teacher(texts=bank.more, **keys)).prepare(views["train"], student.tasks, student.heads, options)
+        return of
+
+    alone = taught(model=str(teaching.folder))
+    first = len(asked)
+    again = taught(model=str(teaching.folder), also=(str(teaching.folder),))
+    assert first >= 480 and len(asked) == first  # of another fit, from disk
+    np.testing.assert_allclose(again.said, alone.said, rtol=1e-4, atol=1e-4)
+    two = taught(model=str(bank.large), also=(str(teaching.folder),), what=("vectors",))
+    lengths = [teacher.opened(Teacher(model=str(of))).vectors(two.nodes).shape[1] for of in (bank.large, teaching.folder)]
+    assert two.said.shape == (len(two.nodes), sum(lengths)) and np.allclose(np.linalg.norm(two.said, axis=1), 1, atol=1e-4)
+    with pytest.raises(KgrecError, match="package no_such_package is not installed"):
+        taught(model=str(teaching.folder), also=("package:no_such_package",))
+
+
+def test_a_score_of_an_ensemble_is_the_mean_of_its_members():
+    rng = np.random.default_rng(0)
+
+    class One:
+        texts_alone = False
+
+        def __init__(self, dim):
+            self.q, self.c = rng.normal(size=(3, dim)), rng.normal(size=(4, dim))
+
+        def projected(self, task, nodes):
+            return self.q
+
+        def classes(self, task, graph, rows):
+            return self.c
+
+    members = [One(5), One(2), One(3)]
+    both = teacher.Ensemble(members)
+    mean = np.mean([m.q @ m.c.T for m in members], axis=0)
+    np.testing.assert_allclose(both.projected(None, None) @ both.classes(None, None, None).T, mean)
+    members[1].c = None
+    assert both.classes(None, None, None) is None
+
+
 def test_scores_of_labelled_and_unlabelled_questions(shop, cache, tmp_path):
     """Two ends with texts: a question and its answer, a film and its like."""
     recipe = resolve(shop / "shop.toml")
@@ -165,7 +216,7 @@ def test_bad_teachers_are_refused_in_one_line(bank, teaching, other, tmp_path):
     with pytest.raises(KgrecError, match=r"more\.csv"):
         student(model=str(bank.large), texts=str(tmp_path / "more.csv"))
     (tmp_path / "chinese.csv").write_text("text\n" + "".join(f"卡片丢失了怎么办{i}\n" for i in range(900)))
-    with pytest.raises(KgrecError, match="cannot read"):
+    with pytest.raises(KgrecError, match=r"train\.teacher: model .* cannot read .*train\.teacher\.model = "):
         student(model=str(bank.large), texts=str(tmp_path / "chinese.csv"))
     with pytest.raises(KgrecError, match=r"no column of chinese\.csv is called 'words'"):
         student(model=str(bank.large), texts=str(tmp_path / "chinese.csv"), column="words")
