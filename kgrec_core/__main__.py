@@ -7,6 +7,7 @@ accelerate launch --multi_gpu --num_processes 2 -m kgrec_core -- ecommerce fit -
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,6 +22,7 @@ GRACE = 20.0  # seconds in which a launcher notices a process that failed and en
 
 def together(words: list[str]) -> int:
     """The exit code of one of several processes. Only the main one prints, unless another fails alone."""
+    signal.signal(signal.SIGTERM, _ended)
     if devices.main():
         try:
             main(words, prog_name="kgrec")
@@ -36,6 +38,14 @@ def together(words: list[str]) -> int:
             kind = "" if isinstance(error, KgrecError) else f"{type(error).__name__}: "
             return _failed("the main process ended" if devices.lost(error) else " ".join(f"{kind}{error}".split()))
     return 0
+
+
+def _ended(number: int, frame: object) -> None:
+    """A launcher ends the others where a process was killed, and reports which."""
+    if devices.main():
+        said = "error: ended by the launcher, as it does when another process is lost; the same command goes on from the last checkpoint"
+        print(said, file=sys.stderr, flush=True)
+    sys.exit(1)
 
 
 def _failed(reason: str) -> int:

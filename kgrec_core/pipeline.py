@@ -69,7 +69,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             fingerprint = run_folder.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
-
+            devices.shared(lambda given=dataset: given)  # with those that assist
         derived = [relation for of in made.values() for relation in of["relations"]]
         best = compared(
             Fitting(recipe, registry, dataset, sampled(split(dataset, how), limits, how.seed), work, purpose, stages, budget), derived
@@ -216,7 +216,7 @@ def compare_without(of: Fitting, comparison: Comparison, model: Model, following
 def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
     """What another than the main process does of a fit: every fine-tuning with it; at the end it opens what the main one published."""
     how, options, limits = sections(recipe, registry)
-    dataset = loaded(recipe, registry).dataset
+    dataset = devices.shared(lambda: None)  # as the main process has loaded it
     every = sampled(split(dataset, how), limits, how.seed)
     while job := devices.shared(lambda: None):
         views = every if job.knowing else without_knowledge(every, dataset)

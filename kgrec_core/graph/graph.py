@@ -68,6 +68,10 @@ class Graph:
             held = {r: t if isinstance(t, Edges) else self._edges_of(r, t) for r, t in self.relations.items()}
             object.__setattr__(self, "relations", Relations(held))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes go the tables; what was learnt from them each learns for itself."""
+        return Graph, (dict(self.entities), dict(self.relations), self.timeless, self.as_of, self.ordered, self.present)
+
     # --- entities ---------------------------------------------------------------------------------------------------
     def size(self, kind: str) -> int:
         """How many rows the kind has, removed ones included."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from threading import Barrier
 
@@ -240,6 +242,14 @@ def test_a_value_that_does_not_fit_its_column_is_named(column, delta, message):
 def test_join_does_not_mix_dated_and_undated_edges():
     with pytest.raises(KgrecError, match="with and without a time"):
         world([(0, 0, 0)]).join(world([(0, 0, 0)], dated=False))
+
+
+def test_another_process_gets_the_same_graph():
+    graph = replace(world([(0, 1, 2), (1, 1, -1), (2, None, 3)]).at(3), ordered=frozenset({BUYS}))
+    other = pickle.loads(pickle.dumps(graph))
+    assert all(other.entities[kind].equals(graph.entities[kind]) for kind in graph.entities) and other.ordered == graph.ordered
+    assert other.relations[BUYS].equals(graph.relations[BUYS]) and (other.as_of, other.timeless) == (3, graph.timeless)
+    np.testing.assert_array_equal(other.adjacent(BUYS, range(USERS)).rows, graph.adjacent(BUYS, range(USERS)).rows)
 
 
 def test_weights_are_one_where_there_is_none_and_survive_a_join():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 
 import numpy as np
@@ -14,6 +15,7 @@ from kgrec_core.pipeline import build_model, fit, sections
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import split
+from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.pseudo import least
 from kgrec_core.teaching.warmup import _deleted
 from kgrec_core.training.fitting import train
@@ -88,6 +90,49 @@ def test_the_threshold_is_where_the_expected_share_of_wrong_labels_is_reached():
     sure = np.array([0.5, 1.0, 0.9, 0.8])
     assert least(sure, 0.0) == 1.0 and least(sure, 0.05) == 0.9 and least(sure, 0.1) == pytest.approx(0.8) and least(sure, 0.2) == 0.5
     assert least(np.array([0.6, 0.7]), 0.1) == 2.0
+
+
+LEARNED = {  # what a fit may learn from, beside a recipe's own edges
+    "supervised": {},
+    "contrastive": {"contrastive": 1.0},
+    "simcse": {"objectives": {"warmup": {"use": "simcse"}}},
+    "tsdae": {"objectives": {"warmup": {"use": "tsdae", "batch": 40}}},
+    "pseudo": {"objectives": {"pseudo": {"use": "pseudo", "threshold": 0.5}}},
+    "teacher": {"teacher": {}},
+}
+
+
+def test_no_objective_escapes():
+    own = {name.removeprefix("core/") for name in Registry.discover().components("objective") if name.startswith("core/")}
+    assert own - {"catalogue"} <= LEARNED.keys()  # it is of rankings, see test_catalogue
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_an_interrupted_fit_learns_the_same(bank, first, tmp_path, name):
+    how = {"epochs": 0.5, "batch": 40, "validations": 99} | copy.deepcopy(LEARNED[name])
+    for keys in how.get("objectives", {}).values():
+        keys |= {"run": str(first.folder), "texts": str(bank.more), "epochs": 0.1} if name == "pseudo" else {}
+    if name == "teacher":
+        how["teacher"] = {"model": str(first.folder), "texts": str(bank.more), "epochs": 0.1}
+    ends = []
+    for cut in ((), (1, 2, 3)):
+        for kill in (*cut, None):
+
+            def progress(what, done, total, kill=kill):
+                if done == kill:
+                    raise KeyboardInterrupt
+
+            model, views, options = student(bank, **how)
+            told = (lambda: {"intent": 1.0}, tmp_path / f"{len(ends)}.pt", "this", progress)
+            try:
+                history = train(model, views["train"], with_teacher(options), *told)
+            except KeyboardInterrupt:
+                continue
+        ends.append(
+            ([(record["step"], record["loss"]) for record in history], model.encoder.state_dict() | model.heads["intent"].state_dict())
+        )
+    assert ends[0][0] == ends[1][0] and len(ends[0][0]) > 0
+    assert all(torch.equal(value, ends[1][1][key]) for key, value in ends[0][1].items())
 
 
 def test_pseudo_labels_of_another_task_or_by_another_split_are_refused(bank, first, tmp_path):

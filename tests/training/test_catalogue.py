@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +15,7 @@ from kgrec_core.head.rank import Rank
 from kgrec_core.model import Model
 from kgrec_core.split import Split, split
 from kgrec_core.training.catalogue import Catalogue
+from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
 from tests.encoder.test_history import Letters
@@ -116,6 +119,27 @@ def test_what_came_pretrained_stays_until_its_phase_and_has_a_rate_of_its_own_th
         assert torch.equal(weight, first) == (number < start)
     assert rates[start] == pytest.approx(rates[0]) and rates[start - 1] < rates[0] / 2  # it fell, and rises again
     assert "encoder.items.weight" in learner.weights()
+
+
+def test_an_interrupted_fit_ends_with_the_same_weights(tmp_path):
+    views, ends = split(ring(), Split(by="last")), []
+    options = Train(epochs=0.2, batch=30, validations=99, objectives={"catalogue": Catalogue(epochs=1, batch=30)})
+    for cut in ((), (1, 2, 3)):
+        for kill in (*cut, None):
+
+            def progress(what, done, total, kill=kill):
+                if done == kill:
+                    raise KeyboardInterrupt
+
+            torch.manual_seed(0)
+            encoder = Sequence(items=Letters(), width=8, heads=2, dropout=0.1)
+            model = Model(encoder, {"buys": Rank()}, ring().tasks).prepare(views["train"].graph)
+            told = (lambda: {"buys": 1.0}, tmp_path / f"{len(ends)}.pt", "this", progress)
+            with suppress(KeyboardInterrupt):
+                history = train(model, views["train"], options, *told)
+        ends.append(([record["loss"] for record in history], encoder.state_dict()))
+    assert ends[0][0] == ends[1][0] and len(ends[0][0]) > 3
+    assert all(torch.equal(value, ends[1][1][key]) for key, value in ends[0][1].items())
 
 
 def test_undated_histories_hide_what_is_asked_for():

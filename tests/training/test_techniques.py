@@ -331,14 +331,14 @@ def test_an_interrupted_fit_ends_with_the_same_weights(tuned, tmp_path, monkeypa
         return {"buys": scores[len(scores) - 1]}
 
     expected, whole = tuned(options, tmp_path / "whole", validate=validate)
-    for kill in (2, 3):  # in the second update, and, gone on from there, in the third
+    for kill in (1, 2, 3):  # in the first update, and, gone on from there, in the second and third
 
         def progress(what, done, total, kill=kill):
             if done == kill:
                 raise KeyboardInterrupt
 
         scores.clear()
-        scores.update(dict.fromkeys(range(kill - 2), 0.0))
+        scores.update(dict.fromkeys(range(max(0, kill - 2)), 0.0))
         with pytest.raises(KeyboardInterrupt):
             tuned(options, tmp_path / "cut", progress, validate=validate)
     scores.clear()

