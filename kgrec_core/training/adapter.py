@@ -7,6 +7,7 @@ r = 16
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kgrec_core.training.loop import Learner
 
 SHORT = {"prefix": "prefix_tuning", "prompt": "prompt_tuning"}
+USUAL = ("lora", "ia3", *SHORT, *SHORT.values())  # types of peft's that are known to end well
 
 
 class Adapter(Technique):
@@ -181,12 +183,27 @@ def _peft(model: PreTrainedModel, kind: str, rest: Mapping[str, Any]) -> nn.Modu
         raise choices(f"key of [train.adapter] with kind {kind}", unknown, known, f"they are those of peft's {config.__name__}")
     prompt = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": 10} if "num_virtual_tokens" in known else {}
     try:
-        return get_peft_model(model, config(**prompt | dict(rest)))
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        around = get_peft_model(model, config(**prompt | dict(rest)))
+        if kind not in USUAL:
+            _rehearse(copy.deepcopy(around))
+        return around
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError) as error:
         inside = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear)})
         raise KgrecError(
-            f"train.adapter: peft cannot put {kind} into this model ({' '.join(str(error).split())[:160]}); its modules are {', '.join(inside)}"
+            f"train.adapter: peft cannot put {kind} into this model ({' '.join(str(error).split())[:160] or type(error).__name__}); its modules are {', '.join(inside)}"
         ) from error
+
+
+@torch.no_grad()
+def _rehearse(around: nn.Module) -> None:
+    """What a type lacks in a pass (a number of the task, adapters to mix) or cannot do at the end is found before anything is learned.
+
+    What stands inside of the layers must be merged, or the published model would not be a plain one. Raises whatever peft raises.
+    """
+    word = torch.zeros(1, 2, dtype=torch.long, device=next(around.parameters()).device)
+    around(input_ids=word, attention_mask=torch.ones_like(word))
+    if not around.active_peft_config.is_prompt_learning:
+        around.merge_and_unload()
 
 
 def _check_layers(model: PreTrainedModel, rest: Mapping[str, Any]) -> None:

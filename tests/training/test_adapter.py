@@ -82,6 +82,8 @@ def test_a_decoder_is_tuned_as_an_encoder(board, tuned, decoder, tmp_path, pooli
         ({"kind": "lora", "rank": 4}, r"no key of \[train.adapter\] with kind lora is called 'rank'.*peft's LoraConfig"),
         ({"kind": "lora", "target_modules": ["attn"]}, r"peft cannot put lora into this model .*; its modules are dense, key, query, value"),
         ({"kind": "lora", "layers_to_transform": [1, 9]}, r"train.adapter.layers_to_transform: the language model has no layer 9; it has 0 to 2"),
+        ({"kind": "poly"}, r"peft cannot put poly into this model \(task_ids"),  # a pass needs what a recipe cannot say
+        ({"kind": "lily"}, r"peft cannot put lily into this model"),  # it stays inside of the layers
         ({"kind": "bottleneck", "layers": [3]}, r"train.adapter.layers: the language model has no layer 3; it has 0 to 2"),
         ({"kind": "bottleneck", "depth": 3}, r"no key of .* kind bottleneck is called 'depth'.*known: layers, width"),
         ({"kind": "bottleneck", "width": 0}, r"train.adapter.width = 0"),
