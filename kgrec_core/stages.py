@@ -17,7 +17,7 @@ class Stages:
     """`with stages("fine-tuning"):` tells `progress` the name and adds up what the block cost.
 
     costs: name -> {"seconds": by the wall, "cpu": seconds of all threads and ended child processes, "peak_mb": highest resident memory of the process
-    until then, in MiB}. The stage in which peak_mb grew is the one that needed it. A fit that continues a killed one counts its own part.
+    until then, in MiB}; on CUDA also "gpu_mb", the most that torch held there. The stage in which peak_mb grew is the one that needed it. A fit that continues a killed one counts its own part.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -32,7 +32,7 @@ class Stages:
         finally:
             before = self.costs.get(name, {"seconds": 0.0, "cpu": 0.0})
             spent = {"seconds": time.monotonic() - began[0], "cpu": _cpu() - began[1]}
-            self.costs[name] = {key: round(before[key] + value, 2) for key, value in spent.items()} | {"peak_mb": _peak()}
+            self.costs[name] = {key: round(before[key] + value, 2) for key, value in spent.items()} | {"peak_mb": _peak()} | _gpu()
 
     def seconds(self, *names: str) -> float:
         """What these stages took together; those that were not are nothing."""
@@ -41,6 +41,12 @@ class Stages:
 
 def _cpu() -> float:
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
+def _gpu() -> dict[str, int]:
+    torch = sys.modules.get("torch")
+    cuda = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {"gpu_mb": torch.cuda.max_memory_allocated() // 2**20} if cuda else {}
 
 
 def _peak() -> int:

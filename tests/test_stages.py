@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +39,15 @@ def test_the_peak_grows_in_the_stage_that_holds_most():
     done = subprocess.run([sys.executable, "-c", HOLDING], capture_output=True, text=True, check=True)  # this process has had its peak
     before, hold, after = map(int, done.stdout.split())
     assert hold - before > 200 and after == hold
+
+
+def test_on_cuda_the_devices_peak_is_told_too(monkeypatch):
+    cuda = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, max_memory_allocated=lambda: 3 * 2**30)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    stages = Stages(lambda *said: None)
+    with stages("learn"):
+        pass
+    assert stages.costs["learn"]["gpu_mb"] == 3 * 2**10
 
 
 def test_a_name_adds_up_also_when_its_block_fails():

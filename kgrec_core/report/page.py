@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kgrec_core.run.snapshot import Answer
 
 K, ASKED, EXAMPLES, SHOWN, GROUPS, WHY = 10, 500, 5, 8, 10, 2
+COSTS = {"seconds": "seconds", "cpu": "CPU seconds", "peak_mb": "peak memory, MB", "gpu_mb": "on the GPU, MB"}
 STYLE = """
 :root { color-scheme: light dark; --c0: #2563eb; --c1: #ea580c; --c2: #059669; --c3: #9333ea; --c4: #64748b; --rule: #8884; --ink: #111; }
 @media (prefers-color-scheme: dark) { :root { --c0: #60a5fa; --c1: #fb923c; --c2: #34d399; --c3: #c084fc; --c4: #94a3b8; --ink: #eee; } }
@@ -238,10 +239,10 @@ def _card(run: Run) -> list[str]:
     facts += [["seed", str(manifest.get("seed"))], ["data (SHA-256)", str(manifest.get("data"))]]
     facts += [[name, str(version)] for group in ("plugins", "libraries") for name, version in manifest.get(group, {}).items()]
     recipe = f"<details><summary>recipe</summary><pre>{escape(run.recipe.dumps())}</pre></details>"
-    costs = [
-        [name, *(f"{cost[key]:,.0f}" for key in ("seconds", "cpu", "peak_mb"))] for name, cost in run.metrics.get("stages", {}).items()
-    ]
-    cost = ["<h3>What the fit cost</h3>", _table(["stage", "seconds", "CPU seconds", "peak memory, MB"], costs)] if costs else []
+    stages = run.metrics.get("stages", {})
+    costs = {key: said for key, said in COSTS.items() if any(key in cost for cost in stages.values())}
+    rows = [[name, *(f"{cost[key]:,.0f}" if key in cost else "" for key in costs)] for name, cost in stages.items()]
+    cost = ["<h3>What the fit cost</h3>", _table(["stage", *costs.values()], rows)] if rows else []
     return ["<h2>Model card</h2>", _table(["", ""], facts), recipe, *cost]
 
 

