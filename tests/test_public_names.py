@@ -20,6 +20,7 @@ INSIDE = {
     "console.py",
     "publishes.py",
     "prior.py",
+    "resume.py",
     "drift.py",
     "shrink.py",
     "budget.py",

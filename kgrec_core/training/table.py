@@ -28,7 +28,7 @@ HERE = "kgrec_core.training"
 ROWS = (
     Row("train.epochs train.steps train.batch train.repeats train.seed", "passes over the tasks' edges, of so many an update", "always"),
     Row("train.objectives train.contrastive train.weights", "what else is learned from, before or beside the tasks' own edges", "`kgrec list objective` says", "Khosla et al. 2020; Tunstall et al. 2022 (SetFit)"),
-    Row("train.teacher", "a run, or a language model, teaches probabilities, scores or vectors, also on unlabelled text", "a small model shall serve what a large one knows", "Hinton et al. 2015; Hofstaetter et al. 2020 (MarginMSE); Reimers & Gurevych 2020"),
+    Row("train.teacher", "a run, a language model, or several of them by their mean, teach probabilities, scores or vectors, also on unlabelled text", "a small model shall serve what a large one knows", "Hinton et al. 2015; Hofstaetter et al. 2020 (MarginMSE); Reimers & Gurevych 2020"),
     Row("train.freeze", "the embeddings, the lowest layers or all that came pretrained stay; or layers open one by one", "few examples; embeddings of many languages", "Howard & Ruder 2018 (ULMFiT)", lambda o: o.freeze != "none", f"{HERE}.freezing:Freezing", ("freeze",)),
     Row("train.adapter", "a few new weights learn in the language model's place, merged at the end where that can be", "large models, little memory", "Hu et al. 2021 (LoRA); Li & Liang 2021; Houlsby et al. 2019", lambda o: bool(o.adapter), f"{HERE}.adapter:Adapter", ("adapter", "seed")),
     Row("train.negatives", "further candidates as wrong answers of every batch", "small batches, large catalogues"),
@@ -48,7 +48,7 @@ ROWS = (
     Row("train.gradient_checkpointing", "layers are computed twice instead of kept", "long texts, large models", "Chen et al. 2016", lambda o: o.gradient_checkpointing, f"{HERE}.passes:Checkpointing"),
     Row("train.precision", "fp32, bf16, fp16 with loss scaling, tf32", "bf16 where the processor has it", "Micikevicius et al. 2018", lambda o: o.precision == "tf32", f"{HERE}.passes:Tf32"),
     Row("train.compile", "the language model as one compiled graph", "thousands of updates on a GPU", "Ansel et al. 2024 (PyTorch 2)", lambda o: o.compile, f"{HERE}.passes:Compiled"),
-    Row("train.ensemble", "several seeds, whose weights are averaged into one model where that is no worse", "few examples, time to spare; n times the time", "Wortsman et al. 2022 (Model Soups)"),
+    Row("train.ensemble", "several seeds, whose weights are averaged into one model where that is no worse; runs that cannot be averaged teach one: `train.teacher.also`", "few examples, time to spare; n times the time", "Wortsman et al. 2022 (Model Soups)"),
     Row("train.average train.average_decay train.average_share", "the mean of the weights on their way is validated and published", "noisy validations, many updates", "Polyak & Juditsky 1992; Izmailov et al. 2018 (SWA)", lambda o: o.average != "none", f"{HERE}.averaging:Averaging", ("average", "average_decay", "average_share")),
     Row("train.objectives.NAME.use=simcse", "texts without labels, each near itself under other dropout, before the labels", "few labels, texts unlike the model's own", "Gao, Yao & Chen 2021"),
     Row("train.objectives.NAME.use=tsdae", "texts without labels told again from a few of their words, before the labels", "as simcse; slower", "Wang, Reimers & Gurevych 2021"),
