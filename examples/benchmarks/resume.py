@@ -35,7 +35,7 @@ TOGETHER = [
     "train.objectives.warmup.use=simcse", "train.objectives.warmup.batch=16", "train.contrastive=1", "train.layer_decay=0.9", "train.rdrop=1",
     "train.fgm=0.5", "train.average=ema", "train.average_decay=0.8", "train.augment.how=['cutoff', 'drop', 'swap']", "train.chunk=16",
 ]  # fmt: skip
-SMALL = ["data.per_class=3", "data.intents=4", "train.batch=4", "train.chunk=0", "train.augment.how=["'drop']"]
+SMALL = ["data.per_class=3", "data.intents=4", "train.batch=4", "train.chunk=0"]
 MOST = 6  # updates between a start and the kill after it
 
 
