@@ -12,7 +12,8 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,10 +23,11 @@ from safetensors.torch import load_file, save_file
 
 from kgrec_core.comparison import Chain
 from kgrec_core.encoder.int8 import quantised
+from kgrec_core.encoder.static import static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.evaluation.interval import Interval, intervals
-from kgrec_core.graph import Dataset
+from kgrec_core.graph import Dataset, Task, View, candidates
 from kgrec_core.limits import sampled
 from kgrec_core.pipeline import sections
 from kgrec_core.recipe.registry import Registry
@@ -35,6 +37,7 @@ from kgrec_core.run import reopened
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
+from kgrec_core.teaching.shallow import shallow
 from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
@@ -55,12 +58,11 @@ class Shrunk(NamedTuple):
 def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progress: Progress = silent) -> Shrunk:
     """Publish the run in another form in `out`, RUN.FORM beside it by default.
 
-    to: one of WAYS. loss: the share of the figure (NDCG@10, accuracy) that may be lost: the paired difference's 95 % interval must lie above it.
+    to: one of WAYS, "layers=4" with how many. loss: the share of the figure (NDCG@10, accuracy) that may be lost: the paired difference's 95 % interval must lie above it.
     Raises KgrecError where it does not, for a run with edits or without text encoder or adjust queries, and where `out` exists.
     """
-    if to not in WAYS:
-        raise choices("way to shrink", to, WAYS)
-    out = out or run.folder.with_name(f"{run.folder.name}.{to}")
+    way = _way(to)
+    out = out or run.folder.with_name(f"{run.folder.name}.{to.replace('=', '')}")
     if out.exists():
         raise KgrecError(f"{out} exists; name another folder with --out")
     if run.snapshot.edit:
@@ -68,7 +70,7 @@ def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progr
     registry, folder = Registry.discover(), run.folder
     with run_folder.workspace(out) as work:
         try:
-            found, new = _shrunk(run, to, loss, work / "run", registry, progress, out)
+            found, new = _shrunk(run, to, way, loss, work / "run", registry, progress, out)
             kept = {key: value for key, value in run.manifest.items() if key not in ("format", "files")}
             run_folder.publish(new, out, {**kept, "shrunk": to, "from": run_folder.checksum(folder / run_folder.MANIFEST)})
         finally:
@@ -76,7 +78,20 @@ def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progr
     return found
 
 
-def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progress: Progress, out: Path) -> tuple[Shrunk, Path]:
+def _way(to: str) -> Way:
+    name, _, many = to.partition("=")
+    if name not in WAYS:
+        raise choices("way to shrink", to, WAYS)
+    if name != "layers":
+        if many:
+            raise KgrecError(f"--to {name} takes no number; write --to {name}")
+        return WAYS[name]
+    if not (many.isascii() and many.isdigit()):
+        raise KgrecError(f"--to {to} says no number of layers to keep; write --to layers=4")
+    return Way(partial(_shallow, int(many)))
+
+
+def _shrunk(run: Run, to: str, way: Way, loss: float, new: Path, registry: Registry, progress: Progress, out: Path) -> tuple[Shrunk, Path]:
     how, _, limits = sections(run.recipe, registry)
     old, small = (open_run(run.folder, run.recipe.foreign, registry).snapshot for _ in range(2))
     dataset = Dataset(run_folder.load_graph(run.folder / "knowledge"), run.tasks)
@@ -89,7 +104,7 @@ def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progr
         part.version_ = part.tower_.fingerprint()  # the table in a run is of its weights
     progress(f"shrinking to {to}", 0, 0)
     for part in texts["after"]:
-        WAYS[to].change(part)
+        way.change(part, _learned_from(part, views["train"], run.tasks))
     ms = {name: _ms(of[0]) for name, of in texts.items()}
     figures = {}
     values: dict[str, dict[str, np.ndarray]] = {task.name: {} for task in run.tasks}
@@ -110,13 +125,23 @@ def _shrunk(run: Run, to: str, loss: float, new: Path, registry: Registry, progr
         shutil.rmtree(new / part)
         (new / part).mkdir()
     chain.model.encoder.save(new / "encoder")
-    WAYS[to].stored(new / "encoder")
+    way.stored(new / "encoder")
     for task in run.tasks:
         chain.retrievals[task.name].save(new / "retrieval" / task.name)
     found = Shrunk(str(out), to, figures, ms)
     (new / "metrics.json").write_text(json.dumps({**run.metrics, "shrunk": {"to": to, "figures": figures, "ms": ms}}, indent=1))
     reopened.check(new, run.recipe, registry, dataset, chain.model, chain.retrievals)
     return found, new
+
+
+def _learned_from(text: Text, view: View, tasks: Sequence[Task]) -> list[str]:
+    """Texts of candidates, and of queries that may be learned from: those that are measured are not among them."""
+    found: list[str] = []
+    for task in tasks:
+        for nodes in (candidates(view.graph, task), view.queries[task.name].nodes):
+            if "text" in view.graph.columns(nodes.kind):
+                found += text.whole(nodes, asked=False)
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _gate(run: Run, figures: Mapping[str, Mapping[str, Interval]], loss: float) -> None:
@@ -144,18 +169,18 @@ def _ms(text: Text, rounds: int = 15) -> float:
 
 
 class Way(NamedTuple):
-    """change: a text encoder, in place. stored: what is still to be done to the folder of a saved encoder."""
+    """change: a text encoder, in place, by the texts that it reads. stored: what is still to be done to the folder of a saved encoder."""
 
-    change: Callable[[Text], None]
+    change: Callable[[Text, Sequence[str]], None]
     stored: Callable[[Path], None] = lambda folder: None
 
 
-def _int8(text: Text) -> None:
+def _int8(text: Text, texts: Sequence[str]) -> None:
     text.tower_.answer_by(quantised(text.tower_.model))
 
 
 @torch.no_grad()
-def _rounded(text: Text) -> None:
+def _rounded(text: Text, texts: Sequence[str]) -> None:
     """Weights to what bfloat16 holds of them; what is computed with them stays float32."""
     for weight in text.tower_.model.parameters():
         weight.copy_(weight.to(torch.bfloat16))
@@ -169,4 +194,12 @@ def _halved(folder: Path) -> None:
         save_file(weights, file, metadata={"format": "pt"})
 
 
-WAYS = {"int8": Way(_int8), "bf16": Way(_rounded, _halved)}
+def _shallow(keep: int, text: Text, texts: Sequence[str]) -> None:
+    shallow(text.tower_, keep, texts)
+
+
+def _static(text: Text, texts: Sequence[str]) -> None:
+    text.tower_.answer_by(static(text.tower_, texts))
+
+
+WAYS = {"int8": Way(_int8), "bf16": Way(_rounded, _halved), "layers": Way(partial(_shallow, 0)), "static": Way(_static)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.numpy import save_file
 
 import kgrec_core
 from kgrec_core.encoder.int8 import FILE, Int8
+from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.shrink import _gate, shrink
+from kgrec_core.teaching import shallow
+from kgrec_core.training.layers import layers
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -51,12 +56,12 @@ def test_it_is_an_ordinary_run_that_answers_as_before(runs):
 
 def test_it_stays_int8_when_saved_and_not_when_it_learns(runs, tmp_path):
     tower = text(kgrec_core.open_run(runs[1].folder)).tower_
-    assert tower.int8_ is not None and tower.fingerprint() == tower.pristine
+    assert tower.instead_ is not None and tower.fingerprint() == tower.pristine
     small = text(kgrec_core.open_run(runs[1].folder))
     small.save(tmp_path)
-    assert (tmp_path / "kgrec" / FILE).read_bytes() == small.tower_.int8_.whole
+    assert (tmp_path / "kgrec" / FILE).read_bytes() == small.tower_.instead_.whole
     small.train()
-    assert small.tower_.int8_ is None
+    assert small.tower_.instead_ is None
 
 
 def test_two_bytes_a_weight(runs):
@@ -68,6 +73,50 @@ def test_two_bytes_a_weight(runs):
     pairs = zip(text(run).tower_.parameters(), text(small).tower_.parameters(), strict=True)
     assert all((other == own.to(torch.bfloat16)).all() and other.dtype == torch.float32 for own, other in pairs)
     assert small.answer(["ruser0"], k=1)[0]
+
+
+def test_fewer_layers_taught_by_the_model_as_it_was(runs, monkeypatch):
+    run, _ = runs
+    texts = [f"red chair {i}" for i in range(12)] + [f"blue friend of {i}" for i in range(12)]
+    whole = text(run).tower_
+    with torch.inference_mode():
+        wanted = torch.nn.functional.normalize(whole(texts), dim=1)
+    apart = {}
+    for epochs in (0, 30):
+        monkeypatch.setattr(shallow, "EPOCHS", epochs)
+        tower = copy.deepcopy(whole)
+        shallow.shallow(tower, 2, texts)
+        assert len(layers(tower.model)) == tower.model[0].auto_model.config.num_hidden_layers == 2
+        with torch.inference_mode():
+            apart[epochs] = (torch.nn.functional.normalize(tower(texts), dim=1) - wanted).square().sum(1).mean().item()
+    assert apart[30] < 0.5 * apart[0]
+    found = shrink(run, "layers=2", loss=1.0)
+    small = kgrec_core.open_run(found.folder)
+    assert found.folder.endswith(".layers2") and small.manifest["shrunk"] == "layers=2"
+    assert len(layers(text(small).tower_.model)) == 2 and len(layers(whole.model)) == 3
+    assert small.answer(["ruser0"], k=1)[0]
+
+
+def test_a_vector_for_each_token(runs, tmp_path):
+    run, _ = runs
+    small = kgrec_core.open_run(shrink(run, "static", loss=1.0).folder)
+    tower = text(small).tower_
+    with torch.inference_mode():
+        one, other, more = tower(["red chair", "chair red", "red chair 3"])
+        own = text(run).tower_(["red chair", "blue friend of 3", "blue chair 5", "red friend 7"]).double()
+        mine = tower(["red chair", "blue friend of 3", "blue chair 5", "red friend 7"]).double()
+    assert torch.allclose(one, other) and not torch.allclose(one, more), "the mean of its tokens"
+    likeness = torch.nn.functional.cosine_similarity(own, mine)
+    assert likeness.min() > 0.8
+    ids = text(small).tower_.model.tokenizer.all_special_ids
+    assert not tower.instead_.vectors[[i for i in ids if i != 1]].any() and tower.instead_.vectors[5:].any(1).all()
+    assert small.answer(["ruser0"], k=1)[0]
+    save_file({"vectors": tower.instead_.vectors[:-1].copy()}, tmp_path / Static.file)
+    with pytest.raises(KgrecError, match=r"not .*shrink it again"):
+        tower.answer_by(Static.read(tmp_path / Static.file))
+    (tmp_path / Static.file).write_bytes(b"none")
+    with pytest.raises(KgrecError, match="no vectors of tokens"):
+        Static.read(tmp_path / Static.file)
 
 
 def test_the_gate(runs):
@@ -83,8 +132,16 @@ def test_the_gate(runs):
 
 def test_what_cannot_be_shrunk(runs, tmp_path):
     run, _ = runs
-    with pytest.raises(KgrecError, match=r"no way to shrink is called 'int4'.*bf16, int8"):
+    with pytest.raises(KgrecError, match=r"no way to shrink is called 'int4'.*bf16, int8, layers, static"):
         shrink(run, "int4")
+    for to, told in {
+        "layers": "says no number",
+        "layers=x": "says no number",
+        "layers=3": "has 3 layers",
+        "static=2": "takes no number",
+    }.items():
+        with pytest.raises(KgrecError, match=told):
+            shrink(run, to, tmp_path / "no")
     with pytest.raises(KgrecError, match="exists; name another folder"):
         shrink(run, "int8")
     (tmp_path / FILE).write_bytes(b"nothing")

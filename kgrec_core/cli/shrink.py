@@ -17,7 +17,8 @@ FILE = click.Path(path_type=Path)
     "--to",
     required=True,
     metavar="FORM",
-    help="int8: the language model in 8-bit numbers, by onnxruntime, faster. bf16: its weights in two bytes, half the size.",
+    help="int8: the language model in 8-bit numbers, by onnxruntime, faster. bf16: its weights in two bytes, half the size. "
+    "layers=4: so many of its layers, taught again by the run's own texts. static: a vector for each token instead of it, fastest.",
 )
 @click.option("--out", type=FILE, metavar="FOLDER", help="Where; RUN.FORM beside it without.")
 @click.option("--loss", default=0.005, show_default=True, type=click.FloatRange(0, 1), help="Share of the figure that may be lost.")

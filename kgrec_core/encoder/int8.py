@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ REMEDY = 'pip install "kgrec-core[onnx]"'
 
 class Int8:
     """whole: the ONNX file. A process has a session of its own, with one thread: after a fork there are no others."""
+
+    file = FILE
 
     def __init__(self, whole: bytes) -> None:
         self.whole, self._of = whole, (0, None)
@@ -57,10 +60,18 @@ class Int8:
                 raise KgrecError(f"{name} is no model that onnxruntime reads ({str(error).splitlines()[0][:160]}); shrink again") from None
         return self._of[1]
 
-    def __call__(self, tokens: NDArray[np.int32]) -> torch.Tensor:
-        """(1, tokens, hidden) of one text."""
+    def save(self, folder: Path) -> None:
+        (folder / FILE).write_bytes(self.whole)
+
+    def vector(self, tokens: NDArray[np.int32], behind: Sequence[torch.nn.Module]) -> torch.Tensor:
+        """(1, dim) of one text. behind: what follows the transformer in the model, which computes as ever."""
         ids = tokens[None].astype(np.int64)
-        return torch.from_numpy(self.session().run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0])
+        mask = np.ones_like(ids)
+        hidden = self.session().run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        features: dict[str, Any] = {"token_embeddings": torch.from_numpy(hidden), "attention_mask": torch.from_numpy(mask)}
+        for module in behind:
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 class _Trunk(torch.nn.Module):

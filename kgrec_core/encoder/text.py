@@ -21,10 +21,11 @@ from torch import nn
 
 from kgrec_core.encoder import fitness, of_history
 from kgrec_core.encoder.cache import VectorCache, default_folder
-from kgrec_core.encoder.int8 import FILE, Int8
+from kgrec_core.encoder.int8 import Int8
 from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
 from kgrec_core.encoder.spoken import Spoken
+from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.errors import KgrecError
@@ -106,12 +107,12 @@ class Text(Spoken):
                     "candidate" if kind in self.shown_ else "query",
                     "query" if any(kind == t.relation.source for t in tasks) else "candidate",
                 }:
-                    self.tower_.remember(filter(None, self._whole(Nodes(graph, kind, np.arange(graph.size(kind)), side), asked=False)))
+                    self.tower_.remember(filter(None, self.whole(Nodes(graph, kind, np.arange(graph.size(kind)), side), asked=False)))
 
     def forward(self, nodes: Nodes) -> torch.Tensor:
         if "text" not in nodes.graph.columns(nodes.kind):
             return torch.zeros(len(nodes), self.dim, device=self.tower_.device)
-        texts = self._whole(nodes)
+        texts = self.whole(nodes)
         if self.augment is not None and self.training and nodes.side == "query" and not self.frozen_:
             texts = self.augment(texts)
         return self._encoded(texts)
@@ -125,7 +126,7 @@ class Text(Spoken):
                 self.table_, self.memory_ = Known([], empty), None if self.memory_ is None else Known([], empty)
         rows = {kind: np.arange(graph.size(kind)) for kind in self.shown_} if new is None else new
         every = (Nodes(graph, kind, np.asarray(rows[kind], np.int64), "candidate") for kind in self.shown_ if kind in rows)
-        texts = self.table_.missing([text for nodes in every for text in self._whole(nodes)])
+        texts = self.table_.missing([text for nodes in every for text in self.whole(nodes)])
         if not texts:
             return
         if self.memory_ is not None:
@@ -139,7 +140,7 @@ class Text(Spoken):
         self.memory_ = Known([], torch.zeros(0, self.dim, device=self.tower_.device))
 
     def save(self, folder: Path) -> None:
-        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, an adapter where it was tuned by one, and int8.onnx where it was shrunk."""
+        """A sentence-transformers folder; beside it, in kgrec/, the table of vectors, an adapter where it was tuned by one, and what it was shrunk to."""
         folder.mkdir(parents=True, exist_ok=True)
         with silence(), adapter.aside(self.tower_):
             self.tower_.model.save(str(folder), create_model_card=False)
@@ -148,8 +149,8 @@ class Text(Spoken):
         adapter.save(self.tower_, extra / "adapter")
         save_file({"table": self.table_.vectors.cpu().contiguous()}, extra / "table.safetensors")
         pl.DataFrame({"text": self.table_.texts}, schema={"text": pl.String}).write_parquet(extra / "texts.parquet")
-        if self.tower_.int8_ is not None:
-            (extra / FILE).write_bytes(self.tower_.int8_.whole)
+        if self.tower_.instead_ is not None:
+            self.tower_.instead_.save(extra)
         (extra / "reads.json").write_text(json.dumps({"shown": self.shown_, "told": self.told_}))
 
     def load(self, folder: Path) -> None:
@@ -165,8 +166,9 @@ class Text(Spoken):
             raise KgrecError(f"{folder} is no saved text encoder or is damaged ({error}); fit again or restore the folder") from error
         self._assemble(load(str(folder), self.max_length), shown, told)
         adapter.load(self.tower_, extra / "adapter")
-        if (extra / FILE).is_file():
-            self.tower_.answer_by(Int8.read(extra / FILE))
+        for form in (Int8, Static):
+            if (extra / form.file).is_file():
+                self.tower_.answer_by(form.read(extra / form.file))
         if len(texts) and vectors.shape[1] != self.dim:
             raise KgrecError(f"{folder}: its vectors have the width {vectors.shape[1]}, its model makes {self.dim}; restore the folder")
         self.table_ = Known(texts, vectors)
@@ -200,7 +202,7 @@ class Text(Spoken):
     def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         return np.array([len(ids) for ids in self.tower_.model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]], np.int64)
 
-    def _whole(self, nodes: Nodes, asked: bool = True) -> list[str]:
+    def whole(self, nodes: Nodes, asked: bool = True) -> list[str]:
         """The nodes' texts as they are read, with `asked` a candidate's behind those that led to it; "" where there is none."""
         prefix = self.query_prefix if nodes.side == "query" else self.candidate_prefix
         own = [prefix + t if t else "" for t in nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()]

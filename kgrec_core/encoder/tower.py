@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,9 @@ from torch import nn
 
 from kgrec_core.encoder.int8 import Int8
 from kgrec_core.encoder.pretrained import fingerprint, settings_of
+from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.trunk import Trunk
+from kgrec_core.errors import KgrecError
 from kgrec_core.training.layers import layers
 
 STEP = 8  # tokens to which a width is rounded up where passes have fixed shapes
@@ -48,7 +49,7 @@ class Tower(nn.Module):
         self.model = model
         self.dim = int(model.get_embedding_dimension())
         self.settings = settings_of(model)
-        self.int8_: Int8 | None = None  # what answers in the transformer's place as long as its weights are these
+        self.instead_: Int8 | Static | None = None  # what answers in the model's place as long as its weights are these
         self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
         self.alike_: dict[tuple[int, int, int, int], bool] = {}  # threads, rows of the fixed shape, tokens, rows: are bits the same?
@@ -58,17 +59,22 @@ class Tower(nn.Module):
 
     def fingerprint(self) -> str:
         """Of the weights as they are, and of what answers in their place."""
-        return fingerprint(self.model, self.settings) + (self.int8_.fingerprint if self.int8_ else "")
+        return fingerprint(self.model, self.settings) + (self.instead_.fingerprint if self.instead_ else "")
 
-    def answer_by(self, int8: Int8) -> None:
-        """From now on, until something learns."""
-        self.int8_ = int8
+    def answer_by(self, instead: Int8 | Static) -> None:
+        """From now on, until something learns. Raises KgrecError for vectors of another model's tokens."""
+        wanted = len(self.model.tokenizer), self.dim
+        if isinstance(instead, Static) and instead.vectors.shape != wanted:
+            raise KgrecError(
+                f"there are vectors of {instead.vectors.shape} tokens and numbers, not {wanted}; restore the run or shrink it again"
+            )
+        self.instead_ = instead
         self.pristine = self.fingerprint()
 
     def remember(self, texts: Iterable[str]) -> None:
         """Tokenise the texts that are new, once."""
         new = [t for t in dict.fromkeys(texts) if t not in self.tokens_]
-        self.tokens_.update(zip(new, self._tokenise(new), strict=True))
+        self.tokens_.update(zip(new, self.tokenised(new), strict=True))
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """(n, dim) vectors of texts, in their order; equal texts are encoded once."""
@@ -76,10 +82,10 @@ class Tower(nn.Module):
             return torch.zeros(0, self.dim, device=self.device)
         place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         unknown = [t for t in place if t not in self.tokens_]
-        fresh = dict(zip(unknown, self._tokenise(unknown), strict=True))
+        fresh = dict(zip(unknown, self.tokenised(unknown), strict=True))
         tokens = [self.tokens_[t] if t in self.tokens_ else fresh[t] for t in place]
-        if self.int8_ is not None and not torch.is_grad_enabled():
-            found = torch.cat([self._alone(self.int8_, of) for of in tokens])
+        if self.instead_ is not None and not torch.is_grad_enabled():
+            found = torch.cat([self.instead_.vector(of, list(self.model.children())[1:]) for of in tokens])
             return found[[place[text] for text in texts]].float().to(self.device)
         order, outputs, rows = [], [], _ROWS.get()
         lengths = np.array([len(t) for t in tokens])
@@ -96,11 +102,16 @@ class Tower(nn.Module):
             back = back[[place[t] for t in texts]]
         return torch.cat(outputs)[torch.from_numpy(back).to(self.device)].float()
 
+    def encoded(self, tokens: Sequence[NDArray[np.int32]]) -> torch.Tensor:
+        """(n, dim) by the model itself of token ids of one length."""
+        return self._pass(tokens, None)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _tokenise(self, texts: list[str]) -> list[NDArray[np.int32]]:
+    def tokenised(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        """The token ids of each text, with those that stand around every text."""
         if not texts:
             return []
         limit = self.model.max_seq_length
@@ -112,15 +123,8 @@ class Tower(nn.Module):
         if mode and self.trunk_ is not None:
             self.trunk_.still()
         if mode and any(weight.requires_grad for weight in self.parameters()):
-            self.int8_ = None
+            self.instead_ = None
         return self
-
-    def _alone(self, int8: Int8, tokens: NDArray[np.int32]) -> torch.Tensor:
-        """(1, dim) of one text: the transformer's part by int8, the rest as ever."""
-        features: dict[str, Any] = {"token_embeddings": int8(tokens), "attention_mask": torch.ones((1, len(tokens)), dtype=torch.int64)}
-        for module in list(self.model.children())[1:]:
-            features = module(features)
-        return features["sentence_embedding"]
 
     def _pass(self, tokens: Sequence[NDArray[np.int32]], rows: int | None) -> torch.Tensor:
         return self.model(self._features(tokens, rows))["sentence_embedding"]

@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -129,9 +129,9 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
     async def handle(request: Request) -> Response:
         caller = service.admit(request, SCOPES[verb.kind])
         of = _run(service, request, domain)
-        if verb.kind == "ask":
-            service.batcher.refuse_beyond(1)  # before the body is read
-        given = bodies.parsed(await bodies.read(request, service.limits), service.limits)
+        with service.batcher.place() if verb.kind == "ask" else nullcontext():
+            body = await bodies.read(request, service.limits)
+        given = bodies.parsed(body, service.limits)
         many = set(given) == {"requests"}
         values = given["requests"] if many else [given]
         if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
@@ -145,17 +145,19 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
         repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
         if repeated is not None and (before := service.repeats.found(repeated)) is not None:
             return JSONResponse(before, headers={"Idempotent-Replay": "true"})
-        results, edit = await asked(
-            service,
-            of,
-            word,
-            verb,
-            values,
-            caller,
-            request.state.id,
-            _seconds(request, service),
-            lambda work: _while_connected(request, work),
-        )
+        with service.judging(arm) as judged:
+            results, edit = await asked(
+                service,
+                of,
+                word,
+                verb,
+                values,
+                caller,
+                request.state.id,
+                _seconds(request, service),
+                lambda work: _while_connected(request, work),
+            )
+            judged += results
         if not many and isinstance(results[0], KgrecError):
             raise results[0]
         told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
@@ -172,7 +174,9 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
 def _embeddings(service: Service) -> Handler:
     async def handle(request: Request) -> Response:
         caller = service.admit(request, "ask")
-        given = bodies.parsed(await bodies.read(request, service.limits), service.limits)
+        with service.batcher.place():
+            body = await bodies.read(request, service.limits)
+        given = bodies.parsed(body, service.limits)
         texts = [given.get("input")] if isinstance(given.get("input"), str) else given.get("input")
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise Refused(400, "input takes a text or a list of texts")

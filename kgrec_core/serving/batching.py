@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from kgrec_core.serving.problem import Refused, busy
 from kgrec_core.verbs import call
 
 log = logging.getLogger("kgrec.serving")
+HELD = 0.5  # seconds for which a body that is still arriving holds a place
 WIDTH = 16  # from 20 queries on FAISS multiplies matrices, whose sums end in other digits
 
 
@@ -52,17 +54,19 @@ class Batcher:
     def __init__(self, metrics: Metrics, queue: int = 256, tell: Callable[[Hosted, Task, Sample], None] | None = None) -> None:
         self.most, self.metrics, self.tell = queue, metrics, tell
         self._waiting: deque[Waiting] = deque()
+        self._held = 0  # places of those whose body is arriving
         self._pool = ThreadPoolExecutor(1, "kgrec-ask")
         self._edits = ThreadPoolExecutor(1, "kgrec-edit")
         self._task: asyncio.Task | None = None
         self._took = 0.05  # seconds of a call, smoothed
 
-    async def ask(
+    def ask(
         self, hosted: Hosted, word: str, verb: Verb, requests: Sequence[Any], seconds: float, caller: str = ""
-    ) -> list[tuple[Any, int]]:
+    ) -> asyncio.Task[list[tuple[Any, int]]]:
         """A result or KgrecError for each request, with the number of the edit that it has read.
 
-        Raises Refused: 503 where too many wait already, 504 where the deadline passes. Whoever is cancelled leaves the queue.
+        Raises Refused at once, 503, where too many wait already; the task raises 504 where the deadline passes. Whoever is cancelled leaves
+        the queue.
         """
         loop = asyncio.get_running_loop()
         self.refuse_beyond(len(requests))
@@ -72,19 +76,41 @@ class Batcher:
         self.metrics.queue.set(len(self._waiting))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
+        task = asyncio.create_task(self._answers(mine, seconds))
+        task.add_done_callback(lambda _: [one.answer.cancel() for one in mine])
+        return task
+
+    async def _answers(self, mine: Sequence[Waiting], seconds: float) -> list[tuple[Any, int]]:
         try:
             async with asyncio.timeout(seconds):
                 return [await one.answer for one in mine]
         except TimeoutError:
             self.metrics.refused("deadline")
             raise Refused(504, f"no answer within {seconds:g} s; ask for less, or allow more with the header X-Deadline-Ms") from None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those that wait, from a request's head until its body has arrived, so that whoever is refused is refused at once.
+
+        A slow body loses it after HELD seconds. Raises Refused 503 where there is none.
+        """
+        self.refuse_beyond(1)
+        self._held += 1
+        held = [1]
+
+        def leave() -> None:
+            self._held -= held.pop() if held else 0
+
+        timer = asyncio.get_running_loop().call_later(HELD, leave)
+        try:
+            yield
         finally:
-            for one in mine:
-                one.answer.cancel()
+            timer.cancel()
+            leave()
 
     def refuse_beyond(self, requests: int) -> None:
         """Raises Refused 503 where so many more do not fit among those that wait."""
-        if len(self._waiting) + requests > self.most:
+        if len(self._waiting) + self._held + requests > self.most:
             self.metrics.refused("queue")
             wait = self._took * len(self._waiting) / WIDTH
             raise busy(f"{len(self._waiting)} requests wait already; come again in a moment", wait)

@@ -1,7 +1,9 @@
 """A second run for a share of the callers, taken back by itself where a sequential test of their feedback says that it is worse.
 
 Callers are drawn by a hash, so each has the same run every time. Each counts once: by the first of its answers that anything was said
-of, which is good where something of it was clicked, bought or praised in time. What was decided stands in STATE/canary.json, for every worker.
+of, which is good where something of it was clicked, bought or praised in time. Faults count without feedback: a second test asks, every ten
+minutes anew, whether the canary fails more callers (each by its first answer in that time). What was decided stands in STATE/canary.json, for
+every worker.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from kgrec_core.stored import document
 log = logging.getLogger("kgrec.serving")
 RUNNING, TAKEN, PROMOTED = "running", "taken back", "promoted"
 EVERY = 10.0  # seconds between two tests
+SLOT = 600.0  # seconds in which a caller counts once among the faults
+FAULTS = (500, 504)  # statuses that are the run's fault; a full queue is nobody's
+WORSE = (0.01, 0.05, 0.2, 0.8)  # by how much fewer of its callers a canary may answer
 
 
 class Arm(NamedTuple):
@@ -52,7 +57,7 @@ class Canary:
             raise KgrecError(f"share = {share:g} is no share of the callers; give one between 0 and 1, e.g. 0.1")
         self.first, self.other, self.share, self.within, self.alpha = first, other, share, within, alpha
         self.file = state / "canary.json"
-        self.found: dict[str, Any] = {"evidence": 1.0, "callers": {}, "good": {}}
+        self.found: dict[str, Any] = {"evidence": 1.0, "callers": {}, "good": {}, "faults": {}}
         self._looked = 0.0
         self.now = self._record()
 
@@ -70,17 +75,43 @@ class Canary:
         if self.now["state"] != RUNNING or time.time() < self._looked + every:
             return False
         self._looked = time.time()
+        if self._fails(events):
+            return True
         arms, good = outcomes(self._own(events.events(self.now["since"])), self.within, self._looked)
         seen = evidence(arms, good, self.share) if len(arms) else np.ones(1)
         self.found = {
             "evidence": round(float(seen.max()), 3),
             "callers": {"main": int((~arms).sum()), "canary": int(arms.sum())},
             "good": {"main": int(good[~arms].sum()), "canary": int(good[arms].sum())},
+            "faults": self.found["faults"],
         }
         if seen.max() < 1 / self.alpha:
             return False
         self.end(TAKEN, f"worse: {self._rates()}, evidence {seen.max():.0f}, {1 / self.alpha:.0f} is enough")
         return True
+
+    def judge(self, events: FeedbackLog, arm: Arm, results: Iterable[Any]) -> None:
+        """Remember whether a caller was failed: a result or a refusal that is the run's fault."""
+        if arm.unit:
+            events.judge(self._slot(), arm.unit, arm.of is self.other, any(getattr(result, "status", 200) in FAULTS for result in results))
+
+    def _slot(self) -> int:
+        return max(0, int((time.time() - self.now["since"]) // SLOT))
+
+    def _fails(self, events: FeedbackLog) -> bool:
+        """Whether it was taken back now, as it fails more callers. alpha is spent over the slots, 1 / (n (n + 1)) of it on the n-th."""
+        for slot in range(max(0, self._slot() - 1), self._slot() + 1):
+            table = np.array(events.judged(slot), bool).reshape(-1, 2)
+            arms, fault = table[:, 0], table[:, 1]
+            failed = {"main": int(fault[~arms].sum()), "canary": int(fault[arms].sum())}
+            self.found["faults"] = failed
+            wanted = (slot + 1) * (slot + 2) / self.alpha
+            if fault.any() and (seen := evidence(arms, ~fault, self.share, WORSE).max()) >= wanted:
+                said = f"{failed['canary']:,} of {arms.sum():,} canary and {failed['main']:,} of {(~arms).sum():,} main callers were failed"
+                self.found["evidence"] = round(float(seen), 3)
+                self.end(TAKEN, f"faults: {said}, evidence {seen:.0f}, {wanted:.0f} is enough")
+                return True
+        return False
 
     def end(self, state: str, why: str) -> None:
         """Take the run back or give it to everybody, in every worker. Raises Refused 503 where that cannot be written down; here it holds."""

@@ -72,6 +72,7 @@ class FeedbackLog:
     def __init__(self, folder: Path, days: float = 0.0) -> None:
         self.folder, self.days = folder, days
         self._noted: list[tuple[Any, ...]] = []
+        self._judged: list[tuple[Any, ...]] = []
         self._lock, self._swept = threading.Lock(), 0.0
 
     @property
@@ -84,17 +85,33 @@ class FeedbackLog:
             with self._lock:
                 self._noted.append((key_of(caller, answer), *about._replace(answered=about.answered or time.time())))
 
+    def judge(self, slot: int, unit: str, canary: bool, fault: bool) -> None:
+        """Remember whether the service failed a caller, once a slot of time; written by the next `flush`."""
+        with self._lock:
+            self._judged.append((slot, unit, canary, fault, time.time()))
+
     def flush(self) -> None:
         """Write what was noted, for the other workers. Raises Refused 503 where that cannot be; the notes are then lost, the answers not."""
         with self._lock:
-            noted, self._noted = self._noted, []
-        if not noted:
-            return
-        with self._open("answered.sqlite", f"answered (key TEXT PRIMARY KEY, {ANSWER})") as db, _told(self.folder), db:
-            db.executemany(f"INSERT OR REPLACE INTO answered VALUES ({_marks(noted[0])})", noted)
-            if time.time() > self._swept + 600:
-                self._swept = time.time()
-                db.execute("DELETE FROM answered WHERE answered < ?", (time.time() - 86_400 * self.days,))
+            noted, self._noted, judged, self._judged = self._noted, [], self._judged, []
+        if noted:
+            with self._open("answered.sqlite", f"answered (key TEXT PRIMARY KEY, {ANSWER})") as db, _told(self.folder), db:
+                db.executemany(f"INSERT OR REPLACE INTO answered VALUES ({_marks(noted[0])})", noted)
+                if time.time() > self._swept + 600:
+                    self._swept = time.time()
+                    db.execute("DELETE FROM answered WHERE answered < ?", (time.time() - 86_400 * self.days,))
+        if judged:
+            with self._open("answered.sqlite", _FAULTS) as db, _told(self.folder), db:
+                db.executemany("INSERT OR IGNORE INTO faults VALUES (?, ?, ?, ?, ?)", judged)
+                db.execute("DELETE FROM faults WHERE slot < ?", (judged[-1][0] - 1,))
+
+    def judged(self, slot: int) -> list[tuple[bool, bool]]:
+        """Of each caller of a slot of time, in their order: whether it had the canary, and whether its first answer there was a fault."""
+        self.flush()
+        if not (self.folder / "answered.sqlite").exists():
+            return []
+        with self._open("answered.sqlite", _FAULTS) as db, _told(self.folder):
+            return db.execute("SELECT canary, fault FROM faults WHERE slot = ? ORDER BY at, unit", (slot,)).fetchall()
 
     def about(self, caller: str, answer: str) -> Answered | None:
         """Who gave an answer to this caller."""
@@ -138,6 +155,7 @@ class FeedbackLog:
         return closing(db)
 
 
+_FAULTS = "faults (slot INTEGER, unit TEXT, canary INTEGER, fault INTEGER, at REAL, PRIMARY KEY (slot, unit))"
 _EVENTS = f"events (key TEXT, {EVENT}, {ANSWER}, PRIMARY KEY (key, event, id))"
 
 

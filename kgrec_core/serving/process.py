@@ -36,11 +36,13 @@ log = logging.getLogger("kgrec.serving")
 BACKLOG = 512
 LATE = ("faiss", "lightgbm", "bm25s", "sklearn.feature_extraction.text", "sentence_transformers")  # what parts import when they are needed
 PAUSE = 1.0  # seconds after which a worker that ended by itself is replaced
+SWITCH = 0.001  # seconds after which a thread that computes lets the event loop's go on; with 5 ms a refusal under load waits for several of them
 GRACE = 30  # seconds that requests under way may take at the end
 
 
 def server_of(service: Service) -> uvicorn.Server:
     """Ready to serve on sockets."""
+    sys.setswitchinterval(SWITCH)
     config = uvicorn.Config(
         application(service),
         log_config=None,

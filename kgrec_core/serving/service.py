@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,19 @@ class Service:
         arm = self.canary.arm(f"user {user}" if isinstance(user, str) else f"key {caller.name}")
         request.state.run = arm.of.name
         return arm
+
+    @contextmanager
+    def judging(self, arm: Arm) -> Iterator[list[Any]]:
+        """Around what an arm is asked: the results that are put into the list, or what is raised, are held against the canary."""
+        results: list[Any] = []
+        try:
+            yield results
+        except KgrecError as error:
+            results.append(error)
+            raise
+        finally:
+            if self.canary is not None and results:
+                self.canary.judge(self.feedback, arm, results)
 
     def _canary(self, name: str, share: float, within: float) -> Canary:
         other = self.named(name)

@@ -149,7 +149,7 @@ class Restored(Texts):
         if x is None:
             return self.read.weight.new_zeros(1, 1)
         (tower,) = self.tower
-        tokens = [t[:LONGEST] for t in tower._tokenise([self.whole[row] for row in nodes.rows.tolist()])]
+        tokens = [t[:LONGEST] for t in tower.tokenised([self.whole[row] for row in nodes.rows.tolist()])]
         width = max(map(len, tokens))
         ids, known = np.zeros((len(tokens), width), np.int64), np.zeros((len(tokens), width), bool)
         for i, t in enumerate(tokens):

@@ -11,9 +11,13 @@ import pytest
 
 import kgrec_core
 from kgrec_core.requests import as_data
+from kgrec_core.serving import batching
 from kgrec_core.serving.access import Access
+from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.hosted import hosted
+from kgrec_core.serving.metrics import Metrics
+from kgrec_core.serving.problem import Refused
 from kgrec_core.serving.service import Service
 from tests.asgi import Asking
 
@@ -152,6 +156,22 @@ def test_a_full_queue_and_a_missed_deadline_are_said_at_once(run):
         assert late.status_code == 504 and "no answer within" in late.json()["detail"]
     finally:
         small.close()
+
+
+def test_a_body_that_is_arriving_has_its_place_and_a_slow_one_loses_it(monkeypatch):
+    async def places() -> None:
+        batcher = Batcher(Metrics(), queue=1)
+        with batcher.place():
+            with pytest.raises(Refused), batcher.place():
+                raise AssertionError("two bodies had one place")
+        monkeypatch.setattr(batching, "HELD", 0.01)
+        with batcher.place():
+            await asyncio.sleep(0.05)
+            with batcher.place():
+                pass
+        batcher.refuse_beyond(1)
+
+    asyncio.run(places())
 
 
 def test_where_an_edit_cannot_be_noted_it_is_not_made_and_reading_goes_on(run, tmp_path):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.serving.canary import outcomes
 from kgrec_core.serving.hosted import hosted
+from kgrec_core.serving.problem import Refused
 from kgrec_core.serving.service import Service
 from tests.asgi import Asking
 from tests.serving.test_app import RECOMMEND
@@ -94,6 +96,36 @@ def test_a_worse_one_is_taken_back_everywhere(service, both, tmp_path, caplog):
     other.look()
     assert other.canary.share_now == 0.0
     assert Service(both, state=tmp_path, canary=("new", 0.3, 0.0)).canary.share_now == 0.0
+
+
+def test_one_that_fails_its_callers_is_taken_back_without_feedback(service, both, caplog, monkeypatch):
+    """A fault of the canary's run, and of nobody else: after a handful of callers."""
+
+    def broken(self, *given, **named):
+        if self.folder.name == "new":
+            raise ZeroDivisionError
+        return answer(self, *given, **named)
+
+    answer = Snapshot.answer
+    monkeypatch.setattr(Snapshot, "answer", broken)
+    ask = Asking(service)
+    statuses = {n: ask("POST", RECOMMEND, json={"text": "red mug", "k": 1}, headers={"X-User": f"u{n}"}).status_code for n in range(30)}
+    assert set(statuses.values()) == {200, 500}
+    assert all(code == (500 if service.canary.arm(f"user u{n}").name == "canary" else 200) for n, code in statuses.items())
+    service.look()
+    assert service.canary.share_now == 0.0 and "faults: " in service.canary.told()["why"]
+    assert ask("POST", RECOMMEND, json={"text": "red mug", "k": 1}, headers={"X-User": "u1"}).json()["run"] == "old"
+    ask.close()
+
+
+def test_faults_of_both_take_nothing_back_and_a_callers_later_ones_do_not_count(service):
+    arms = {n: service.canary.arm(f"user {n}") for n in range(400)}
+    for n, arm in arms.items():
+        service.canary.judge(service.feedback, arm, [Refused(500 if n % 5 == 0 else 400, "")])
+        service.canary.judge(service.feedback, arm, [Refused(504 if arm.name == "canary" else 503, "")])
+    service.canary.look(service.feedback)
+    assert service.canary.share_now == 0.3
+    assert sum(service.canary.found["faults"].values()) == 80
 
 
 def test_one_that_is_as_good_stays(service):
