@@ -82,12 +82,12 @@ def meeting(graph: Graph, kind: str, where: str) -> tuple[NDArray[np.bool_], str
     if found is None:
         if len(kept) >= CONDITIONS:
             kept.clear()
-        found = kept[where] = _meeting(graph.entities[kind], kind, where)
+        found = kept[where] = table_meets(graph.entities[kind], kind, where)
     return found
 
 
-def _meeting(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.bool_], str]:
-    """See `meeting`."""
+def table_meets(table: pl.DataFrame, kind: str, where: str) -> tuple[NDArray[np.bool_], str]:
+    """As `meeting`, of some rows of a kind."""
     met = condition(where, table.schema, "where", kind)
     if met.numbers:
         raise KgrecError(

@@ -50,7 +50,7 @@ def workspace(folder: Path) -> Iterator[Path]:
             yield work
         except Exception as error:
             # Parquet, safetensors and FAISS each have an exception of their own for it; what they share is that nothing is left.
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(work).free < 2**20:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(folder.parent).free < 2**20:
                 raise KgrecError(f"{work}: the disk is full; free space, then the same fit goes on where it was ({error})") from error
             with suppress(OSError):  # of a fit that was refused nothing is left
                 work.rmdir()

@@ -33,11 +33,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph
-from kgrec_core.run.asked import meeting
+from kgrec_core.run.asked import table_meets
 from kgrec_core.run.decisions import Decision, Decisions, fingerprint
 
 log = logging.getLogger("kgrec")
@@ -70,6 +71,15 @@ class Looked(NamedTuple):
     age: NDArray[np.float64] | None
 
 
+class Judged(NamedTuple):
+    """What the rules say of a table, by row: whether it is shown; of what is not, why it is blocked or waits; the age it is for."""
+
+    shown: NDArray[np.bool_]
+    blocked: dict[int, str]
+    held: dict[int, str]
+    age: NDArray[np.float64] | None
+
+
 class State(NamedTuple):
     """Rules and decisions as of one moment."""
 
@@ -88,7 +98,8 @@ class Safety:
             folder.with_name(f"{folder.name}.safety.toml"),
             Decisions(folder.with_name(f"{folder.name}.review.sqlite")),
         )
-        self._state: tuple[Any, State] = (None, State(Policy(), {}, {}))
+        self._state: tuple[Any, State] = ((), State(Policy(), {}, {}))
+        self._base: dict[str, tuple[tuple[Any, ...], Judged]] = {}
         self._read()
 
     @property
@@ -123,9 +134,18 @@ class Safety:
         return found.shown & ~(found.age > age)  # NaN, no age, is for everybody
 
     def looked(self, graph: Graph, kind: str, state: State | None = None) -> Looked:
-        """Made once for a graph and a state."""
+        """Made once for a graph and a state, at the cost of what came, changed or was decided since the rules were read."""
         state = state or self.state
-        return graph.memo.get(("safety", kind), (state,), lambda: _looked(graph, kind, state))
+        return graph.memo.get(("safety", kind), (state,), lambda: _looked(graph, kind, state, self._base_of(graph, kind, state)))
+
+    def _base_of(self, graph: Graph, kind: str, state: State) -> Judged:
+        """Of the first stretch of a kind's rows, which edits leave as it is: judged once for the same rules and scores."""
+        first, rules, scores = graph.entities.kinds[kind].tables[0], state.rules, state.scores
+        key, found = self._base.get(kind, ((), None))
+        if found is None or any(one is not other for one, other in zip(key, (first, rules, scores), strict=True)):
+            found = _judged(first, kind, state)
+            self._base[kind] = (first, rules, scores), found
+        return found
 
     def _mark(self) -> tuple:
         try:
@@ -135,10 +155,10 @@ class Safety:
             return 0, 0, self.decisions.mark()
 
     def _read(self) -> None:
-        mark = self._mark()
-        rules = parsed(self.file)
+        mark, (before, last) = self._mark(), self._state
+        rules = last.rules if before[:2] == mark[:2] else parsed(self.file)
         scores = self.decisions.scores(named(rules)) if rules.classifier else {}
-        self._state = mark, State(rules, self.decisions.latest(), scores)
+        self._state = mark, State(rules, self.decisions.latest(), last.scores if scores == last.scores else scores)
 
 
 def parsed(file: Path) -> Policy:
@@ -194,12 +214,38 @@ def named(rules: Policy) -> str:
         raise KgrecError(f"the classifier {rules.classifier['run']} is no run ({error}); name the folder of one") from None
 
 
-def _looked(graph: Graph, kind: str, state: State) -> Looked:
-    rules, decided, table = state.rules, state.decided, graph.entities[kind]
-    ids = table["id"].to_list()
+def _looked(graph: Graph, kind: str, state: State, base: Judged) -> Looked:
+    """base: of the rows as the run was opened with them. What came or changed since is judged here, and what was decided."""
+    of = graph.entities.kinds[kind]
+    late = np.concatenate([of.patched[of.patched < len(base.shown)], np.arange(len(base.shown), len(of))])
+    found, gone = _judged(of.gather(late, list(of.schema)), kind, state), set(late.tolist())
+
+    def now(before: Mapping[int, str], new: Mapping[int, str]) -> dict[int, str]:
+        return {row: why for row, why in before.items() if row not in gone} | {int(late[at]): why for at, why in new.items()}
+
+    blocked, held = now(base.blocked, found.blocked), now(base.held, found.held)
+    shown = np.concatenate([base.shown, np.ones(len(of) - len(base.shown), bool)])
+    shown[late] = found.shown
+    age = None if base.age is None else np.concatenate([base.age, np.full(len(of) - len(base.age), np.nan)])
+    if age is not None:
+        age[late] = found.age
+    rows = graph.rows(kind, list(state.decided))
+    texts = graph.gather(kind, np.maximum(rows, 0), "text")["text"] if "text" in of.schema else list(state.decided)
+    for row, decision, text in zip(rows.tolist(), state.decided.values(), texts, strict=True):
+        if row >= 0 and decision.verdict == "block":
+            blocked[row] = "somebody blocked it"
+            shown[row] = False
+        elif row >= 0 and decision.text == (text or "") and held.pop(row, None):
+            shown[row] = row not in blocked
+    alive = graph.alive(kind)
+    return Looked(shown, {row: why for row, why in sorted(held.items()) if alive[row] and row not in blocked}, age)
+
+
+def _judged(table: pl.DataFrame, kind: str, state: State) -> Judged:
+    """By the rules alone."""
+    rules, ids = state.rules, table["id"].to_list()
     texts = [text or "" for text in table["text"].to_list()] if "text" in table.columns else ids
-    blocked = _meets(graph, kind, ids, texts, rules.block)
-    held = _meets(graph, kind, ids, texts, rules.hold)
+    blocked, held = (_meets(table, kind, ids, texts, of) for of in (rules.block, rules.hold))
     if rules.classifier:
         block, hold, label = (rules.classifier.get(key, default) for key, default in (("block", 1.0), ("hold", 0.5), ("label", "")))
         for row, text in enumerate(texts):
@@ -210,32 +256,22 @@ def _looked(graph: Graph, kind: str, state: State) -> Looked:
                 blocked.setdefault(row, f"{label} {p:.2f}")
             elif p >= hold:
                 held.setdefault(row, f"{label} {p:.2f}")
-    number = {id: row for row, id in enumerate(ids)} if decided else {}
-    for id, decision in decided.items():
-        row = number.get(id)
-        if row is None:
-            continue
-        if decision.verdict == "block":
-            blocked[row] = "somebody blocked it"
-        elif decision.text == texts[row]:
-            held.pop(row, None)
     shown = np.ones(len(ids), bool)
     shown[[*blocked, *held]] = False
-    alive = graph.alive(kind)
     age = None
     if rules.column is not None:
         if rules.column not in table.columns or not table.schema[rules.column].is_numeric():
             numeric = [name for name, of in table.schema.items() if of.is_numeric()]
             raise choices(f"column of numbers of {kind}, as the rules' [age] wants it", rules.column, numeric)
         age = np.array([np.nan if of is None else of for of in table[rules.column].to_list()], np.float64)
-    return Looked(shown, {row: why for row, why in sorted(held.items()) if alive[row] and row not in blocked}, age)
+    return Judged(shown, blocked, held, age)
 
 
-def _meets(graph: Graph, kind: str, ids: list[str], texts: list[str], of: Mapping[str, Any]) -> dict[int, str]:
+def _meets(table: pl.DataFrame, kind: str, ids: list[str], texts: list[str], of: Mapping[str, Any]) -> dict[int, str]:
     """row -> which rule it meets."""
     found: dict[int, str] = {}
     if of.get("where"):
-        mask, _ = meeting(graph, kind, of["where"])
+        mask, _ = table_meets(table, kind, of["where"])
         found |= dict.fromkeys(np.flatnonzero(mask).tolist(), of["where"])
     if words := of.get("words"):
         pattern = re.compile("|".join(_word(word) for word in words), re.IGNORECASE)

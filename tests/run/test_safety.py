@@ -6,12 +6,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 import kgrec_core
 from kgrec_core.cli.review import review as command
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Graph
+from kgrec_core.run import safety
 from kgrec_core.run.decisions import fingerprint
 from kgrec_core.run.review import decide, decided, export, queue
 from kgrec_core.run.safety import _word, named
@@ -68,6 +71,23 @@ def test_what_is_blocked_held_or_for_older_people_is_in_no_answer(run):
     ]
     with pytest.raises(KgrecError, match="hold back all that the question leaves"):
         run.answer(["ruser0"], where="price = 8")
+
+
+def test_an_edit_or_a_decision_is_judged_by_itself(run, monkeypatch, tmp_path):
+    """Words of the whole catalogue are looked through once; then only of what came or changed. The result is as if anew."""
+    copy = kgrec_core.open_run(Path(shutil.copytree(run.folder, tmp_path / "run")))
+    (tmp_path / "run.safety.toml").write_text(RULES)
+    rows, judged = [], safety._judged
+    monkeypatch.setattr(safety, "_judged", lambda table, *given: rows.append(len(table)) or judged(table, *given))
+    size = len(shown(copy.snapshot)) and copy.graph.size("item")
+    told = {"id": ["n1", "n2", "r2"], "text": ["a red lamp", "a red chair", "red chair 2"], "price": [1.0, 1.0, 2.0]}
+    copy.add(Graph({"item": pl.DataFrame(told)}, {}))
+    decide(copy.snapshot, ["n2", "b3"], "allow", by="jo")
+    found = shown(copy.snapshot)
+    assert "n1" not in found and "r2" not in found and {"n2", "b3"} <= found
+    assert rows[0] == size and max(rows[1:]) == 3
+    again = kgrec_core.open_run(copy.folder)
+    assert shown(again.snapshot) == found and queue(again.snapshot) == queue(copy.snapshot)
 
 
 def test_a_decision_holds_at_once_in_other_processes_and_after_another_fit(run, published):

@@ -161,9 +161,8 @@ def test_a_full_queue_and_a_missed_deadline_are_said_at_once(run):
 def test_a_body_that_is_arriving_has_its_place_and_a_slow_one_loses_it(monkeypatch):
     async def places() -> None:
         batcher = Batcher(Metrics(), queue=1)
-        with batcher.place():
-            with pytest.raises(Refused), batcher.place():
-                raise AssertionError("two bodies had one place")
+        with batcher.place(), pytest.raises(Refused), batcher.place():
+            raise AssertionError("two bodies had one place")
         monkeypatch.setattr(batching, "HELD", 0.01)
         with batcher.place():
             await asyncio.sleep(0.05)
