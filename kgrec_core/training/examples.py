@@ -88,9 +88,10 @@ class Examples:
     def _batch(self, rows: NDArray[np.int64], queries: Nodes, pairs: NDArray[np.int64]) -> Batch:
         positive = np.searchsorted(rows, self.target[pairs])
         known = self.graph.adjacent(self.task.relation, queries.rows)
-        width = self.graph.size(self.task.relation.target)
-        wanted = np.arange(len(pairs))[:, None] * width + rows[None]
-        mask = np.isin(wanted, known.owner * width + known.rows)
+        at = np.minimum(np.searchsorted(rows, known.rows), len(rows) - 1)
+        here = rows[at] == known.rows
+        mask = np.zeros((len(pairs), len(rows)), bool)  # the one thing that grows with the square of a batch: a byte a pair
+        mask[known.owner[here], at[here]] = True
         if not self.every:
             mask |= self.alike[rows][None] == self.alike[self.target[pairs]][:, None]
         mask[np.arange(len(pairs)), positive] = False
