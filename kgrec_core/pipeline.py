@@ -42,7 +42,7 @@ from kgrec_core.stages import Progress, Stages
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter
-from kgrec_core.training.fitting import train
+from kgrec_core.training.fitting import possible, train
 from kgrec_core.training.options import Train
 from kgrec_core.without import knowledge, without_knowledge, without_language_model
 
@@ -149,7 +149,7 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
     derived: relations that [knowledge] made, which mirror no behaviour.
     """
     (how, options, limits), views, tasks = sections(of.recipe, of.registry), of.views, of.dataset.tasks
-    refuse_leak(options, of.recipe, of.registry, of.dataset, views)
+    refuse_leak(possible(options), of.recipe, of.registry, of.dataset, views)
     classes.doubted(views, [t for t in tasks if not of.recipe.head(of.registry, t.name).encodes_candidates], limits.strict)
     with of.stages("leaks"):
         found = leaks(of.dataset, views, how, derived, how.seed)

@@ -14,8 +14,16 @@ from kgrec_core.training import checkpoint
 from kgrec_core.training.ensemble import soup
 from kgrec_core.training.loop import Learner, finetune
 from kgrec_core.training.options import Train
+from kgrec_core.training.passes import refuse_precision
 from kgrec_core.training.records import keeping_best, patient, shown, timely
-from kgrec_core.training.tracking import tracked
+from kgrec_core.training.tracking import refuse_trackers, tracked
+
+
+def possible(options: Train) -> Train:
+    """The options. Raises KgrecError for what this machine cannot do, which is better known before a fit has computed anything."""
+    refuse_precision(options)
+    refuse_trackers(options)
+    return options
 
 
 def train(

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from kgrec_core.training.loop import Learner
 
 
-def accelerator(options: Train) -> Accelerator:
-    """Of this process's device, in the precision of `train.precision`. Raises KgrecError for one that the device has not."""
+def refuse_precision(options: Train) -> None:
+    """Raises KgrecError for one that this process's device has not."""
     device = devices.device()
     if options.precision in ("fp16", "tf32") and device.type != "cuda":
         raise KgrecError(f'train.precision = "{options.precision}" needs a CUDA device and this is {device.type}; choose "fp32" or "bf16"')
+
+
+def accelerator(options: Train) -> Accelerator:
+    """Of this process's device, in the precision of `train.precision`. Raises KgrecError for one that the device has not."""
+    refuse_precision(options)
+    device = devices.device()
     AcceleratorState._reset_state()  # it would refuse another precision than that of an earlier fit of this process
     return Accelerator(
         cpu=device.type == "cpu",

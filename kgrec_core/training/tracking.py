@@ -47,21 +47,33 @@ def tracked(records: Iterator[Record], options: Train, name: str) -> Iterator[Re
             os.environ.pop(key, None)
 
 
-def _opened(options: Train, name: str, folder: Path) -> dict[str, Any]:
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+def refuse_trackers(options: Train) -> None:
+    """Raises KgrecError for a tracker that accelerate does not know or that is not installed."""
+    if not options.track:
+        return
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import LoggerType
 
-    made: dict[str, Any] = {}
-    folder.mkdir(parents=True, exist_ok=True)
+    lacking = {str(of) for of in LoggerType} - {str(of) for of in get_available_trackers()}
     for which in options.track:
         if which not in LOGGER_TYPE_TO_CLASS:
             raise choices("tracker", which, LOGGER_TYPE_TO_CLASS, "train.track")
+        if which in lacking:
+            raise KgrecError(f"train.track: {which} is not installed; pip install {which}, or leave it out")
+
+
+def _opened(options: Train, name: str, folder: Path) -> dict[str, Any]:
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    refuse_trackers(options)
+    made: dict[str, Any] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for which in options.track:
         kind, place = LOGGER_TYPE_TO_CLASS[which], {}
         if kind.requires_logging_directory:
             place = {"logging_dir": str(folder)}
         try:
             made[which] = kind(name, **place)
-        except (ImportError, NameError) as error:
-            raise KgrecError(f"train.track: {which} is not installed ({error}); pip install {which}, or leave it out") from None
         except Exception as error:
             _gone(which, error)
             continue

@@ -15,6 +15,7 @@ from kgrec_core.cli.fit import fit_command
 from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.fit import Fitted
 from kgrec_core.recipe.components import Domain
+from kgrec_core.training.fitting import possible
 from kgrec_core.training.options import Train
 from kgrec_core.training.records import shown
 from kgrec_core.training.tracking import tracked
@@ -79,6 +80,18 @@ def test_an_unknown_tracker_names_those_there_are(tmp_path):
     with pytest.raises(KgrecError, match=r"no tracker is called 'tensorbord'.*tensorboard"):
         list(tracked(iter(RECORDS), Train(track=("tensorbord",), track_to=tmp_path), "x"))
     assert list(tracked(iter(RECORDS), Train(), "x")) == RECORDS
+
+
+def test_what_this_machine_cannot_do_is_said_before_a_fit_computes(monkeypatch):
+    monkeypatch.setattr(accelerate.tracking, "_available_trackers", [])
+    for options, said in (
+        (Train(track=("fake", "wandb")), "train.track: wandb is not installed; pip install wandb"),
+        (Train(track=("tensorbord",)), "no tracker is called 'tensorbord'"),
+        (Train(precision="fp16"), "needs a CUDA device"),
+    ):
+        with pytest.raises(KgrecError, match=said):
+            possible(options)
+    assert possible(Train(track=("fake",))).track == ("fake",)
 
 
 class Loud(Fake):
