@@ -38,7 +38,17 @@ def parts(run) -> dict[tuple[str, int], int]:
 def test_next_weeks_orders(copy, week):
     reader = open_run(copy)
     before = reader.graph.relations[reader.tasks[0].relation]
-    found = update(open_run(copy), [week], rule=ALWAYS)
+
+    def killed(what, done, total):
+        if what == "fine-tuning" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update(open_run(copy), [week], killed, rule=ALWAYS)
+    assert "updates" not in open_run(copy).metrics  # nothing of it is there yet, and the same call goes on
+    told = []
+    found = update(open_run(copy), [week], lambda what, done, total: told.append((what, done)), rule=ALWAYS)
+    assert min(done for what, done in told if what == "fine-tuning" and done) > 1
     run = open_run(copy)
     assert found.published and found.folder == str(copy) and found.reason == 'update.publish = "always"'
     assert found.skipped["buys"]["unknown_targets"] == 1 and found.learned["buys"] == parts(run)["train", 1]
