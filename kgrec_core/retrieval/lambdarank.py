@@ -44,8 +44,8 @@ class Lambdarank(Placing):
     channels that look at the encoder's vectors stay silent there, as the encoder has learned from those very edges.
     cold: share of the candidates whose past is taken away, in the windows and in the adjust queries asked once more, so that the models
         learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
-    apart: learn also from lists of such candidates alone, as a filter for what is new gives them: among all others hardly two of them come so
-        high that their order counts.
+    apart: learn also from lists of those candidates alone that nobody had chosen at that moment, in the windows and of the adjust queries: as a
+        filter for what is new asks for them. Among all others hardly two of them come so high that their order counts.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
     leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
         can be told by its popularity or order of rows, say.
@@ -103,10 +103,11 @@ class Lambdarank(Placing):
         examples, names, _ = self._learn_from(
             self._stage, own, part_of(vectors, taught), given={n: hits_of(h, taught) for n, h in given.items()}
         )
-        past = self._rehearsed(names)
+        past, asked = self._rehearsed(names), [examples]
         if self.cold:
-            stage, asked, asked_vectors = self._without(own)
-            past += [self._learn_from(stage, asked, asked_vectors, names, within=of)[0] for of in self._within(stage)]
+            asked.append(self._learn_from(*self._without(own), names)[0])
+        if self.apart:
+            asked.append(self._learn_from(self._stage, own, part_of(vectors, taught), names, within=self._unchosen(self._stage))[0])
         used = taught[examples.counts > 0]
         if len(used) < 2:
             raise KgrecError(
@@ -122,14 +123,14 @@ class Lambdarank(Placing):
         k = min(DEPTH, len(self.mask_))
         held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
-            trees = self._train([examples.only(fold[taught] != number), *past], names)
+            trees = self._train([*(of.only(fold[taught] != number) for of in asked), *past], names)
             mine = np.flatnonzero(fold == number)
             nodes, known = queries.nodes.take(mine), {n: hits_of(h, mine) for n, h in given.items()}
             found = self._search(nodes, part_of(vectors, mine), k, None, self._excluded(nodes), trees, known)
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
-        self.trees_ = self._train([examples, *past], names)
+        self.trees_ = self._train([*asked, *past], names)
         return held_out
 
     def save(self, folder: Path) -> None:
@@ -234,10 +235,10 @@ class Lambdarank(Placing):
         )
         return stage, queries.on(then), self._encode(queries.on(then).nodes)
 
-    def _within(self, stage: Stage) -> list[Filter | None]:
-        """Which candidates compete in the lists of a moment: all, and those alone that nobody has chosen until then."""
-        unsold_ = stage.graph.degree(self.task_.relation, np.arange(stage.size), inverse=True) == 0
-        return [None, Filter(unsold_ & self.mask_[: stage.size])] if self.apart and self.cold else [None]
+    def _unchosen(self, stage: Stage) -> Filter:
+        """What nobody had chosen at a moment, what lost its past aside: that was chosen often, and is of another kind."""
+        chosen = stage.whole.degree(self.task_.relation, np.arange(stage.size), inverse=True)
+        return Filter((chosen == 0) & self.mask_[: stage.size])
 
     def _drawn(self, n: int, what: str) -> NDArray[np.int64]:
         """Which of n queries are learned from."""
@@ -290,7 +291,9 @@ class Lambdarank(Placing):
     def _windows(self, number: int, names: Sequence[str]) -> list[Window]:
         stage, queries = self._earlier(number)
         histories = stage.features.histories(queries.nodes)
-        found = [self._learn_from(stage, queries, None, names, within=of) for of in self._within(stage)]
+        found = [
+            self._learn_from(stage, queries, None, names, within=of) for of in ([None, self._unchosen(stage)] if self.apart else [None])
+        ]
         return [Window(rows, pool, histories) for rows, _, pool in found]
 
     def _excluded(self, queries: Nodes) -> Ragged | None:

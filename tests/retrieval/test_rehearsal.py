@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec_core.graph import Memo, candidates
+from kgrec_core.retrieval.boosting import Trees
+from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.lambdarank import Lambdarank
@@ -82,30 +85,44 @@ def test_what_a_query_had_met_is_no_example_of_something_new(board):
 
 
 def test_what_nobody_chose_yet_is_learned_from_in_lists_of_its_own(board):
-    """Apart: the same moments again, asked for the hidden candidates alone."""
+    """Apart: the same moments again, asked for what was new then alone, and not for what lost its past."""
+    graph = replace(board.graph, memo=Memo())
     parts = {
         apart: Lambdarank(
-            channels={"popular": Popular(days=0), "semantic": Exact(device="cpu")},
+            channels={"popular": Popular(days=0), "content": Content(by="relations")},
             pool=20, trees=2, smallest=1, threads=1, cold=0.3, windows=1, days=3.0, apart=apart,
         )
         for apart in (False, True)
     }  # fmt: skip
     for part in parts.values():
-        part.build(replace(board.graph, memo=Memo()), board.task, candidates(board.graph, board.task), board.encode)
-    stage, queries, vectors = parts[True]._without(board.queries())
-    every, alone = parts[True]._within(stage)
-    assert every is None and parts[False]._within(stage) == [None]
-    gone = stage.graph.degree(board.task.relation, np.arange(20), inverse=True) == 0
-    np.testing.assert_array_equal(alone.rows, gone)
-    rows, names, pool = parts[True]._learn_from(stage, queries, vectors, within=alone)
-    assert (rows.x[:, list(names).index("events")] == 0).all() and set(pool.rows.tolist()) == set(np.flatnonzero(gone).tolist())
-    asked = rows.counts > 0
-    assert asked.tolist() == np.isin(board.lacks, np.flatnonzero(gone)).tolist()
-    assert (np.bincount(pool.owner, rows.y, minlength=40)[asked] == 1).all()
+        part.build(graph, board.task, candidates(graph, board.task), board.encode)
+    names = parts[True]._learn_from(parts[True]._stage, board.queries().on(graph), board.encode(board.nodes))[1]
+    stage, queries = parts[True]._earlier(1)
+    table = graph.relations[board.task.relation]
+    known = table.filter(pl.col("time") < int(queries.nodes.before[0]))["target"].unique()
+    new = np.setdiff1d(np.arange(20), known.to_numpy())
+    assert len(new) and (stage.graph.degree(board.task.relation, np.arange(20), inverse=True) == 0).sum() > len(new)
+    np.testing.assert_array_equal(np.flatnonzero(parts[True]._unchosen(stage).rows), new)
     plain, doubled = (part._rehearsed(names) for part in parts.values())
-    assert len(doubled) == 2 * len(plain)
+    assert (len(plain), len(doubled)) == (1, 2)
     np.testing.assert_array_equal(doubled[0].x, plain[0].x)
-    assert (doubled[1].x[:, list(names).index("events")] == 0).all()
+    rows, _, pool = parts[True]._learn_from(stage, queries, None, names, within=parts[True]._unchosen(stage))
+    np.testing.assert_array_equal(doubled[1].x, rows.x)
+    assert (rows.x[:, list(names).index("events")] == 0).all() and set(pool.rows.tolist()) == set(new.tolist())
+    wanted = np.isin(queries.targets.rows, new)
+    assert rows.y.sum() == wanted.sum() > 0 and set(np.flatnonzero(rows.counts)) == set(queries.targets.owner[wanted])
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_query_that_is_asked_again_is_in_no_model_that_has_not_seen_it(board, monkeypatch, apart):
+    """Out of fold: neither the query nor what was asked of it once more."""
+    part = Lambdarank(channels={"alike": Cooccurrence()}, pool=20, trees=2, smallest=1, threads=1, cold=0.3, folds=4, apart=apart)
+    part.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    seen = []
+    monkeypatch.setattr(part, "_train", lambda examples, names: seen.append([(of.counts > 0).sum() for of in examples]) or Trees())
+    part.fit(board.queries(), board.encode(board.nodes))
+    *folds, whole = np.array(seen)
+    assert len(folds) == 4 and (np.array(folds) <= whole).all() and (sum(folds) == 3 * whole).all(), "each query is left out once"
 
 
 def test_a_chain_that_knows_something_else_rehearses_by_what_it_knows(board):
