@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
@@ -21,7 +21,7 @@ from kgrec_core.retrieval.pairs import Stage
 from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of
 from kgrec_core.retrieval.pool import places
 from kgrec_core.retrieval.profile import clocked
-from kgrec_core.retrieval.rehearsal import Rehearsal, Window, earlier, hidden, unsold
+from kgrec_core.retrieval.rehearsal import Rehearsal, Window, drawn_anew, earlier, hidden, unsold
 from kgrec_core.retrieval.relation_weights import relation_weights, stored_weights
 from kgrec_core.retrieval.trees import booster
 from kgrec_core.stored import document
@@ -46,6 +46,8 @@ class Lambdarank(Placing):
         learn what to make of a candidate that nobody has chosen yet; 0 = they place it last.
     apart: learn also from lists of those candidates alone that nobody had chosen at that moment, in the windows and of the adjust queries: as a
         filter for what is new asks for them. Among all others hardly two of them come so high that their order counts.
+    unchosen: channel -> weight: what nobody has chosen yet comes in the order of the weighted sum of these channels' scores, each as a share of the
+        query's best, in the places that the trees give to such candidates; none = by the trees alone.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
     leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
         can be told by its popularity or order of rows, say.
@@ -73,6 +75,7 @@ class Lambdarank(Placing):
     days: float = 30.0
     cold: float = 0.0
     apart: bool = False
+    unchosen: Mapping[str, float] = field(default_factory=dict)
     negatives: int = 0
     threads: int = 0
     leave_out: Sequence[str] = ()
@@ -80,6 +83,11 @@ class Lambdarank(Placing):
 
     own = "history"
     learns = True
+
+    def __post_init__(self) -> None:
+        for name in self.unchosen:
+            if name not in self.channels:
+                raise choices("channel", name, self.channels, "unchosen names channels of this lambdarank")
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         if not self.trees_.models:  # what was fitted is meant with the weights that it learned from
@@ -208,7 +216,7 @@ class Lambdarank(Placing):
 
     def _earlier(self, number: int) -> tuple[Stage, Queries]:
         """The channels as they would have been `number` windows ago, and who came back in the window after it."""
-        if self._drawn_anew():
+        if drawn_anew(self.graph_, self.task_):
             whole, queries = hidden(self.graph_, self.task_, number, HIDDEN, self.seed)
         else:
             whole, queries = earlier(self.graph_, self.task_, number, self.days)
@@ -216,16 +224,6 @@ class Lambdarank(Placing):
         queries = queries.take(self._drawn(len(queries.nodes), f"queries, {number} x {self.days:g} days ago"))
         stage = Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True, weights=self.relation_weights_)
         return stage, queries.on(then)
-
-    def _drawn_anew(self) -> bool:
-        """Whether nothing orders what was met: then what is asked for was drawn at random, and so are the windows."""
-        relation, repeats = self.task_.relation, self.task_.repeats
-        return (
-            not repeats
-            and not self.graph_.dated(relation)
-            and len(self.graph_.relations[relation]) > 0
-            and "text" not in self.graph_.columns(relation.source)
-        )
 
     def _without(self, queries: Queries) -> tuple[Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
@@ -261,7 +259,7 @@ class Lambdarank(Placing):
         """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again, but for
         what the graph says, which may be another."""
         blind = [channel for channel in self.channels.values() if channel.reads != "vectors"]
-        windows = self.windows if clocked(self.graph_, self.task_.relation) or self._drawn_anew() else 0
+        windows = self.windows if clocked(self.graph_, self.task_.relation) or drawn_anew(self.graph_, self.task_) else 0
 
         def rehearsed() -> Rehearsal:
             return Rehearsal([w for n in range(windows) for w in self._windows(n + 1, names)], names, known)

@@ -13,14 +13,14 @@ from kgrec_core.interfaces import Filter, Hits, Vectors
 from kgrec_core.retrieval.boosting import Trees, stack
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pairs import Stage
-from kgrec_core.retrieval.pool import Columns, explained, lookup, places, top
+from kgrec_core.retrieval.pool import Columns, explained, lookup, places, relative, top
 
 BLOCK = 256  # queries whose pairs and columns are in memory at once
 
 
 class Placed(NamedTuple):
     """A block of queries and the score of every pair of its pool. said: what the channels say; columns: that, and the features where
-    trees were asked; merged: (n,) whom `merge`'s rule answers."""
+    trees were asked; merged: (n,) whom `merge`'s rule answers; moved: what a score changed by, since what nobody has chosen is ordered otherwise."""
 
     nodes: Nodes
     pool: Ragged
@@ -28,6 +28,12 @@ class Placed(NamedTuple):
     said: Columns
     columns: Columns
     merged: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+
+    def only(self, keep: NDArray[np.bool_]) -> Placed:
+        """Of these pairs alone."""
+        said, columns = ({name: values[keep] for name, values in of.items()} for of in (self.said, self.columns))
+        return Placed(self.nodes, self.pool.keep(keep), self.scores[keep], said, columns, self.merged, self.moved[keep])
 
 
 class Placing(Around):
@@ -38,6 +44,7 @@ class Placing(Around):
 
     pool: int
     threads: int
+    unchosen: Mapping[str, float]
     trees_ = Trees()
     strangers_ = False
 
@@ -77,6 +84,9 @@ class Placing(Around):
                 for name, values in zip(names, shares.T, strict=True):
                     added[name] = np.zeros(len(learned))
                     added[name][learned] = values
+                if of.moved.any():
+                    added[f"{next(iter(self.unchosen))}: place"] = place = np.zeros(len(learned))
+                    place[learned] = np.where(of.moved[learned], of.scores[learned] - shares.sum(1), 0.0)
             for name, part in self._said(of.nodes, of.pool, of.said, of.merged, self.trees_) if of.merged.any() else ():
                 added[name] = np.where(of.merged[of.pool.owner], part, 0.0)
             hits, parts = explained(of.pool, of.scores, k, _scores(of.said), added)
@@ -113,8 +123,11 @@ class Placing(Around):
             if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
                 keep = ~pool.among(gone)
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
-            if only is not None:
-                keep = pool.among(only.take(block))
+            wanted = None if only is None else only.take(block)
+            new = self._new(pool) if trees.models and self.unchosen else None
+            if wanted is not None:  # and what is ordered beside them
+                keep = pool.among(wanted) if new is None else pool.among(wanted) | new
+                new = None if new is None else new[keep]
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
             merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
             ranked, columns = np.zeros(len(pool.rows), np.float32), said
@@ -124,7 +137,27 @@ class Placing(Around):
             if trees.models:
                 columns = said | self._stage.features(nodes, pool)
                 ranked = np.where(merged[pool.owner], ranked, trees(columns, pool, max(self.pool, k), self.threads))
-            yield Placed(nodes, pool, ranked.astype(np.float32), said, columns, merged)
+            ranked, moved = ranked.astype(np.float32), np.zeros(len(pool.rows), bool)
+            if new is not None:
+                moved = new & ~merged[pool.owner]
+                ranked = self._ordered(pool, said, ranked, moved)
+            found = Placed(nodes, pool, ranked, said, columns, merged, moved)
+            yield found if wanted is None or new is None else found.only(pool.among(wanted))
+
+    def _new(self, pool: Ragged) -> NDArray[np.bool_]:
+        """Which pairs are of a candidate that nobody has chosen yet."""
+        rows, place = np.unique(pool.rows, return_inverse=True)
+        return (self.graph_.degree(self.task_.relation, rows, inverse=True) == 0)[place]
+
+    def _ordered(self, pool: Ragged, said: Columns, ranked: NDArray[np.float32], new: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The scores, those of a query's new candidates given to them in the order of `unchosen`: the places are the trees', who is in each is not."""
+        some, own = pool.keep(new), ranked[new]
+        named = {name: said[f"{name}: score"][new] for name in self.unchosen if f"{name}: score" in said}
+        likeness = sum((self.unchosen[name] * relative(some, np.nan_to_num(of)) for name, of in named.items()), np.zeros(len(own)))
+        out, owner = ranked.copy(), some.owner
+        own[np.lexsort((-own, -likeness, owner))] = own[np.lexsort((-own, owner))]
+        out[new] = own
+        return out
 
     def _said(
         self, nodes: Nodes, pool: Ragged, said: Columns, merged: NDArray[np.bool_], trees: Trees

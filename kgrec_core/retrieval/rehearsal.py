@@ -48,6 +48,13 @@ class Rehearsal(NamedTuple):
         return found
 
 
+def drawn_anew(graph: Graph, task: Task) -> bool:
+    """Whether nothing orders what was met, and no text asks for it: then what is asked for was drawn at random, and so are the windows."""
+    relation = task.relation
+    free = not task.repeats and not graph.dated(relation) and len(graph.relations[relation]) > 0
+    return free and "text" not in graph.columns(relation.source)
+
+
 def earlier(graph: Graph, task: Task, number: int, days: float) -> tuple[Graph, Queries]:
     """The graph `number` windows of `days` before its end, and what the sources known then chose in the window that followed.
 

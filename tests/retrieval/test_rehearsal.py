@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec_core.graph import Memo, candidates
+from kgrec_core.errors import KgrecError
+from kgrec_core.graph import Memo, Ragged, candidates
 from kgrec_core.retrieval.boosting import Trees
 from kgrec_core.retrieval.content import Content
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
@@ -144,3 +145,37 @@ def test_a_chain_that_knows_something_else_rehearses_by_what_it_knows(board):
     assert found["full"].any() and not found["without"].any() and (found["other"] != found["full"]).any()
     np.testing.assert_array_equal(found["other"], expected)
     np.testing.assert_array_equal(found["again"], found["full"])
+
+
+def test_what_nobody_chose_yet_is_ordered_by_what_it_says_in_the_places_that_trees_give_it(board):
+    task, relation = board.task, board.task.relation
+    channels = {"alike": Cooccurrence(), "popular": Popular(days=0), "semantic": Exact(device="cpu"), "graph": Content(by="relations")}
+    gone = [4, 5, 10, 11, 16]
+    later = board.graph.with_edges(
+        {r: t if r != relation else t.filter(~pl.col("target").is_in(gone)) for r, t in board.graph.relations.items()}
+    )
+    asked, found, parts = board.queries().on(later).nodes, {}, {}
+    for name, unchosen in {"trees": {}, "words": {"semantic": 1.0, "graph": 0.3}}.items():
+        part = Lambdarank(channels=channels, pool=20, trees=20, smallest=2, threads=1, folds=0, cold=0.3, unchosen=unchosen)
+        part.build(board.graph, task, candidates(board.graph, task), board.encode)
+        part.fit(board.queries(), board.encode(board.nodes))
+        part.build(later, task, candidates(later, task), board.encode)
+        parts[name], found[name] = part, part.search(asked, board.encode(asked), 20, None, asked.read(relation))
+    one, other, vectors = found["trees"], found["words"], board.encode(asked)
+    new = np.isin(one.rows, gone)
+    assert np.array_equal(new, np.isin(other.rows, gone)) and np.array_equal(one.scores, other.scores) and new.sum() == 40 * 5
+    assert np.array_equal(one.rows[~new], other.rows[~new]) and (one.rows[new] != other.rows[new]).any()
+    said = {name: values for name, values in other.columns.items() if name in ("semantic", "graph")}
+    for i in range(40):
+        worth = sum(w * np.nan_to_num(said[name][i, new[i]]) / max(1e-9, np.nanmax(said[name][i, new[i]], initial=0)) for name, w in parts["words"].unchosen.items())  # fmt: skip
+        assert (np.diff(worth) <= 1e-6).all()
+    hits, added = parts["words"].explain(asked, vectors, 8, None, asked.read(relation))
+    assert np.array_equal(hits.rows, other.rows[:, :8]) and "semantic: place" in added
+    np.testing.assert_allclose(sum(added.values())[hits.rows >= 0], hits.scores[hits.rows >= 0], atol=1e-5)
+    rows = other.rows[:, [2, 7]]
+    pairs = Ragged.of(np.repeat(np.arange(40), 2), rows.ravel(), 40)
+    np.testing.assert_allclose(
+        parts["words"].again(asked, vectors, pairs, None, asked.read(relation)), other.scores[:, [2, 7]].ravel(), atol=1e-6
+    )
+    with pytest.raises(KgrecError, match="no channel is called 'semantics'; did you mean 'semantic'"):
+        Lambdarank(channels=channels, unchosen={"semantics": 1.0})
