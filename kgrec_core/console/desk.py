@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from kgrec_core.console.page import Page
+from kgrec_core.console.results import sureness
 from kgrec_core.console.shown import Shown, shown
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.registry import load_target
@@ -37,7 +38,7 @@ async def desk(page: Page) -> Response:
     except KgrecError as error:
         wrong = str(error)
     values = {"desk": of.domain.desk, "rows": rows, "found": found, "words": words, "wrong": wrong, "look": look, "gaps": gaps}
-    return page.answer("desk.html", "Desk", **values)
+    return page.answer("desk.html", "Desk", **values, **sureness(page))
 
 
 async def _asked(page: Page, role: str, values: dict[str, Any]) -> Any:

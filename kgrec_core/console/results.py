@@ -20,17 +20,19 @@ INSIDE = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestor
 
 
 async def results(page: Page) -> Response:
-    run, asked = page.of.run, page.request.query_params.get("budget", "5")
+    body = await asyncio.to_thread(summary, page.of.run)
+    has, others = (page.of.folder / "report.html").is_file(), [name for name in page.service.runs if name != page.of.name]
+    return page.answer("run.html", "Run", body=Markup(visible(body)), has_report=has, others=others, **sureness(page))
+
+
+def sureness(page: Page) -> dict[str, Any]:
+    """What the page's budget promises of every task that has a calibration. Raises Refused 400 for a budget that is none."""
+    asked = page.request.query_params.get("budget", "5")
     if not (asked.isascii() and asked.isdigit() and 1 <= int(asked) <= 50):
         raise Refused(400, f"budget = {asked[:20]!r}: it takes percent, a whole number from 1 to 50")
-    body = await asyncio.to_thread(summary, run)
-    sure = {
-        task.name: promised(calibration, int(asked) / 100)
-        for task in run.tasks
-        if (calibration := page.of.snapshot.calibration(task.name)) is not None
-    }
-    has = (page.of.folder / "report.html").is_file()
-    return page.answer("run.html", "Run", body=Markup(visible(body)), sure=sure, budget=int(asked), has_report=has, curve=curve)
+    calibrations = {task.name: page.of.snapshot.calibration(task.name) for task in page.of.run.tasks}
+    sure = {name: promised(of, int(asked) / 100) for name, of in calibrations.items() if of is not None}
+    return {"sure": sure, "budget": int(asked), "curve": curve}
 
 
 def promised(calibration: Calibration, budget: float) -> dict[str, Any]:

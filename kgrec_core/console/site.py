@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from kgrec_core.console.alerting import alerting, series
+from kgrec_core.console.comparing import comparing
 from kgrec_core.console.desk import desk
 from kgrec_core.console.health import health, swap
 from kgrec_core.console.page import Handler, Page, guarded, places
@@ -47,6 +48,7 @@ def routes(service: Service) -> list[Route]:
         page("/console/{run}/try/{verb}", "ask", trying),
         page("/console/{run}/try/{verb}", "ask", asking, "POST"),
         page("/console/{run}/run", "ask", results),
+        page("/console/{run}/compare", "ask", comparing),
         page("/console/{run}/report", "ask", report),
         page("/console/{run}/desk", "edit", desk),
         page("/console/{run}/alerts", "ask", alerting),

@@ -56,6 +56,10 @@ ZH = {
     "share answered": "回答的比例",
     "share of answers that may be wrong": "允许出错的比例",
     "There is no report.html in the run; kgrec report writes it.": "运行文件夹里没有 report.html；kgrec report 会生成它。",
+    "Compare": "比较",
+    "Compare with": "与之比较",
+    "Each has its own 95 % interval; only intervals that do not overlap tell a difference.": "每个数值各有 95 % 区间；只有区间不重叠时才说明有差别。",
+    "The two were fitted or tested on different data, so their figures say little about each other.": "两者的训练或测试数据不同，数值难以相互比较。",
     # desk
     "Search": "搜索",
     "Words": "词",

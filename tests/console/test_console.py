@@ -13,6 +13,7 @@ import pytest
 from jinja2 import Environment
 
 import kgrec_core.console
+from kgrec_core import open_run
 from kgrec_core.console.forms import inputs, table, values
 from kgrec_core.console.health import measured, speeds
 from kgrec_core.console.shown import shown
@@ -243,6 +244,18 @@ def test_a_domain_that_names_its_verbs_for_editors_gets_a_desk(here, monkeypatch
     monkeypatch.setattr(of, "domain", domain)
     found = here.get("/console/shop/desk", params={"words": "red mug", "look": "1", "lang": "en"}).text
     assert "red mug" in found and "/console/shop/try/add-items?id=red%20mug" in found and "1 found" in found
+
+
+def test_two_runs_stand_side_by_side(run, tmp_path):
+    other = Path(shutil.copytree(run, tmp_path / "second"))
+    found = Browser(Service(hosted([run, other], "ecommerce"), limits=Limits(bytes=20_000)))
+    assert "<option>second</option>" in found.get("/console/shop/run", params={"lang": "en"}).text
+    page = found.get("/console/shop/compare", params={"other": "second", "lang": "en"}).text
+    tested = open_run(run).metrics["tasks"]["buys"]["test"]
+    mean = f"{tested['published']['ndcg@10']['mean']:.4f}"
+    assert page.count(mean) >= 2 and "new only" in page and "different data" not in page
+    assert found.get("/console/shop/compare", params={"other": "shop"}).status_code == 404
+    found.close()
 
 
 def watched(folder: Path) -> list[dict[str, object]]:
