@@ -1,9 +1,10 @@
-"""The console in a real browser: somebody logs in, recommends, reads why, mends an FAQ and sees it answered, and decides on what is held back.
+"""The console in a real browser: somebody logs in, recommends, reads why, mends an FAQ and sees it answered, decides on what is held back, and
+acknowledges an alert.
 
-    python examples/benchmarks/console.py [--small] [--run SHOP --run FAQ] [--shots FOLDER]
+    python examples/benchmarks/console.py [--small] [--run SHOP --run FAQ --run NEWS] [--shots FOLDER]
 
-Debian's chromium, driven by playwright, against a real server on this machine with keys, over a small shop and a small FAQ that are fitted
-here, or over copies of given runs. Every page is opened in English and Chinese, light and dark, wide and as a phone: milliseconds until the page
+Debian's chromium, driven by playwright, against a real server on this machine with keys, over a small shop, a small FAQ and
+some headlines that are fitted here, or over copies of given runs; beside the last the package's tweets are watched. Every page is opened in English and Chinese, light and dark, wide and as a phone: milliseconds until the page
 is loaded (warm, the median of five), messages in the browser's console, axe-core's violations of WCAG level A and AA, and whether it is
 wider than the phone. Prints one JSON line last; exits with 1 where anything of that is not 0, or where the journey does not get through.
 """
@@ -38,7 +39,8 @@ SHAPES = {
 
 
 def fitted(folder: Path) -> list[Path]:
-    """A shop and an FAQ; nothing is trained to be good."""
+    """A shop, an FAQ and headlines; nothing is trained to be good."""
+    import kgrec_finance
     import kgrec_support
 
     from kgrec_core import fit
@@ -74,7 +76,18 @@ def fitted(folder: Path) -> list[Path]:
     }
     fit(resolve(recipe), folder / "shop")
     kgrec_support.fit(folder / "faq", {"train": {"epochs": 0.0, "contrastive": 0.0}, "fit": {"publish": "chain"}}, faq=folder / "faq.csv")
-    return [folder / "shop", folder / "faq"]
+    few = {"data": {"headlines": 120}, "encoder": {"use": "tfidf"}}
+    kgrec_finance.fit(folder / "news", {**few, "train": {"epochs": 0.0, "contrastive": 0.0}, "fit": {"publish": "chain"}})
+    return [folder / "shop", folder / "faq", folder / "news"]
+
+
+def watched(run: Path) -> None:
+    """A monitor beside the run that has seen the package's tweets, a profit warning among them."""
+    import kgrec_finance
+    from kgrec_finance.articles.sample import TWEETS, TWEETS_COMPANIES
+
+    state = run.with_name(f"{run.name}.monitor.sqlite")
+    kgrec_finance.monitor(feed=str(TWEETS), state=state, sinks=(), once=True, companies=TWEETS_COMPANIES, columns={"time": "created_at"})
 
 
 def served(runs: list[Path], folder: Path) -> tuple[str, str, Any]:
@@ -101,7 +114,7 @@ def sign_in(page: Any, base: str, key: str) -> None:
     page.wait_for_url("**/try")
 
 
-def journey(page: Any, base: str, shop: str, faq: str) -> dict[str, bool]:
+def journey(page: Any, base: str, shop: str, faq: str, news: str) -> dict[str, bool]:
     """What was reached of what somebody wants to do."""
     done = {}
     page.goto(f"{base}/console/{shop}/try/recommend")
@@ -125,6 +138,11 @@ def journey(page: Any, base: str, shop: str, faq: str) -> dict[str, bool]:
     page.locator("article.card input.note").first.fill("looked at it")
     _sent(page, page.get_by_role("button", name="Block").first)
     done["decision"] = page.locator("article.card").count() == waiting - 1 and "looked at it" in page.locator("table").inner_text()
+    page.goto(f"{base}/console/{news}/alerts")
+    page.locator("article.card input.note").first.fill("a warning, confirmed")
+    _sent(page, page.get_by_role("button", name="Acknowledge").first)
+    page.goto(f"{base}/console/{news}/alerts")
+    done["alert"] = page.get_by_text("a warning, confirmed").count() == 1
     return done
 
 
@@ -148,7 +166,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)
         runs = [Path(shutil.copytree(run, folder / run.name)) for run in given.run] or fitted(folder)
-        shop, faq = (run.name for run in runs)
+        watched(runs[-1])
+        shop, faq, news = (run.name for run in runs)
         (folder / f"{shop}.safety.toml").write_text('[hold]\nwords = ["candle", "clock"]\n')
         base, key, server = served(runs, folder)
         browser = driver.chromium.launch(executable_path=given.chromium, args=["--no-sandbox"])
@@ -156,6 +175,8 @@ def main() -> int:
         pages = [f"{run}/{place}" for run in (shop, faq) for place in ("try", "run", "review", "health")] + [
             f"{faq}/desk",
             f"{faq}/desk?look=1",
+            f"{news}/alerts",
+            f"{shop}/compare?other={faq}",
         ]
         ms, violations, wide, done = {}, [], 0, {}
         for shape, how in SHAPES.items():
@@ -166,7 +187,7 @@ def main() -> int:
             page.on("pageerror", lambda error: said.append(str(error)))
             sign_in(page, base, key)
             if shape == "light":
-                done = journey(page, base, shop, faq)
+                done = journey(page, base, shop, faq, news)
             inspected = browser.new_context(**how, bypass_csp=True, storage_state=context.storage_state())  # axe is a script
             inspected.set_default_timeout(PATIENCE)
             inspector = inspected.new_page()
