@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+FOLDER = "vectors-2"  # what an earlier version kept in "vectors" may be of weights that had learned meanwhile
+
 
 def default_folder() -> Path:
     """KGREC_CACHE, or kgrec/ in the user's cache folder."""
@@ -29,7 +31,7 @@ class VectorCache:
     """Vectors of texts under one fingerprint."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        self.folder = folder / "vectors" / fingerprint
+        self.folder = folder / FOLDER / fingerprint
 
     def get(self, texts: Sequence[str], dim: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(n, dim) float32 vectors, and (n,) which of them were known."""

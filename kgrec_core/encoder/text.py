@@ -70,6 +70,7 @@ class Text(Spoken):
         self.train_layers, self.trunk, self.dropout, self.cache, self.foreign = train_layers, trunk, dropout, cache, foreign
         self.table_ = Known([], torch.zeros(0, 0))
         self.version_ = ""  # of the weights that the table and the memory were made with
+        self.changes_ = -1  # of the weights until then, as torch counts them
         self.memory_: Known | None = None  # other texts met while fitting; a served run keeps none
 
     @classmethod
@@ -120,7 +121,7 @@ class Text(Spoken):
     @torch.no_grad()
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
         if new is None:  # the graph may have changed, or the weights
-            before, self.version_ = self.version_, self.tower_.fingerprint()
+            before, self.version_, self.changes_ = self.version_, self.tower_.fingerprint(), self.tower_.changes
             if before != self.version_:
                 empty = torch.zeros(0, self.dim, device=self.tower_.device)
                 self.table_, self.memory_ = Known([], empty), None if self.memory_ is None else Known([], empty)
@@ -240,7 +241,7 @@ class Text(Spoken):
 
     def _cached(self, texts: list[str]) -> torch.Tensor:
         """(n, dim) unit vectors without gradients; on disk only for weights as they were loaded, which come again."""
-        if self.version_ != self.tower_.pristine:
+        if self.version_ != self.tower_.pristine or self.changes_ != self.tower_.changes:
             return self._fresh(texts)
         cache = VectorCache(self.cache or default_folder(), self.tower_.pristine)
         vectors, known = cache.get(texts, self.dim)

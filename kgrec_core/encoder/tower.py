@@ -61,6 +61,11 @@ class Tower(nn.Module):
         """Of the weights as they are, and of what answers in their place."""
         return fingerprint(self.model, self.settings) + (self.instead_.fingerprint if self.instead_ else "")
 
+    @property
+    def changes(self) -> int:
+        """How often the weights were written to, which costs nothing to know."""
+        return sum(weight._version for weight in self.model.parameters())
+
     def answer_by(self, instead: Int8 | Static) -> None:
         """From now on, until something learns. Raises KgrecError for vectors of another model's tokens."""
         wanted = len(self.model.tokenizer), self.dim

@@ -31,6 +31,7 @@ def soup(
     began, members, history = model.weights(), [], []
     for member in range(options.ensemble):
         _put(model, began)
+        model.refresh(view.graph)  # an objective may ask the encoder before anything is learned
         own = replace(options, ensemble=1, seed=options.seed + member, minutes=options.minutes / options.ensemble)
         left = budget.left() / (options.ensemble - member)
         records = fit(own, member, budget.part(0.0 if left == float("inf") else max(left, 1e-3) / 60, 0.0))

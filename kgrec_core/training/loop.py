@@ -219,7 +219,7 @@ class Learner:
         return places[int(np.random.default_rng([self.options.seed, number, 7]).choice(len(places), p=chance / chance.sum()))]
 
     def _finish(self, phase: int) -> None:
-        self.vectors.eval()
+        self.refresh()  # what an objective asks of the encoder is to be of the weights as they are now
         before = max(p for p in self.starts if p < phase)
         with torch.no_grad():
             for objective in self.vectors.objectives:

@@ -115,9 +115,9 @@ def test_new_and_changed_texts_are_seen_after_a_join_and_nothing_else_is_looked_
     encoder, graph = prepared()
     old = encoded(encoder, items(graph))
     delta = Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a green lamp", "a wooden table"]})})
-    joined, passed, asked, real, whole = graph.join(delta), [], [], encoder.tower_.forward, encoder._whole
+    joined, passed, asked, real, whole = graph.join(delta), [], [], encoder.tower_.forward, encoder.whole
     monkeypatch.setattr(encoder.tower_, "forward", lambda texts: (passed.extend(texts), real(texts))[1])
-    monkeypatch.setattr(encoder, "_whole", lambda nodes: (asked.extend(nodes.rows.tolist()), whole(nodes))[1])
+    monkeypatch.setattr(encoder, "whole", lambda nodes: (asked.extend(nodes.rows.tolist()), whole(nodes))[1])
     encoder.refresh(joined, {"item": np.array([1, 8]), "user": np.array([0])})
     assert passed == ["a green lamp", "a wooden table"] and asked == [1, 8]
     found = encoded(encoder, items(joined))

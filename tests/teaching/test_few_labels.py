@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from kgrec_core.encoder.cache import VectorCache
+from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.label_next import drawn, label_next
 from kgrec_core.pipeline import build_model, fit, sections
@@ -18,6 +21,7 @@ from kgrec_core.split import split
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.pseudo import least
 from kgrec_core.teaching.warmup import _deleted
+from kgrec_core.training.contrastive import Alike
 from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
 
@@ -133,6 +137,31 @@ def test_an_interrupted_fit_learns_the_same(bank, first, tmp_path, name):
         )
     assert ends[0][0] == ends[1][0] and len(ends[0][0]) > 0
     assert all(torch.equal(value, ends[1][1][key]) for key, value in ends[0][1].items())
+
+
+def test_a_phase_ends_by_the_weights_as_they_are_and_the_disk_keeps_those_that_came(bank, tmp_path, monkeypatch):
+    """Class vectors begin from queries as they are encoded then; vectors on disk are of weights that come again."""
+    monkeypatch.setenv("KGREC_CACHE", str(tmp_path))
+    apart, finish = [], Alike.finish
+
+    def ended(self, encoder):
+        nodes = self.of.queries.nodes
+        texts = nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()
+        fresh = torch.nn.functional.normalize(encoder.tower_(texts), dim=1)
+        apart.append((encoder(nodes) - fresh).abs().max().item())
+        finish(self, encoder)
+
+    monkeypatch.setattr(Alike, "finish", ended)
+    model, views, options = student(bank, epochs=0.2, contrastive=2.0, batch=40, validations=1)
+    train(model, views["train"], options, lambda: {"intent": 1.0}, tmp_path / "c.pt", "this", lambda *told: None)
+    came = load(str(bank.small))
+    tower = Tower(came).eval()
+    texts = [text for text in bank.truth if text not in bank.test]
+    kept, known = VectorCache(tmp_path, tower.pristine).get(texts, tower.dim)
+    with torch.no_grad():
+        fresh = torch.nn.functional.normalize(tower(texts), dim=1).numpy()
+    assert len(apart) == 1 and apart[0] < 1e-5
+    np.testing.assert_allclose(kept[known], fresh[known], atol=1e-5)
 
 
 def test_pseudo_labels_of_another_task_or_by_another_split_are_refused(bank, first, tmp_path):
