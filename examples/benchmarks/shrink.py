@@ -1,8 +1,8 @@
-"""int8: what a shrunk run loses on its adjust queries, and how much faster one question or one list is.
+"""What a shrunk run loses on its adjust queries, and how much faster one question or one list is.
 
-    python examples/benchmarks/shrink.py [--set banking77|order_book] [--run FOLDER] [--loss 0.005] [--rounds 100] [--small] [section.key=value ...]
+    python examples/benchmarks/shrink.py [--to int8|bf16|layers=3|static] [--set banking77|order_book] [--run FOLDER] [--loss 0.005] [--rounds 100] [--small] [section.key=value ...]
 
-The set's recipe is fitted (banking77 as pretrained, the order book whole), or FOLDER is a run of it; then `kgrec shrink --to int8`. Asked in turn, one thread: support.ask
+The set's recipe is fitted (banking77 as pretrained, the order book whole), or FOLDER is a run of it; then `kgrec shrink --to FORM`. Asked in turn, one thread: support.ask
 by a new question, or ecommerce.recommend by new words. Prints figures with intervals, milliseconds (median) and their ratio as one JSON line last; exits with 1
 where the gate refuses. --small learns from few questions, allows any loss and asks less.
 """
@@ -44,6 +44,7 @@ def asking(which: str):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=SETS, default="banking77")
+    parser.add_argument("--to", default="int8")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--loss", type=float, default=0.005)
     parser.add_argument("--rounds", type=int, default=100)
@@ -58,15 +59,15 @@ def main() -> int:
             run = kgrec_core.open_run(asked.run)
         else:
             run = kgrec_core.fit(resolve(recipe, settings + (SMALL if asked.small else []) + asked.settings), Path(name) / "run")
-        found: dict = {"benchmark": "shrink", "set": asked.set, "small": asked.small}
+        found: dict = {"benchmark": "shrink", "to": asked.to, "set": asked.set, "small": asked.small}
         try:
-            shrunk = shrink(run, "int8", Path(name) / "int8", 1.0 if asked.small else asked.loss)
+            shrunk = shrink(run, asked.to, Path(name) / "small", 1.0 if asked.small else asked.loss)
         except KgrecError as refused:
             print(json.dumps({**found, "refused": str(refused)}))
             return 1
         found |= {"figures": shrunk.figures, "one text ms": shrunk.ms}
         torch.set_num_threads(1)
-        runs, act, n = {"fp32": run, "int8": kgrec_core.open_run(shrunk.folder)}, asking(asked.set), len(WORDS)
+        runs, act, n = {"before": run, "after": kgrec_core.open_run(shrunk.folder)}, asking(asked.set), len(WORDS)
         took: dict[str, list[float]] = {which: [] for which in runs}
         for number in range(5 + (10 if asked.small else asked.rounds)):
             words = f"{WORDS[number % n]} {WORDS[number // n % n]} {WORDS[(number * 7 + 3) % n]} {number}"
@@ -76,7 +77,7 @@ def main() -> int:
                 took[which].append(1e3 * (time.perf_counter() - began))
         medians = {which: statistics.median(of[5:]) for which, of in took.items()}
         found["end to end ms"] = {which: round(value, 2) for which, value in medians.items()}
-        print(json.dumps({**found, "times as fast": round(medians["fp32"] / medians["int8"], 2)}))
+        print(json.dumps({**found, "times as fast": round(medians["before"] / medians["after"], 2)}))
     return 0
 
 
