@@ -106,7 +106,7 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
 
     async def guarded(request: Request) -> Response:
         began, id = time.perf_counter(), _id(request)
-        request.state.id, request.state.caller, request.state.run = id, None, ""
+        request.state.id, request.state.caller, request.state.run, request.state.whole = id, None, "", began
         try:
             found = await handler(request)
         except KgrecError as error:
@@ -114,12 +114,13 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
         except Exception:
             log.exception("request %s failed", id)
             found = response(Refused(500, "the service could not answer this; its log says why"), id)
-        took = time.perf_counter() - began
         found.headers["X-Request-Id"] = id
         service.metrics.requests.labels(path.split("/")[2] if path.startswith("/v1/") else "", verb, str(found.status_code)).inc()
-        (service.metrics.turned if found.status_code == 503 else service.metrics.latency.labels(verb)).observe(took)
+        busy, now = found.status_code == 503, time.perf_counter()
+        how = service.metrics.turned if busy else service.metrics.latency.labels(verb)
+        how.observe(now - (request.state.whole if busy else began))
         caller = getattr(request.state.caller, "shown", "")
-        service.log(id=id, verb=verb, run=request.state.run, caller=caller, status=found.status_code, ms=round(1e3 * took, 1))
+        service.log(id=id, verb=verb, run=request.state.run, caller=caller, status=found.status_code, ms=round(1e3 * (now - began), 1))
         return found
 
     return guarded

@@ -29,7 +29,7 @@ from kgrec_core.serving.problem import Refused, busy
 from kgrec_core.verbs import call
 
 log = logging.getLogger("kgrec.serving")
-HELD = 0.5  # seconds for which a body that is still arriving holds a place
+HELD = 2.0  # seconds for which a body that is still arriving holds a place
 WIDTH = 16  # from 20 queries on FAISS multiplies matrices, whose sums end in other digits
 
 

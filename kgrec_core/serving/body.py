@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from typing import Any, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
@@ -26,7 +27,7 @@ class Limits(NamedTuple):
 
 
 async def read(request: Request, limits: Limits) -> bytes:
-    """The body. Raises Refused: 413 for more bytes than allowed, by the announced length where there is one; 408 for a slow one."""
+    """The body; `request.state.whole` is when it was there. Raises Refused: 413 for more bytes than allowed, by the announced length where there is one; 408 for a slow one."""
     told = request.headers.get("content-length", "")
     if told.isdigit() and int(told) > limits.bytes:
         raise _large(limits)
@@ -42,6 +43,7 @@ async def read(request: Request, limits: Limits) -> bytes:
         raise Refused(408, f"the body had not arrived after {limits.seconds:g} s; send it at once") from None
     except ClientDisconnect:
         raise Refused(408, "the caller left before the body had arrived") from None
+    request.state.whole = time.perf_counter()
     return b"".join(parts)
 
 

@@ -26,7 +26,10 @@ class Metrics:
         self.queue = Gauge("kgrec_queue", "Requests that wait.", multiprocess_mode="livesum", **to)
         self.refusals = Counter("kgrec_refusals", "Requests that were refused before any work.", ["why"], **to)
         self.turned = Histogram(
-            "kgrec_busy_seconds", "From a request's arrival to a 503.", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 1), **to
+            "kgrec_busy_seconds",
+            "From a request's arrival, of its head or of its whole body, to a 503.",
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 1),
+            **to,
         )
         self.outcomes = Counter(
             "kgrec_outcomes", "What replies came to, where they say so (answer, clarify, hand over).", ["outcome"], **to
