@@ -8,10 +8,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import once
 import pytest
-from once import once
-
-from tests import tiny
 
 os.environ.update(OMP_NUM_THREADS="1", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
 
@@ -64,14 +62,13 @@ validations = 2
 
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a pretrained model that is quick to load."""
-    return str(once(tmp_path_factory, "minilm", lambda folder: tiny.minilm(folder / "model")) / "model")
+    return once.minilm(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def shop(minilm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with products.csv, orders.csv, next.csv (labelled rows of a later month) and shop.toml; read only."""
-    return once(tmp_path_factory, "shop", partial(_write, minilm))
+    return once.once(tmp_path_factory, "shop", partial(_write, minilm))
 
 
 def _write(model: str, folder: Path) -> None:
@@ -99,7 +96,7 @@ def published(shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
     from kgrec_core.pipeline import fit
     from kgrec_core.recipe.recipe import resolve
 
-    return once(tmp_path_factory, "runs", lambda folder: fit(resolve(shop / "shop.toml"), folder / "shop")) / "shop"
+    return once.once(tmp_path_factory, "runs", lambda folder: fit(resolve(shop / "shop.toml"), folder / "shop")) / "shop"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
 
 
 def once(places: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -23,3 +24,8 @@ def once(places: pytest.TempPathFactory, name: str, make: Callable[[Path], objec
             make(folder)
             made.touch()
     return folder
+
+
+def minilm(places: pytest.TempPathFactory) -> str:
+    """The folder of a pretrained model that is quick to load, and knows what words mean."""
+    return str(once(places, "minilm", lambda folder: tiny.minilm(folder / "model")) / "model")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import chdir
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+import once
 import polars as pl
 import pytest
 import warm
@@ -38,6 +40,9 @@ use = "none"
 use = "none"
 [retrieval.buys.neighbours_recent]
 use = "none"
+
+[encoder.items.meaning]
+model = "MODEL"
 
 [fit]
 publish = "chain"
@@ -130,22 +135,26 @@ def kgrec():
     return process
 
 
-@pytest.fixture
-def layer() -> str:
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory) -> str:
     """A recipe layer that makes a fit take seconds."""
-    return LAYER
+    return LAYER.replace("MODEL", once.minilm(tmp_path_factory))
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory) -> Shop:
-    folder = tmp_path_factory.mktemp("shop")
+def shop(tmp_path_factory, layer) -> Shop:
+    folder = tmp_path_factory.mktemp("shop") / "shop"
     orders, products = slice_of_orders()
     hostile = orders["sku"].value_counts(sort=True)["sku"].head(30)
-    marked = pl.concat_str("name", pl.lit(f" {escape(HOSTILE)}"))
-    products = products.with_columns(name=pl.when(pl.col("sku").is_in(hostile.implode())).then(marked).otherwise("name"))
-    orders.write_csv(folder / "orders.csv")
-    products.write_csv(folder / "products.csv")
-    (folder / "shop.toml").write_text(DATA + LAYER)
-    done = process("fit", "--recipe", "shop.toml", "--run", "runs/shop", cwd=folder)
-    assert done.code == 0, done.err
+
+    def make(place: Path) -> None:
+        marked = pl.concat_str("name", pl.lit(f" {escape(HOSTILE)}"))
+        orders.write_csv(place / "orders.csv")
+        named = pl.when(pl.col("sku").is_in(hostile.implode())).then(marked).otherwise("name")
+        products.with_columns(name=named).write_csv(place / "products.csv")
+        (place / "shop.toml").write_text(DATA + layer)
+        done = process("fit", "--recipe", "shop.toml", "--run", "runs/shop", cwd=place)
+        assert done.code == 0, done.err
+
+    shutil.copytree(once.once(tmp_path_factory, "ecommerce", make), folder)  # its tests edit it
     return Shop(folder, folder / "runs" / "shop", str(orders["customer"].mode().sort()[0]), hostile[0])

