@@ -32,7 +32,7 @@ demo: $(VENV)/shop
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --ignore tests/benchmarks
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --ignore tests/benchmarks
 
 slices: install
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/benchmarks

