@@ -64,7 +64,7 @@ class Tower(nn.Module):
     @property
     def changes(self) -> int:
         """How often the weights were written to, which costs nothing to know."""
-        return sum(weight._version for weight in self.model.parameters())
+        return sum(0 if weight.is_inference() else weight._version for weight in self.model.parameters())
 
     def answer_by(self, instead: Int8 | Static) -> None:
         """From now on, until something learns. Raises KgrecError for vectors of another model's tokens."""
