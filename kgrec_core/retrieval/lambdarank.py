@@ -47,7 +47,7 @@ class Lambdarank(Placing):
     apart: learn also from lists of those candidates alone that nobody had chosen at that moment, in the windows and of the adjust queries: as a
         filter for what is new asks for them. Among all others hardly two of them come so high that their order counts.
     unchosen: channel -> weight: what nobody has chosen yet comes in the order of the weighted sum of these channels' scores, each as a share of the
-        query's best, in the places that the trees give to such candidates; none = by the trees alone.
+        query's best, in the places that the trees give to such candidates. These channels do nothing else; none = by the trees alone.
     negatives: most wrong candidates per query to learn from; 0 = all. threads: 0 = all cores.
     leave_out: columns whose name starts with one of these are not learned from ("events", "age"): where held-out edges of a data set
         can be told by its popularity or order of rows, say.
@@ -222,14 +222,14 @@ class Lambdarank(Placing):
             whole, queries = earlier(self.graph_, self.task_, number, self.days)
         then = unsold(whole, self.task_, self.cold, self.seed + number) if self.cold else whole
         queries = queries.take(self._drawn(len(queries.nodes), f"queries, {number} x {self.days:g} days ago"))
-        stage = Stage(self.channels, then, self.task_, whole, self._encode, None, blind=True, weights=self.relation_weights_)
+        stage = Stage(self.ranked, then, self.task_, whole, self._encode, None, blind=True, weights=self.relation_weights_)
         return stage, queries.on(then)
 
     def _without(self, queries: Queries) -> tuple[Stage, Queries, Vectors | None]:
         """The queries asked again where nobody has chosen some of the candidates yet, vectors included."""
         then = unsold(self.graph_, self.task_, self.cold, self.seed)
         stage = Stage(
-            self.channels, then, self.task_, self.graph_, self._encode, ("unsold", self.cold, self.seed), weights=self.relation_weights_
+            self.ranked, then, self.task_, self.graph_, self._encode, ("unsold", self.cold, self.seed), weights=self.relation_weights_
         )
         return stage, queries.on(then), self._encode(queries.on(then).nodes)
 
@@ -258,7 +258,7 @@ class Lambdarank(Placing):
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
         """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again, but for
         what the graph says, which may be another."""
-        blind = [channel for channel in self.channels.values() if channel.reads != "vectors"]
+        blind = [channel for channel in self.ranked.values() if channel.reads != "vectors"]
         windows = self.windows if clocked(self.graph_, self.task_.relation) or drawn_anew(self.graph_, self.task_) else 0
 
         def rehearsed() -> Rehearsal:

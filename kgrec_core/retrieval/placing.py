@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph, Nodes, Ragged, Task
-from kgrec_core.interfaces import Filter, Hits, Vectors
+from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Trees, stack
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pairs import Stage
@@ -48,9 +48,18 @@ class Placing(Around):
     trees_ = Trees()
     strangers_ = False
 
+    @property
+    def ranked(self) -> dict[str, Retrieval]:
+        """The channels that find candidates; the others order those that nobody has chosen."""
+        return {name: channel for name, channel in self.channels.items() if name not in self.unchosen}
+
+    def without_language_model(self, vectors: bool) -> Retrieval | None:
+        rest = super().without_language_model(vectors)
+        return None if isinstance(rest, Placing) and not rest.ranked else rest
+
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
         super()._place(graph, task, mask)
-        self._stage = Stage(self.channels, graph, task, weights=self.relation_weights_)
+        self._stage = Stage(self.ranked, graph, task, weights=self.relation_weights_)
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score of what is among its own best, else NaN."""
@@ -140,7 +149,7 @@ class Placing(Around):
             ranked, moved = ranked.astype(np.float32), np.zeros(len(pool.rows), bool)
             if new is not None:
                 moved = new & ~merged[pool.owner]
-                ranked = self._ordered(pool, said, ranked, moved)
+                ranked = self._ordered(nodes, v, pool, ranked, moved)
             found = Placed(nodes, pool, ranked, said, columns, merged, moved)
             yield found if wanted is None or new is None else found.only(pool.among(wanted))
 
@@ -149,11 +158,14 @@ class Placing(Around):
         rows, place = np.unique(pool.rows, return_inverse=True)
         return (self.graph_.degree(self.task_.relation, rows, inverse=True) == 0)[place]
 
-    def _ordered(self, pool: Ragged, said: Columns, ranked: NDArray[np.float32], new: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _ordered(
+        self, nodes: Nodes, vectors: Vectors | None, pool: Ragged, ranked: NDArray[np.float32], new: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """The scores, those of a query's new candidates given to them in the order of `unchosen`: the places are the trees', who is in each is not."""
-        some, own = pool.keep(new), ranked[new]
-        named = {name: said[f"{name}: score"][new] for name in self.unchosen if f"{name}: score" in said}
-        likeness = sum((self.unchosen[name] * relative(some, np.nan_to_num(of)) for name, of in named.items()), np.zeros(len(own)))
+        some, own, likeness = pool.keep(new), ranked[new], np.zeros(int(new.sum()))
+        for name, weight in self.unchosen.items() if len(own) else ():
+            if name in self.channels:
+                likeness += weight * relative(some, np.nan_to_num(self.channels[name].score(nodes, vectors, some)))
         out, owner = ranked.copy(), some.owner
         own[np.lexsort((-own, -likeness, owner))] = own[np.lexsort((-own, owner))]
         out[new] = own
@@ -164,9 +176,9 @@ class Placing(Around):
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Every channel and what it adds where `merge`'s rule answers: of a stranger, what looks at no query only orders what others
         leave equal; it stands alone where nothing at all is known."""
-        silent = [name for name, channel in self.channels.items() if channel.reads == "nothing"] if trees.models else []
+        silent = [name for name, channel in self.ranked.items() if channel.reads == "nothing"] if trees.models else []
         blank = merged & self._blank(nodes) if silent else np.zeros(len(nodes), bool)
-        for name in self.channels:
+        for name in self.ranked:
             part = _by_rank(said, name)
             if silent:
                 part = np.where(blank[pool.owner], part if name in silent else 0, np.float32(1e-3 if name in silent else 1) * part)

@@ -149,14 +149,17 @@ def test_a_chain_that_knows_something_else_rehearses_by_what_it_knows(board):
 
 def test_what_nobody_chose_yet_is_ordered_by_what_it_says_in_the_places_that_trees_give_it(board):
     task, relation = board.task, board.task.relation
-    channels = {"alike": Cooccurrence(), "popular": Popular(days=0), "semantic": Exact(device="cpu"), "graph": Content(by="relations")}
+    channels = {"alike": Cooccurrence(), "popular": Popular(days=0), "semantic": Exact(device="cpu")}
+    more = {"vectors": Exact(device="cpu"), "graph": Content(by="relations")}
     gone = [4, 5, 10, 11, 16]
     later = board.graph.with_edges(
         {r: t if r != relation else t.filter(~pl.col("target").is_in(gone)) for r, t in board.graph.relations.items()}
     )
     asked, found, parts = board.queries().on(later).nodes, {}, {}
-    for name, unchosen in {"trees": {}, "words": {"semantic": 1.0, "graph": 0.3}}.items():
-        part = Lambdarank(channels=channels, pool=20, trees=20, smallest=2, threads=1, folds=0, cold=0.3, unchosen=unchosen)
+    for name, unchosen in {"trees": {}, "words": {"vectors": 1.0, "graph": 0.3}}.items():
+        part = Lambdarank(
+            channels=channels | (more if unchosen else {}), pool=20, trees=20, smallest=2, threads=1, folds=0, cold=0.3, unchosen=unchosen
+        )
         part.build(board.graph, task, candidates(board.graph, task), board.encode)
         part.fit(board.queries(), board.encode(board.nodes))
         part.build(later, task, candidates(later, task), board.encode)
@@ -165,12 +168,13 @@ def test_what_nobody_chose_yet_is_ordered_by_what_it_says_in_the_places_that_tre
     new = np.isin(one.rows, gone)
     assert np.array_equal(new, np.isin(other.rows, gone)) and np.array_equal(one.scores, other.scores) and new.sum() == 40 * 5
     assert np.array_equal(one.rows[~new], other.rows[~new]) and (one.rows[new] != other.rows[new]).any()
-    said = {name: values for name, values in other.columns.items() if name in ("semantic", "graph")}
-    for i in range(40):
-        worth = sum(w * np.nan_to_num(said[name][i, new[i]]) / max(1e-9, np.nanmax(said[name][i, new[i]], initial=0)) for name, w in parts["words"].unchosen.items())  # fmt: skip
-        assert (np.diff(worth) <= 1e-6).all()
+    pairs, worth = Ragged.of(np.nonzero(new)[0], other.rows[new], 40), np.zeros(200)
+    for name, weight in parts["words"].unchosen.items():
+        said = np.nan_to_num(parts["words"].channels[name].score(asked, vectors, pairs)).reshape(40, 5)
+        worth += (weight * said / np.maximum(said.max(1, keepdims=True), 1e-9)).ravel()
+    assert (np.diff(worth.reshape(40, 5)) <= 1e-6).all() and set(other.columns) == set(channels)
     hits, added = parts["words"].explain(asked, vectors, 8, None, asked.read(relation))
-    assert np.array_equal(hits.rows, other.rows[:, :8]) and "semantic: place" in added
+    assert np.array_equal(hits.rows, other.rows[:, :8]) and "vectors: place" in added
     np.testing.assert_allclose(sum(added.values())[hits.rows >= 0], hits.scores[hits.rows >= 0], atol=1e-5)
     rows = other.rows[:, [2, 7]]
     pairs = Ragged.of(np.repeat(np.arange(40), 2), rows.ravel(), 40)
