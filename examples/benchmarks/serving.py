@@ -133,7 +133,7 @@ async def load(url: str, clients: int, seconds: float, during=None, deadline: fl
 
 def told(found: list[tuple[int, float]], seconds: float) -> dict[str, float | int]:
     good = sorted(took for status, took in found if status == 200)
-    at = lambda q: round(1e3 * good[min(len(good) - 1, int(q * len(good)))], 1)  # noqa: E731
+    at = lambda q: round(1e3 * good[min(len(good) - 1, int(q * len(good)))], 1) if good else None  # noqa: E731
     others = {str(status): sum(s == status for s, _ in found) for status in {s for s, _ in found} - {200}}
     return {"requests": len(found), "per second": round(len(good) / seconds, 1), "p50 ms": at(0.5), "p99 ms": at(0.99), "others": others}
 

@@ -30,16 +30,19 @@ from kgrec_core.domain import Registry
 EVERY = 2.0  # seconds between two edits
 
 
-def renaming(run: Path) -> list[dict[str, str]]:
+def renaming(run: Path) -> list[dict]:
     """Rows for add-items, each of a known product with another name."""
     opened = kgrec_core.open_run(run)
     part = opened.recipe.data(Registry.discover())
     spec = getattr(part, "tables", part).entities["item"]
     table = opened.graph.entities["item"].head(200)
-    return [{spec.id: id, spec.text[0]: f"{name} (new)"} for id, name in zip(table["id"], table["text"], strict=True)]
+    return [
+        {spec.id: row["id"], spec.text[0]: f"{row['text']} (new)", **{name: row[name] for name in spec.attributes}}
+        for row in table.select("id", "text", *spec.attributes).to_dicts()
+    ]
 
 
-async def held(url: str, process, rate: float, seconds: float, edits: list[dict[str, str]]) -> tuple[list, list, list[float]]:
+async def held(url: str, process, rate: float, seconds: float, edits: list[dict]) -> tuple[list, list, list[float]]:
     """(status, seconds) of asks and of edits, and memory in MiB at each look."""
     asks: list[tuple[int, float]] = []
     edited: list[tuple[int, float]] = []
