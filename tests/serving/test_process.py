@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from kgrec_core.errors import KgrecError
 @pytest.fixture(scope="module")
 def server(published: Path, tmp_path_factory: pytest.TempPathFactory):
     """The parent process of two workers, and its address."""
-    command = [sys.executable, "-m", "kgrec_core", "serve", str(published), "--domain", "ecommerce", "--port", "0", "--workers", "2"]
-    command += ["--state", str(tmp_path_factory.mktemp("state"))]
+    folder = tmp_path_factory.mktemp("served")
+    run = shutil.copytree(published, folder / "shop")
+    command = [sys.executable, "-m", "kgrec_core", "serve", str(run), "--domain", "ecommerce", "--port", "0", "--workers", "2"]
+    command += ["--state", str(folder / "state")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield process, re.search(r"http://\S+\d", process.stdout.readline())[0]
