@@ -16,6 +16,7 @@ from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Features
 from kgrec_core.retrieval.pool import Columns, lookup, places, relative, union
 
+FEW = 4  # times as many as a channel gives: where a filter leaves no more, all of them are looked at
 KEPT = 2**28  # bytes of what is said that wait for the next encoder to be compared
 
 
@@ -102,7 +103,8 @@ class Stage:
 
         Of a pair that only channels found which read vectors or learn, the others say nothing (NaN): so theirs is the same for every
         encoder, and asked for once. given: hits to be taken for those of a channel that learns. Where repeats may be right, what is
-        excluded is in the pool: the ranker has learned so, and ranks and best scores are meant with it.
+        excluded is in the pool: the ranker has learned so, and ranks and best scores are meant with it. Where a filter leaves few candidates, all
+        of them are in it.
         """
         settled = [name for name, channel in self.channels.items() if channel.reads != "vectors" and not channel.learns]
         first = self._settled(settled, queries, n, allowed, exclude)
@@ -119,7 +121,10 @@ class Stage:
         def ask() -> Said:
             asked = [self._channel(name).ask(queries, None) for name in names]
             history = exclude.keep(exclude.rows < self.size) if exclude is not None and self.task.repeats else None
-            pool = union([one.search(n, allowed, exclude) for one in asked], len(queries), history)
+            every = self._few(len(queries), n, allowed)
+            pool = union([one.search(n, allowed, exclude) for one in asked], len(queries), history) if every is None else every
+            if every is not None and exclude is not None and not self.task.repeats:
+                pool = pool.keep(~pool.among(exclude))
             return _said(pool, names, [one.score(pool) for one in asked])
 
         channels = [self.channels[name] for name in names]
@@ -129,6 +134,13 @@ class Stage:
         graph = self.whole if self.mark else queries.graph
         holds = tuple(table for channel in channels for table in (*channel.holds_, *channel.holds(graph, self.task)))
         return self.whole.memo.get(("said",), (), Shelf).get(key, holds, ask)
+
+    def _few(self, queries: int, n: int, allowed: Filter | None) -> Ragged | None:
+        """Where a filter leaves few candidates, all of them for every query: so each channel says something of each."""
+        rows = np.zeros(0, np.int64) if allowed is None else np.flatnonzero(allowed.rows[: self.size])
+        if allowed is None or len(rows) > FEW * n:
+            return None
+        return Ragged(np.arange(queries + 1) * len(rows), np.tile(rows, queries), np.full(queries * len(rows), -1))
 
     def _channel(self, name: str) -> Retrieval:
         """As of this stage's graph."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kgrec_core.graph import Graph, Queries, Ragged, candidates
+from kgrec_core.interfaces import Filter
 from kgrec_core.retrieval import pairs
 from kgrec_core.retrieval.boosting import Rows, learn
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
@@ -102,3 +103,17 @@ def test_the_first_trees_leave_only_what_cannot_be_among_the_best(board):
     np.testing.assert_array_equal(some[np.isfinite(some)], whole[np.isfinite(some)])
     best = np.argsort(-whole.reshape(40, 100), axis=1)[:, :5]
     assert np.isfinite(np.take_along_axis(some.reshape(40, 100), best, 1)).mean() > 0.95
+
+
+def test_where_a_filter_leaves_few_every_channel_says_something_of_each(board):
+    """Found by vectors alone, a candidate would be a stranger to the others, and to trees that learned what these say."""
+    part, open_ = ranker(board), np.isin(np.arange(20), [1, 4, 5, 18])
+    pool, said = part._stage.pool(board.nodes, board.encode(board.nodes), 5, Filter(open_))
+    assert pool.rows.reshape(40, 4).tolist() == [[1, 4, 5, 18]] * 40
+    assert not np.isnan(said["alike: score"]).any() and not np.isnan(said["popular: score"]).any()
+    met = board.history()
+    left, _ = part._stage.pool(board.nodes, board.encode(board.nodes), 5, Filter(open_), met)
+    assert not left.among(met).any() and len(left.rows) == len(pool.rows) - pool.among(met).sum()
+    many, _ = part._stage.pool(board.nodes, board.encode(board.nodes), 5, Filter(np.ones(20, bool)))
+    assert many.counts.max() == 20, "twenty are no more than four times five"
+    assert part._stage.pool(board.nodes, board.encode(board.nodes), 4, Filter(np.ones(20, bool)))[0].counts.max() < 20
