@@ -150,7 +150,7 @@ class Faiss(Layered):
     def _fetch(self, x: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Found:
         """Exactly the best min(k, open): from the index, then by brute force where it fell short."""
         n = len(self.rows_) if mask is None else int(np.count_nonzero(mask))
-        width, flat = min(k, n), isinstance(self.index_, library().IndexFlat)
+        width, flat = int(min(k, n)), isinstance(self.index_, library().IndexFlat)
         if not width or not len(x):
             return none(len(x), k)
         if mask is not None and (not self.setting_.filters or (n <= SUBSET and not flat) or (flat and len(x) >= BLAS)):

@@ -142,7 +142,7 @@ class Snapshot:
         of, nodes, open_, met, rules = asking
         calibration = self.calibrations.get(of.name)
         depth = max(k, confidence.DEPTH) if calibration else k
-        depth = min(depth, max(1, np.count_nonzero(open_.rows)))
+        depth = min(depth, max(1, int(np.count_nonzero(open_.rows))))
         vectors = self.model.vectors(of, nodes)
         hits = shown = self.retrievals[of.name].search(nodes, vectors, depth, open_, met)
         seen.told(self.graph, self.tasks, of, nodes, vectors, hits)
