@@ -45,7 +45,8 @@ def _ended(number: int, frame: object) -> None:
     if devices.main():
         said = "error: ended by the launcher, as it does when another process is lost; the same command goes on from the last checkpoint"
         print(said, file=sys.stderr, flush=True)
-    sys.exit(1)
+        sys.exit(1)
+    os._exit(1)  # it has nothing to put away, and SystemExit, raised while a component is imported, is told as that component's mistake
 
 
 def _failed(reason: str) -> int:
