@@ -1,4 +1,4 @@
-"""A vector for every token instead of a language model: a text is the weighted mean of its tokens, read in microseconds, words' order lost.
+"""A vector for every token instead of a language model: a text is the weighted mean of its tokens, words' order lost.
 
 Each token goes through the model alone; the most telling axes of what comes out are kept, and frequent tokens count less, their frequency
 taken from their rank in the vocabulary (Model2Vec: Tulkens & van Dongen 2024; PCA, then the weights of Arora, Liang & Ma 2017, "A Simple but
