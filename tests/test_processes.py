@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 import warm
 
-from kgrec_core import __main__
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
@@ -112,19 +110,13 @@ def test_a_failure_is_told_once(words, tmp_path):
 
 
 @pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0)])
-def test_when_a_process_is_killed_the_main_one_says_how_to_go_on(monkeypatch, capsys, rank, told):
+def test_when_a_process_is_killed_the_main_one_says_how_to_go_on(rank, told):
     """Its launcher then ends the others."""
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(__main__, "main", lambda words, **how: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            __main__.together(["ecommerce", "fit"])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 1
-    assert capsys.readouterr().err.count("another process is lost; the same command goes on from the last checkpoint") == told
+    code = "import os, signal; from kgrec_core import __main__; "
+    code += "__main__.main = lambda words, **how: os.kill(os.getpid(), signal.SIGTERM); __main__.together(['ecommerce', 'fit'])"
+    done = warm.run(["-c", code], env={**HIDDEN, "RANK": rank, "WORLD_SIZE": "2"})
+    assert done.returncode == 1
+    assert done.stderr.count("another process is lost; the same command goes on from the last checkpoint") == told
 
 
 def test_what_is_not_a_fit_is_done_once():
