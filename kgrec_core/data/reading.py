@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from kgrec_core.data.table import Table
 from kgrec_core.errors import Faults, KgrecError, choices, no_column
 
 DELIMITED, PARQUET, JSONL = ("csv", "tsv", "tab", "txt", "dat"), ("parquet", "pq"), ("jsonl", "ndjson")
+ROWS = 250_000  # that are read between two words of progress
 _ROW, _KEEP, _BLANK, _SHORT = "__row__", "__keep__", "__blank__", "__short__"
 
 
@@ -34,6 +35,7 @@ def read(
     separator: str | None = None,
     quote: str | None = '"',
     names: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Table:
     """The named columns of a CSV, TSV, Parquet or JSONL file, in file order; blank lines of delimited files are left out.
 
@@ -42,6 +44,7 @@ def read(
         condition compares with numbers is read as numbers; empty text and NaN are NULL (`data.condition` has what it may hold).
     form: "csv", "parquet" or "jsonl"; None = by the file's name. separator: of a delimited file; None = what the header has most of:
         comma, semicolon, tab or bar. quote: None = no quoting. names: of the columns, instead of those in the header.
+    progress: told how many rows are read, and of how many, every ROWS.
 
     Raises KgrecError: no such file or column, unknown format, 0 rows, not UTF-8, rows with too few or many fields, bad `where`.
     """
@@ -62,7 +65,7 @@ def read(
     faults.refuse()
     wanted = list(dict.fromkeys(columns.values()))
     with _readable(path, form, separator, quote):
-        found, number = _collect(lazy, wanted, path, schema, where, setting, delimited)
+        found, number = _collect(lazy, wanted, path, schema, where, setting, delimited, progress)
     if found[_SHORT].any():
         with _readable(path, form, separator, quote):
             refuse_short_rows(path, separator, quote, len(header))
@@ -88,14 +91,21 @@ def column_names(path: Path, setting: str) -> list[str]:
 
 
 def _collect(
-    lazy: pl.LazyFrame, wanted: list[str], path: Path, schema: pl.Schema, where: str | None, setting: str, delimited: bool
+    lazy: pl.LazyFrame,
+    wanted: list[str],
+    path: Path,
+    schema: pl.Schema,
+    where: str | None,
+    setting: str,
+    delimited: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """All rows of the columns as written, with row number, whether `where` holds, the line is blank or may be short; and the columns
     that `where` compares with numbers."""
     met = None if where is None else condition(where, schema, f"{setting}.where", path.name, _number)
     used = () if met is None else met.columns
     blank = pl.all_horizontal(pl.all().is_null()) if delimited else pl.lit(False)
-    last = pl.col(schema.names()[-1])
+    last, whole = pl.col(schema.names()[-1]), lazy
     short = last.is_null() & ~pl.col(_BLANK) if delimited and len(schema) > 1 else pl.lit(False)
     lazy = lazy.with_columns(blank.alias(_BLANK)).with_columns(short.alias(_SHORT))
     lazy = lazy.select(
@@ -103,9 +113,18 @@ def _collect(
         *dict.fromkeys([*wanted, *used]),
         pl.col(_BLANK, _SHORT),
     )
-    found = lazy.collect()
+    found = _in_parts(lazy, whole.select(pl.len()).collect().item(), progress) if progress else lazy.collect()
     keep = pl.repeat(True, len(found), eager=True) if met is None else pl.Series(met.meets(found))
     return found.with_columns(keep.alias(_KEEP)), [] if met is None else list(met.numbers)
+
+
+def _in_parts(lazy: pl.LazyFrame, total: int, progress: Callable[[int, int], None]) -> pl.DataFrame:
+    """The same rows, `progress` told of each part of them."""
+    parts, done = [lazy.clear().collect()], 0
+    for part in lazy.collect_batches(chunk_size=ROWS):
+        parts.append(part)
+        progress(done := done + len(part), total)
+    return pl.concat(parts)
 
 
 def _number(values: pl.Series) -> pl.Series:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
 from kgrec_core.graph import Graph, Relation
 
 
-def delta(edges: Mapping[Relation, pl.DataFrame], texts: Mapping[str, pl.DataFrame] | None = None, known: Graph | None = None) -> Graph:
+def delta(
+    edges: Mapping[Relation, pl.DataFrame],
+    texts: Mapping[str, pl.DataFrame] | None = None,
+    known: Graph | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Graph:
     """A graph with these edges as timeless relations, and the entities they name.
 
     edges: relation -> `source` and `target` (String ids, null = no edge), optionally `weight`. texts: kind -> `id`, `text` of entities
         that may be new; where `known` has an id already, it is named only and keeps its columns.
+    progress: told how many edges are done, each counted twice: when its ends are collected, and when they are numbered.
     Of edges that are given twice, the one with the highest weight stays.
     """
     named: dict[str, list[pl.Series]] = {}
+    done, told = 0, progress or (lambda done: None)
     for relation, table in edges.items():
         for end, kind in (("source", relation.source), ("target", relation.target)):
             named.setdefault(kind, []).append(table[end].drop_nulls().unique().alias("id"))
+        told(done := done + len(table))
     entities, numbers = {}, {}
     for kind, ids in named.items():
         every = pl.concat(ids).unique(maintain_order=True).sort()
@@ -27,11 +35,13 @@ def delta(edges: Mapping[Relation, pl.DataFrame], texts: Mapping[str, pl.DataFra
         entities[kind] = _entities(kind, every, (texts or {}).get(kind), known)
     relations = {}
     for relation, table in edges.items():
+        done += len(table)
         if "weight" in table.columns:
             table = table.sort("weight", descending=True, nulls_last=True, maintain_order=True)
         table = table.drop_nulls(["source", "target"]).unique(["source", "target"], keep="first", maintain_order=True)
         ends = [_row(table[end], numbers[kind]).alias(end) for end, kind in (("source", relation.source), ("target", relation.target))]
         relations[relation] = pl.DataFrame([*ends, *([table["weight"].cast(pl.Float64)] if "weight" in table.columns else [])])
+        told(done)
     return Graph(entities, relations, frozenset(relations))
 
 

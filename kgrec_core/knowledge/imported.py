@@ -14,15 +14,17 @@ Read when the graph is built. What they say of entities that are not there yet i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from kgrec_core.data.files import text_file
 from kgrec_core.data.ids import identifiers
 from kgrec_core.data.reading import column_names, read
+from kgrec_core.data.table import Table
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.delta import delta
@@ -60,7 +62,11 @@ class Imported(Source):
         self.waiting_ = found.filter(waits).with_columns(pl.lit(None, pl.String).alias("text")) if waits.any() else _nothing()
         found = found.filter(~waits) if waits.any() else found
         self.notes = tuple(_notes(found, graph, names, self.waiting_, self.of))
-        return _graph(found, names, graph)
+        return _graph(found, names, graph, lambda done: self.progress(len(found) + done, 3 * len(found)))
+
+    def _read(self, file: Path, columns: Mapping[str, str], **how: Any) -> Table:
+        """The columns of a file; how far it is counts for a third, as what is read has to become edges then."""
+        return read(file, columns, "knowledge.*", progress=lambda done, total: self.progress(done, 3 * total), **how)
 
     def _awaited(self, graph: Graph, rows: Rows) -> Graph:
         """What the file said of products that came now."""
@@ -113,7 +119,7 @@ class Triples(Imported):
         wanted = {"source": self.source, "relation": self.relation, "target": self.target}
         wanted |= {name: name for name in ("source_kind", "target_kind", "target_text") if name in there}
         weight = self.weight or ("weight" if "weight" in there else None)
-        table = read(self.file, wanted | ({"weight": weight} if weight else {}), setting)
+        table = self._read(self.file, wanted | ({"weight": weight} if weight else {}))
         for key in ("source", "relation", "target"):
             table.refuse_empty(table.frame[wanted[key]], wanted[key], setting)
         kinds = {"source_kind": self.of, "target_kind": self.kind or NEW}
@@ -180,8 +186,8 @@ class RecboleKg(Imported):
         self.folder, self.name, self.of, self.kind = folder, name, of, kind
 
     def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
-        link = _atomic(self.folder / f"{self.name}.link", ("item_id", "entity_id"))
-        kg = _atomic(self.folder / f"{self.name}.kg", ("head_id", "relation_id", "tail_id"))
+        link = self._atomic(self.folder / f"{self.name}.link", ("item_id", "entity_id"))
+        kg = self._atomic(self.folder / f"{self.name}.kg", ("head_id", "relation_id", "tail_id"))
         items = link.select(id="entity_id", item="item_id").unique("id", keep="first")
         for end, column in (("source", "head_id"), ("target", "tail_id")):
             kg = kg.join(items, left_on=column, right_on="id", how="left", maintain_order="left")
@@ -192,8 +198,21 @@ class RecboleKg(Imported):
             ).drop("item")
         return kg.rename({"relation_id": "relation"}).select(ENDS), {}
 
+    def _atomic(self, path: Path, fields: tuple[str, ...]) -> pl.DataFrame:
+        """The fields of a RecBole atomic file, tab-separated, with a header name:type."""
+        if not path.is_file():
+            raise KgrecError(f"there is no file {path}; correct knowledge.*.folder or name")
+        with text_file(path) as file:
+            header = file.readline().decode("utf-8-sig", "replace").strip("\r\n").split("\t")
+        names = [column.partition(":")[0] for column in header]
+        for field in fields:
+            if field not in names:
+                raise choices(f"field of {path.name}", field, names)
+        table = self._read(path, {n: n for n in fields}, form="csv", separator="\t", quote=None, names=names)
+        return table.frame.select(identifiers(table.frame[n]).alias(n) for n in fields).drop_nulls()
 
-def _graph(found: pl.DataFrame, names: dict[str, pl.DataFrame], graph: Graph) -> Graph:
+
+def _graph(found: pl.DataFrame, names: dict[str, pl.DataFrame], graph: Graph, progress: Callable[[int], None] | None = None) -> Graph:
     extra = [column for column in ("weight",) if column in found.columns]
     edges = {
         Relation(source, name, target): of.select("source", "target", *extra)
@@ -201,7 +220,7 @@ def _graph(found: pl.DataFrame, names: dict[str, pl.DataFrame], graph: Graph) ->
             "source_kind", "relation", "target_kind", as_dict=True, maintain_order=True
         ).items()
     }
-    return delta(edges, names, graph)
+    return delta(edges, names, graph, progress)
 
 
 def _nothing() -> pl.DataFrame:
@@ -216,17 +235,3 @@ def _notes(found: pl.DataFrame, graph: Graph, names: dict[str, pl.DataFrame], wa
             ids = pl.concat([found.filter(pl.col(f"{end}_kind") == kind)[end] for end in ("source", "target")]).n_unique()
             named = names[kind]["id"].n_unique() if kind in names else 0
             yield f"{kind} is new: {ids:,} entities, {max(0, ids - named):,} of them without a name"
-
-
-def _atomic(path: Path, fields: tuple[str, ...]) -> pl.DataFrame:
-    """The fields of a RecBole atomic file, tab-separated, with a header name:type."""
-    if not path.is_file():
-        raise KgrecError(f"there is no file {path}; correct knowledge.*.folder or name")
-    with text_file(path) as file:
-        header = file.readline().decode("utf-8-sig", "replace").strip("\r\n").split("\t")
-    names = [column.partition(":")[0] for column in header]
-    for field in fields:
-        if field not in names:
-            raise choices(f"field of {path.name}", field, names)
-    table = read(path, {n: n for n in fields}, "knowledge.*", form="csv", separator="\t", quote=None, names=names)
-    return table.frame.select(identifiers(table.frame[n]).alias(n) for n in fields).drop_nulls()

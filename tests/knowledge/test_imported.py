@@ -41,6 +41,22 @@ def test_targets_that_are_ids_of_a_kind_are_of_that_kind(tmp_path):
     assert set(Triples(file=file, kind="thing").read(graph).relations) == {Relation("item", name, "thing") for name, _ in told}
 
 
+@pytest.mark.parametrize("form", ["tsv", "parquet"])
+def test_how_far_a_file_is_is_told_and_it_reads_the_same(tmp_path, monkeypatch, form):
+    """Rows that are read make a third; the rest are their ends, collected and numbered."""
+    monkeypatch.setattr("kgrec_core.data.reading.ROWS", 4)
+    file, told = tmp_path / f"facts.{form}", []
+    ends = [("ab"[i % 2], f"has{i // 7}", f"v{i}") for i in range(10)]
+    table = pl.DataFrame(ends, ("source", "relation", "target"), orient="row")
+    table.write_csv(file, separator="\t") if form == "tsv" else table.write_parquet(file)
+    source = Triples(file=file)
+    source.progress = lambda done, total: told.append((done, total))
+    found = source.read(GRAPH)
+    assert told == [(n, 30) for n in (4, 8, 10, 17, 20, 27, 30)]
+    made = [edges(found, Relation("item", f"has{i}", "entity")) for i in (0, 1)]
+    assert made == [{(s, t) for s, r, t in ends if r == f"has{i}"} for i in (0, 1)]
+
+
 def test_entities_without_a_name_are_counted(tmp_path):
     file = tmp_path / "facts.tsv"
     file.write_text(
