@@ -16,7 +16,7 @@ from kgrec_core.limits import Fit, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import results_of
-from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.run.asked import Query
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
@@ -49,7 +49,7 @@ def held_out(run: Run) -> Held:
     registry, how = Registry.discover(), run.recipe.section("split", Split)
     again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
     dataset = loaded(run.recipe, registry, sources=again.sources).dataset
-    if run_folder.fingerprint(dataset.graph) != run.manifest["data"]:
+    if stored_graph.fingerprint(dataset.graph) != run.manifest["data"]:
         raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
     views = sampled(split(dataset, how), run.recipe.section("fit", Fit), how.seed)
     graph = views["test" if how.rebuild else "train"].graph

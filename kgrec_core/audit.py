@@ -35,7 +35,7 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
 from kgrec_core.retrieval.pool import top
-from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
 from kgrec_core.verbs import silent
@@ -82,7 +82,7 @@ def audit(run: Run, progress: Progress = silent, relations: Sequence[str] = (), 
 
     again = open_run(run.folder, run.recipe.foreign, registry).snapshot  # whose tables may be those of other graphs
     made = loaded(run.recipe, registry, sources=again.sources)
-    if run_folder.fingerprint(made.dataset.graph) != run.manifest["data"]:
+    if stored_graph.fingerprint(made.dataset.graph) != run.manifest["data"]:
         raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
     derived = [relation for of in made.found.values() for relation in of["relations"]]
     found = audited(run.recipe, registry, made.dataset, progress, relations, derived, again.model, seed)

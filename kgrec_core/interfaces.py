@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.hits import Filter, Hits, Vectors
+from kgrec_core.learned_once import learn_once, settings
 
-Vectors = NDArray[np.float32]
 Encode = Callable[[Nodes], Vectors]
 
 
@@ -142,31 +139,6 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
-class Hits(NamedTuple):
-    """Ranked candidates of n queries.
-
-    rows: (n, k) int64 rows of the target kind, best first, -1 = none. scores: (n, k) float32, -inf where there is none.
-    columns: name -> (n, k) float32, e.g. the score of every channel below a re-ranker.
-    """
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    columns: Mapping[str, NDArray[np.float32]] = {}
-
-
-@dataclass(frozen=True, eq=False)
-class Filter:
-    """Which candidates may be returned.
-
-    rows: bool by row of the target kind; rows beyond its end are not allowed. where: the condition that is part of it, for an index
-    that tests conditions itself: parsed, checked and written again in PostgreSQL's words ('"price" < 5'). What such an index gives
-    is still held against `rows`, which also know what was removed or left out by hand.
-    """
-
-    rows: NDArray[np.bool_]
-    where: str | None = None
-
-
 class Retrieval:
     """A channel that finds candidates, or a re-ranker around channels. Rows are always rows of the task's target kind.
 
@@ -210,24 +182,8 @@ class Retrieval:
         if self.reads == "vectors" or self.learns or how is None:
             self.key_, self.holds_ = None, ()
             self.learn(graph, task, candidates, encode)
-            return
-
-        def learned() -> dict[str, Any]:
-            other, plain = copy.copy(self), {name: v for name, v in vars(self).items() if name[-1] != "_" or name in self.placed}
-            vars(other).clear()
-            vars(other).update(plain)
-            other.learn(graph, task, candidates, encode)
-            found = {name: value for name, value in vars(other).items() if name not in plain or value is not plain[name]}
-            for name in found:
-                if name[-1] != "_" or name in self.placed:
-                    raise KgrecError(f"{type(self).__name__}.learn sets {name}; what is learned ends in an underscore, settings stay")
-            return found
-
-        which = hashlib.blake2b(np.ascontiguousarray(candidates.rows, np.int64), digest_size=16).digest()
-        kind = getattr(type(self), "bare_", type(self))  # the same with and without a guard around it
-        key, holds = (kind, how, task, graph.as_of, graph.ordered, which), self.holds(graph, task)
-        vars(self).update(graph.memo.get(key, holds, learned))
-        self.key_, self.holds_ = key, holds
+        else:
+            learn_once(self, how, graph, task, candidates, encode)
 
     def learn(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         """What `build` has to find out: set attributes that end in an underscore, keep neither queries nor `encode`."""
@@ -336,21 +292,3 @@ class Asked:
 
     def score(self, pairs: Ragged) -> NDArray[np.float32]:
         return self.part.score(self.queries, self.vectors, pairs)
-
-
-def settings(part: object) -> Hashable | None:
-    """What a part was constructed with, for comparison; None where a value is not plain, so that it cannot be told."""
-    try:
-        return tuple((name, _frozen(value)) for name, value in sorted(vars(part).items()) if name[0] != "_" and name[-1] != "_")
-    except TypeError:
-        return None
-
-
-def _frozen(value: Any) -> Hashable:
-    if isinstance(value, Mapping):
-        return tuple((key, _frozen(value[key])) for key in sorted(value))
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_frozen, value))
-    if value is None or isinstance(value, (bool, int, float, str, Path)):
-        return type(value), value
-    raise TypeError(f"{value!r} is no plain value")

@@ -23,8 +23,8 @@ from kgrec_core.teaching.unlabelled import joined, texts_of
 from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
+    from kgrec_core.run.asks import Judged
     from kgrec_core.run.run import Run
-    from kgrec_core.run.snapshot import Judged
 
 AMONG = 10  # times as many as are wanted, the least sure, are drawn from
 

@@ -32,7 +32,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
 from kgrec_core.report.card import card
 from kgrec_core.results import results_of, select_value
-from kgrec_core.run import carry, reopened, seen
+from kgrec_core.run import carry, reopened, seen, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.origin import manifest
@@ -67,7 +67,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         with stages("loading data"):
             dataset, summary, sources, made = loaded(recipe, registry, limits.strict, progress=progress)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
-            fingerprint = run_folder.fingerprint(dataset.graph)
+            fingerprint = stored_graph.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
             devices.shared(lambda given=dataset: given)  # with those that assist
         derived = [relation for of in made.values() for relation in of["relations"]]
@@ -292,8 +292,7 @@ def write(
     for task in dataset.tasks:
         chain.model.heads[task.name].save(new / "head" / task.name)
         chain.retrievals[task.name].save(new / "retrieval" / task.name)
-    run_folder.save_graph(dataset.graph, new / "knowledge")
-    run_folder.save_sources(sources, new / "knowledge")
+    stored_graph.save_graph(dataset.graph, new / "knowledge", sources)
     (new / "metrics.json").write_text(json.dumps(metrics, indent=1))
     (new / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     (new / "README.md").write_text(card(recipe.tables, metrics, dataset))

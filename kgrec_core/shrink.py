@@ -33,7 +33,7 @@ from kgrec_core.pipeline import sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import asked_values
 from kgrec_core.run import folder as run_folder
-from kgrec_core.run import reopened
+from kgrec_core.run import reopened, stored_graph
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
@@ -94,7 +94,7 @@ def _way(to: str) -> Way:
 def _shrunk(run: Run, to: str, way: Way, loss: float, new: Path, registry: Registry, progress: Progress, out: Path) -> tuple[Shrunk, Path]:
     how, _, limits = sections(run.recipe, registry)
     old, small = (open_run(run.folder, run.recipe.foreign, registry).snapshot for _ in range(2))
-    dataset = Dataset(run_folder.load_graph(run.folder / "knowledge"), run.tasks)
+    dataset = Dataset(stored_graph.load_graph(run.folder / "knowledge"), run.tasks)
     views = sampled(split(dataset, how), limits, how.seed)
     chains = {"before": Chain(old.model, old.retrievals), "after": Chain(small.model, small.retrievals)}
     texts = {name: [part for part in chain.model.encoder.modules() if isinstance(part, Text)] for name, chain in chains.items()}

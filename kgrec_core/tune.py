@@ -29,7 +29,7 @@ from kgrec_core.recipe.binding import Leaf
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import select_value
-from kgrec_core.run.folder import fingerprint
+from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
 from kgrec_core.teaching.distillation import with_teacher

@@ -34,7 +34,7 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import TELL
 from kgrec_core.results import asked_values
-from kgrec_core.run import carry, reopened, seen
+from kgrec_core.run import carry, reopened, seen, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import open_run
@@ -73,11 +73,11 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         with stages("loading data"):
             old, new = (open_run(folder, run.recipe.foreign, registry).snapshot for _ in range(2))  # the second one learns
             rows, skipped = labelled(run.recipe, registry, old, data)
-            graph = run_folder.load_graph(folder / "knowledge")  # without edits, which are carried over when it is published
+            graph = stored_graph.load_graph(folder / "knowledge")  # without edits, which are carried over when it is published
             dataset, number = joined(Dataset(graph, run.tasks), rows, skipped, rule, how)
             recipe = Recipe({**run.recipe.tree, "split": tree({**_plain(how), "by": "column", "column": "part"}, Path.cwd(), "update")})
             views = sampled(split(dataset, recipe.section("split", type(how))), limits, how.seed)
-            fingerprint = run_folder.fingerprint(dataset.graph)
+            fingerprint = stored_graph.fingerprint(dataset.graph)
         learning = {**views, "train": _replayed(views["train"], run.tasks, number, rule, how.seed)}
         options = replace(
             options, epochs=rule.epochs, contrastive=0.0, objectives={}, teacher=None,

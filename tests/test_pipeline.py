@@ -24,6 +24,7 @@ from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.run.run import open_run
 from kgrec_core.split import Split, split
 
@@ -112,7 +113,7 @@ def test_a_full_disk_leaves_the_old_run_whole_and_the_same_fit_goes_on(colours, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "save_graph", full)
+        patch.setattr(stored_graph, "save_graph", full)
         with pytest.raises(KgrecError, match="the disk is full; free space, then the same fit goes on") as caught:
             fit(resolve(colours), copy)
     assert "\n" not in str(caught.value) and whole(copy) == before and open_run(copy).answer(["ruser0"], k=1)

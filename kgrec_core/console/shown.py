@@ -16,7 +16,7 @@ from kgrec_core.errors import visible
 from kgrec_core.explain.explanation import Explanation
 from kgrec_core.report.paths import drawn
 from kgrec_core.requests import as_data
-from kgrec_core.run.snapshot import Answer
+from kgrec_core.run.asks import Answer
 
 MOST, DEEP = 200, 6  # of a list that are shown; how deep
 HIDDEN = ("since", "until")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kgrec_core.explain.explanation import Explanation
 
 if TYPE_CHECKING:
-    from kgrec_core.run.snapshot import Answer
+    from kgrec_core.run.asks import Answer
 
 MOST = 4  # of what adds to a score that is shown
 

@@ -26,6 +26,7 @@ from kgrec_core.loading import known
 from kgrec_core.recipe.recipe import Layer, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.stored import document
 
 REVIEW, REPORT = "review.csv", "report.json"
@@ -60,8 +61,7 @@ def build_graph(
         progress("writing", 0, 0)
     new = out.with_name(f".{out.name}.partial")
     shutil.rmtree(new, ignore_errors=True)
-    run_folder.save_graph(dataset.graph, new)
-    run_folder.save_sources(sources, new)
+    stored_graph.save_graph(dataset.graph, new, sources)
     if review.is_file():
         shutil.copyfile(review, new / REVIEW)
     report["doubtful"] = write_review(pairs, new / REVIEW) if pairs or review.is_file() else 0
@@ -95,7 +95,7 @@ def opened(place: Path, allow: Sequence[str] = (), layers: Sequence[Layer] = ())
         behaviour = {Relation(*map(str, r)) for r in document(place / REPORT)["behaviour"]}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise KgrecError(f"{place / REPORT} is damaged ({error}); build the graph again") from error
-    return Opened(run_folder.load_graph(place), behaviour)
+    return Opened(stored_graph.load_graph(place), behaviour)
 
 
 def stats(graph: Graph, weights: Mapping[str, float] = {}) -> dict[str, Any]:

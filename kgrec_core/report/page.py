@@ -23,8 +23,8 @@ from kgrec_core.report.verdict import short, verdict
 
 if TYPE_CHECKING:
     from kgrec_core.explain.explanation import Explanation
+    from kgrec_core.run.asks import Answer
     from kgrec_core.run.run import Run
-    from kgrec_core.run.snapshot import Answer
 
 K, ASKED, EXAMPLES, SHOWN, GROUPS, WHY = 10, 500, 5, 8, 10, 2
 COSTS = {"seconds": "seconds", "cpu": "CPU seconds", "peak_mb": "peak memory, MB", "gpu_mb": "on the GPU, MB"}

@@ -14,6 +14,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset
 from kgrec_core.interfaces import Head
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.run.log import Live, Mark
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def compact(run: Run) -> int:
                 shutil.rmtree(part)
                 part.mkdir()
             snapshot.model.encoder.save(new / "encoder")
-            run_folder.save_graph(snapshot.graph, new / "knowledge")
-            run_folder.save_sources(snapshot.sources, new / "knowledge")
+            stored_graph.save_graph(snapshot.graph, new / "knowledge", snapshot.sources)
             for name, retrieval in snapshot.retrievals.items():
                 retrieval.save(new / "retrieval" / name)
             for name, calibration in snapshot.calibrations.items():

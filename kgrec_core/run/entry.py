@@ -12,7 +12,7 @@ import polars as pl
 from kgrec_core.graph import Graph, Relation
 from kgrec_core.graph.edges import Edges, Relations, check_edges
 from kgrec_core.graph.entities import Kind, Kinds
-from kgrec_core.run.folder import ipc
+from kgrec_core.run.stored_graph import ipc
 
 
 class Entry(NamedTuple):

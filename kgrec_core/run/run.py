@@ -28,6 +28,7 @@ from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
+from kgrec_core.run import stored_graph
 from kgrec_core.run.asked import known
 from kgrec_core.run.asks import Asks
 from kgrec_core.run.carry import compact_apart
@@ -79,8 +80,8 @@ def snapshot_in(place: Path, folder: Path, manifest: dict[str, Any], allow: Coll
         raise KgrecError(
             f"{folder} uses code from a file: {', '.join(foreign)}; if you trust it, open with allow={foreign} (--allow {foreign[0]})"
         )
-    graph = run_folder.load_graph(place / "knowledge")
-    tasks = run_folder.load_tasks(folder, manifest, graph)
+    graph = stored_graph.load_graph(place / "knowledge")
+    tasks = stored_graph.load_tasks(folder, manifest, graph)
     sources = recipe.knowledge(registry)
     for name, source in sources.items():
         source.load(place / "knowledge" / "sources" / name)

@@ -11,8 +11,8 @@ from kgrec_core.graph import Dataset, Queries, Task, View
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.run.folder import fingerprint
 from kgrec_core.run.run import open_run
+from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import Split, split
 from kgrec_core.teaching.teacher import is_run
 from kgrec_core.training.options import Train

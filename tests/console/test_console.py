@@ -22,7 +22,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.explain.explanation import Explanation, Node
 from kgrec_core.explain.explanation import Path as Way
 from kgrec_core.recipe.components import Verb
-from kgrec_core.run.snapshot import Answer
+from kgrec_core.run.asks import Answer
 from kgrec_core.serving.access import Access
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.hosted import hosted

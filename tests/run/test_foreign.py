@@ -20,8 +20,9 @@ from kgrec_core.retrieval import opening
 from kgrec_core.retrieval.index import filled, library
 from kgrec_core.retrieval.sparse import flat, unflat
 from kgrec_core.retrieval.trees import booster
-from kgrec_core.run.folder import load_graph, save_graph, sealed, verified
+from kgrec_core.run.folder import sealed, verified
 from kgrec_core.run.log import Live
+from kgrec_core.run.stored_graph import load_graph, save_graph
 from kgrec_core.testing import checkerboard
 
 
