@@ -28,7 +28,7 @@ from kgrec_core.graph import Graph, Nodes, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
-from kgrec_core.teaching.distillation import Taught
+from kgrec_core.teaching.taught import Taught
 from kgrec_core.teaching.unlabelled import joined, texts_of
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Teacher, Train

@@ -19,7 +19,8 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
 from kgrec_core.teaching import distillation, teacher
-from kgrec_core.teaching.distillation import Alike, Logits, Margins, Unlabelled, with_teacher
+from kgrec_core.teaching.distillation import with_teacher
+from kgrec_core.teaching.taught import Alike, Logits, Margins, Unlabelled
 from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
 from kgrec_core.training.options import Teacher
