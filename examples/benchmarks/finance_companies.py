@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import Clock, about, asked_of
 from kgrec_finance.articles.assembly import IN_ARTICLE, TOWARDS
 from kgrec_finance.articles.sample import Sentfin
 from sklearn.metrics import accuracy_score, f1_score
@@ -84,41 +84,32 @@ def figures(table: pl.DataFrame) -> dict[str, float]:
 
 def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFrame, float]:
     """The predictions of one fold, and the seconds of its training."""
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        if not total or done % 50 == 0:
-            print(f"fold {fold} {time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
-
     os.chdir(Path(__file__).parent)  # where `finance_companies:Folds` is found
     own = {"data": {"use": "finance_companies:Folds", "fold": fold, "folds": folds, "seed": asked.seed}}
     own |= {"split": {"by": "column", "column": "split"}, "retrieval": {task: {"use": "exact"} for task in TASKS}}
     settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
     with tempfile.TemporaryDirectory() as folder:
-        run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=progress)
+        run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=Clock(50, f"fold {fold} "))
         table = predictions(run, "validation" if asked.validate else "test")
         print({"fold": fold, "all": figures(table), "select": [record["select"] for record in run.history]}, flush=True)
         return table, run.history[-1]["seconds"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    began, folds = time.monotonic(), 2 if asked.small else asked.folds
+    asked = asked_of(parser)
+    clock, folds = Clock(), 2 if asked.small else asked.folds
     with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as processes:
         done = processes.map(partial(tested, asked, folds=folds), range(folds) if asked.only is None else [asked.only])
         tables, trained = zip(*done, strict=True)
     table = pl.concat(tables)
     found = {"benchmark": "finance_companies", "seed": asked.seed, "asked": "validation" if asked.validate else "test"}
     found |= {"all": figures(table), "conflicting": figures(table.filter("conflict"))}
-    print(json.dumps(found | {"training_seconds": round(sum(trained)), "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"training_seconds": round(sum(trained)), "seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ the floor sees them too. --small learns from 200 sentences for a few steps. One 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import os
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import DATA, Clock, about, asked_of
 from kgrec_finance.articles.sample import FOLDER as SAMPLE
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
@@ -30,7 +28,7 @@ from kgrec_core import fit
 from kgrec_core.domain import resolve
 from kgrec_core.parts import load_model as load
 
-FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "financial_phrasebank"
+FOLDER = DATA / "financial_phrasebank"
 SETTINGS = ["encoder.max_length=128", "train.metric=accuracy", "train.contrastive=0", "train.epochs=5", "train.lr=1e-4"]
 SETTINGS += ["head.sentiment.label_smoothing=0.1", "train.validations=5"]
 SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1"]
@@ -67,19 +65,12 @@ def frozen(split: dict[str, list], model: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--agree", choices=["50", "66", "75", "All"], default="50")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--headlines", type=int, default=0)
     parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        if not total or done % 20 == 0:
-            print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    asked = asked_of(parser)
+    clock = Clock(20)
 
     rows = sentences(asked.agree)
     split = parts(rows[:: len(rows) // 280] if asked.small else rows, asked.validate)
@@ -93,7 +84,7 @@ def main() -> None:
         mine = {"data": {"use": "news", "articles": str(file)}, "split": {"by": "column", "column": "split"}}
         settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
         recipe = resolve("kgrec_finance:recipe.toml", mine, settings)
-        run = fit(recipe, Path(folder) / "run", progress=progress)
+        run = fit(recipe, Path(folder) / "run", progress=clock)
         test, history = run.metrics["tasks"]["sentiment"]["test"], run.history
     found = {
         "benchmark": "finance_phrasebank",
@@ -107,7 +98,7 @@ def main() -> None:
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"]["mean"], "gain": test["gain"]["after-floor"]["accuracy"]}
     found |= frozen(split, recipe.tables["encoder"]["model"])
     found |= {"training_seconds": history[-1]["seconds"], "select": [record["select"]["sentiment"] for record in history]}
-    print(json.dumps(found | {"seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

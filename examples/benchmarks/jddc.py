@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from esun import arguments, bm25, data_folder, encoder, held_out, model_of, progress, ranks, seconds
+from arguments import DATA, Clock
+from esun import arguments, bm25, encoder, held_out, model_of, ranks, seconds
 from kgrec_support.plain import plain
 from numpy.typing import NDArray
 
@@ -56,9 +56,9 @@ class Line(NamedTuple):
 
 def main() -> None:
     asked = arguments(__doc__)
-    lines = drawn(data_folder() / "jddc_dialogues_zh", asked.seed, asked.select, asked.small)
+    lines = drawn(DATA / "jddc_dialogues_zh", asked.seed, asked.select, asked.small)
     model = model_of(asked)
-    found, began = {"benchmark": "jddc", "seed": asked.seed, "part": "validation" if asked.select else "test"}, time.monotonic()
+    found, clock = {"benchmark": "jddc", "seed": asked.seed, "part": "validation" if asked.select else "test"}, Clock()
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "faq.jsonl"
         number = {reply: str(n) for n, reply in enumerate(dict.fromkeys(one.reply for one in lines))}
@@ -66,7 +66,7 @@ def main() -> None:
         file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         settings = [f"data.faq={json.dumps(str(file))}", f"encoder.meaning.model={json.dumps(model)}", f"split.seed={asked.seed}"]
         settings += [f"train.seed={asked.seed}", *SETTINGS, *(SMALL if asked.small else []), *asked.settings]
-        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(place) / "run", progress=progress(began))
+        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(place) / "run", progress=clock)
         replies = list(dict.fromkeys(one.reply for one in lines if one.part == "test"))
         theirs = run.graph.entities["answer"]["id"].is_in([number[reply] for reply in replies]).to_numpy()
         queries, hits = held_out(run, theirs)
@@ -89,7 +89,7 @@ def main() -> None:
             "ratio": float(ours[part].mean() / max(hit[best].mean(), 1e-9)),
             "gain": gain(ours[part], hit[best], asked.seed),
         }
-    print(json.dumps(found | {"candidates": len(replies), "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"candidates": len(replies), "seconds": clock.seconds}))
 
 
 def drawn(folder: Path, seed: int, select: bool, small: bool) -> list[Line]:

@@ -9,12 +9,12 @@ names. --small takes 60 listeners. One JSON line last.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from ml100k import LIKES, arguments, attribute, edges, parts, run
+from arguments import DATA, about, asked_of
+from ml100k import LIKES, TAKES, attribute, edges, parts, run
 
 from kgrec_core import Dataset, Graph, Task
 
@@ -52,8 +52,8 @@ class Listeners:
 
 
 def main() -> None:
-    asked, folder = arguments("Last.FM, 7:1:2 of every listener"), Path(os.environ.get("KGREC_DATA", "../shared/data")) / "lastfm"
-    run("lastfm", Listeners(folder=folder, users=60 if asked.small else 0, seed=asked.seed), "lastfm:Listeners", "ndcg@20", asked)
+    asked = asked_of(about(__doc__), TAKES)
+    run("lastfm", Listeners(folder=DATA / "lastfm", users=60 if asked.small else 0, seed=asked.seed), "lastfm:Listeners", "ndcg@20", asked)
 
 
 if __name__ == "__main__":

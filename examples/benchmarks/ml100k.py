@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from arguments import DATA, about, asked_of
 
 from kgrec_core import Dataset, Graph, Relation, Retrieval, Split, Task, View, candidates
 from kgrec_core.domain import Registry, gain, hits_ranks, interval, measure, resolve, split
@@ -68,6 +68,7 @@ def recipe(data: str) -> dict[str, Any]:
     }
 
 
+TAKES = "60 users, one setting of each reference, 5 trees"  # --small
 SMALL = ["retrieval.likes.trees=5", "retrieval.likes.windows=1"]
 
 
@@ -181,17 +182,9 @@ def run(benchmark: str, data: Any, use: str, metric: str, arguments: argparse.Na
     print(json.dumps(found))
 
 
-def arguments(benchmark: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=benchmark)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="60 users, one setting of each reference, 5 trees")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    return parser.parse_args()
-
-
 def main() -> None:
-    asked, folder = arguments("MovieLens-100K, 8:1:1 of every user"), Path(os.environ.get("KGREC_DATA", "../shared/data")) / "ml100k"
-    run("ml100k", Films(folder=folder, users=60 if asked.small else 0, seed=asked.seed), "ml100k:Films", "ndcg@10", asked)
+    asked = asked_of(about(__doc__), TAKES)
+    run("ml100k", Films(folder=DATA / "ml100k", users=60 if asked.small else 0, seed=asked.seed), "ml100k:Films", "ndcg@10", asked)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ contenders, and what the published run gains over each.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
@@ -24,12 +23,12 @@ import finance_chinese
 import jddc
 import numpy as np
 import polars as pl
+from arguments import DATA, about, asked_of
 from lastfm import LIKES, Listeners
 
 from kgrec_core import Dataset, Graph, Relation, Task, fit
 from kgrec_core.domain import resolve
 
-DATA = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
 E5 = ["encoder.model=" + str(Path("models/e5-small").absolute()), 'encoder.query_prefix="query: "', 'encoder.candidate_prefix="passage: "']
 SMALL = ["train.steps=1", "train.batch=8", "train.validations=1", "retrieval.buys.windows=0", "retrieval.buys.trees=5"]
 SMALL += [f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_recent", "basket", "next", "sequence")]
@@ -148,13 +147,10 @@ SETS = {  # -> layers, the domain's recipe, its task, the metric
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("set", nargs="?", default="films", choices=SETS)
     parser.add_argument("--users", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     os.chdir(Path(__file__).parent)  # where parts from files are found
     began = time.process_time()
     make, domain, name, metric = SETS[asked.set]

@@ -8,11 +8,12 @@ everything known. --small fits a few customers and steps, to see that it runs. O
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
+
+from arguments import about, asked_of
 
 from kgrec_core import fit
 from kgrec_core.domain import resolve
@@ -26,12 +27,9 @@ SMALL += [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--cold", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     settings = [f"split.seed={asked.seed}", f"train.seed={asked.seed}", f"retrieval.buys.seed={asked.seed}"]
     settings += (["split.cold=0.1"] if asked.cold else []) + (SMALL if asked.small else []) + asked.settings
     began = time.monotonic()

@@ -12,15 +12,13 @@ vectors. One JSON line last; asked: AUROC near >= .93, far >= .99; at a budget o
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import DATA, Clock, about, asked_of
 from kgrec_support.sample import QUESTIONS
 from sklearn.linear_model import LogisticRegression
 
@@ -28,7 +26,7 @@ from kgrec_core import Nodes, candidates, fit
 from kgrec_core.domain import Run, auroc, resolve, unseen, upper_bound, with_queries
 from kgrec_core.parts import load_model
 
-STACKFAQ = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "stackExchange-FAQ.json"
+STACKFAQ = DATA / "stackfaq" / "stackExchange-FAQ.json"
 UNKNOWN, BUDGET = 10, 0.03
 TRAIN = ["train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 SMALL = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
@@ -94,22 +92,15 @@ def judged(run: Run, texts: list[str]) -> tuple[list[str | None], np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(about(__doc__))
     files, test = drawn(asked.seed, asked.small)
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
+    clock = Clock()
 
     with tempfile.TemporaryDirectory() as folder:
         files.write_csv(Path(folder) / "intents.csv")
         data = {"data": {"use": "support", "intents": str(Path(folder) / "intents.csv"), "empty": "keep"}}
         settings = [f"{part}.seed={asked.seed}" for part in ("split", "train")] + TRAIN + (SMALL if asked.small else [])
-        run = fit(resolve("kgrec_support:recipe.toml", data, settings + asked.settings), Path(folder) / "run", progress=progress)
+        run = fit(resolve("kgrec_support:recipe.toml", data, settings + asked.settings), Path(folder) / "run", progress=clock)
         run.recalibrate("intent")
         texts = test["text"].to_list() + far(asked.seed, test.filter(pl.col("kind") == "near").height)
         kind = np.array(test["kind"].to_list() + ["far"] * (len(texts) - len(test)))
@@ -138,7 +129,7 @@ def main() -> None:
         "far_answered": int(((p >= guarantee.threshold) & (kind == "far")).sum()),
         "in_scope_answered": float(answered[kind == "known"].mean()),
     }
-    print(json.dumps(found | {"seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

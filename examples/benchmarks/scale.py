@@ -8,7 +8,6 @@ Shoppers have two tastes out of many, half of their purchases follow them, in a 
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import about, asked_of
 
 from kgrec_core import fit
 from kgrec_core.domain import resolve
@@ -52,13 +52,10 @@ def make(folder: Path, users: int, items: int, seed: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--items", type=int, default=17_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="400 shoppers, 120 products, few steps and trees")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser, "400 shoppers, 120 products, few steps and trees")
     users, items = (400, 120) if asked.small else (asked.users, asked.items)
     settings = ["train.steps=2", "retrieval.buys.trees=5", "retrieval.buys.smallest=5"] if asked.small else []
     with tempfile.TemporaryDirectory() as place:

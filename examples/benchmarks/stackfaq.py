@@ -10,15 +10,13 @@ chosen by. --small takes twelve threads for two steps. One JSON line last; asked
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import re
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from arguments import DATA, Clock, about, asked_of
 from numpy.typing import NDArray
 
 from kgrec_core import fit
@@ -39,7 +37,7 @@ def listed(value: str | list[str]) -> list[str]:
 
 def threads(small: bool) -> list[dict[str, list[str]]]:
     """question (one), rephr and answer of every thread."""
-    file = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stackfaq" / "stackExchange-FAQ.json"
+    file = DATA / "stackfaq" / "stackExchange-FAQ.json"
     pairs = json.loads(file.read_text(encoding="utf-8"))["root"]["qapair"]
     return [{key: listed(pair[key]) for key in ("question", "rephr", "answer")} for pair in pairs[: 12 if small else None]]
 
@@ -51,13 +49,10 @@ def precision(found: NDArray[np.int64], thread: int, relevant: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser = about(__doc__)
     parser.add_argument("--select", action="store_true")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
-    every, draw, began = threads(asked.small), np.random.default_rng(asked.seed), time.monotonic()
+    asked = asked_of(parser)
+    every, draw, clock = threads(asked.small), np.random.default_rng(asked.seed), Clock()
     if asked.select:
         for thread in every:
             out = thread["answer"].pop(draw.integers(len(thread["answer"]))) if len(thread["answer"]) > 1 else None
@@ -65,16 +60,13 @@ def main() -> None:
     rows = [(n, t["question"][0], answer) for n, t in enumerate(every) for answer in t["answer"]]
     queries = [(n, text) for n, t in enumerate(every) for text in t["rephr"]]
 
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
-
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "faq.jsonl"
         lines = [json.dumps({"id": str(i), "question": question, "answer": answer}) + "\n" for i, (_, question, answer) in enumerate(rows)]
         file.write_text("".join(lines), encoding="utf-8")
         settings = [f"data.faq={json.dumps(str(file))}", f"split.seed={asked.seed}", f"train.seed={asked.seed}", *SETTINGS]
         settings += [f"encoder.model={MODEL}", *(SMALL if asked.small else []), *asked.settings]
-        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(folder) / "run", progress=progress)
+        run = fit(resolve("kgrec_support:recipe.toml", settings), Path(folder) / "run", progress=clock)
         answers = run.answer(unseen(run, [{"text": text} for _, text in queries], "answer"), "answer", len(rows))
         seconds = run.history[-1]["seconds"] if run.history else 0
     owner = np.array([n for n, *_ in rows])
@@ -91,7 +83,7 @@ def main() -> None:
     found = {"benchmark": "stackfaq", "seed": asked.seed, "part": "selection" if asked.select else "test", "map": float(np.mean(ours))}
     found |= {"frozen": float(np.mean(frozen)), "by_thread": interval(np.array(by[0]), asked.seed)}
     found |= {"gain": gain(np.array(by[0]), np.array(by[1]), asked.seed)}
-    print(json.dumps(found | {"training_seconds": seconds, "seconds": round(time.monotonic() - began)}))
+    print(json.dumps(found | {"training_seconds": seconds, "seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from arguments import Clock, about, asked_of
 from few import sets
 
 from kgrec_core import fit
@@ -88,26 +89,19 @@ def stackfaq(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("which", nargs="?", choices=["banking77", "stackfaq"], default="banking77")
     parser.add_argument("--teacher", default="models/mpnet")
     parser.add_argument("--student", default=STUDENT)
     parser.add_argument("--live", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     if asked.small:
         asked.teacher = asked.student
-    began = time.monotonic()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {what}", f"{done}/{total}" if total else "", flush=True)
-
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        found = banking(Path(folder), asked, progress) if asked.which == "banking77" else stackfaq(Path(folder), asked)
+        found = banking(Path(folder), asked, clock) if asked.which == "banking77" else stackfaq(Path(folder), asked)
     told = {"benchmark": "teacher", "set": asked.which, "teacher": asked.teacher, "student": asked.student, "seed": asked.seed}
-    print(json.dumps(told | found | {"seconds": round(time.monotonic() - began)}))
+    print(json.dumps(told | found | {"seconds": clock.seconds}))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ users, to see that it runs. One JSON line last.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import DATA, about, asked_of
 from beauty_floor import load
 
 from kgrec_core import Dataset, Queries, Split, View, candidates
@@ -37,7 +35,7 @@ ITEMS = {
 
 def data(name: str, small: bool, registry: Registry) -> tuple[Dataset, Split]:
     if name == "beauty":
-        folder = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "amazon_beauty"
+        folder = DATA / "amazon_beauty"
         return load(folder, 150 if small else None), Split(by="last", rebuild=False)
     recipe = resolve("kgrec_ecommerce:recipe.toml", ["data.where=customer < 12600"] if small else [])
     return recipe.data(registry).load(), recipe.section("split", Split)
@@ -63,14 +61,11 @@ def short(values: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("set", nargs="?", default="book", choices=["book", "beauty"])
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--rate", type=float, default=2e-4, help="of the updates, train.head_lr")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("settings", nargs="*", metavar="encoder.key=value")
-    asked = parser.parse_args()
+    asked = asked_of(parser)
     registry, steps = Registry.discover(), 2 if asked.small else asked.steps
     dataset, how = data(asked.set, asked.small, registry)
     views, found = split(dataset, how), {}
