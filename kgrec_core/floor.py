@@ -136,6 +136,10 @@ class Floor:
         told = {name: {"settings": of, "weights": weights} for name, (of, weights) in chosen.items()}
         return Measured({name: measure(found, targets, tuple(metrics)) for name, found in ranks.items()}, told)
 
+    def chooses_by(self, case: Callable[[Queries, Task], Case]) -> bool:
+        """Whether a query that chooses has a target in this case."""
+        return bool(len(case(self.select, self.task).queries.targets.rows))
+
     def _chosen(self, case: Callable[[Queries, Task], Case]) -> dict[str, tuple[Settings, dict[str, float]]]:
         """Method -> settings and weights, one method after the other."""
         chosen_by, chosen = self._drawn(case(self.select, self.task)), {}

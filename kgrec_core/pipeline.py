@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from kgrec_core import devices, fusing
+from kgrec_core import devices, fusing, wordless
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table, save_calibration
 from kgrec_core.comparison import Chain, Comparison
@@ -66,21 +66,21 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             dataset, summary, sources, made = loaded(recipe, registry, limits.strict, progress=progress)
+            recipe = wordless.fitting(recipe, dataset)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             fingerprint = stored_graph.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
             devices.shared(lambda given=dataset: given)  # with those that assist
         derived = [relation for of in made.values() for relation in of["relations"]]
-        best = compared(
-            Fitting(recipe, registry, dataset, sampled(split(dataset, how), limits, how.seed), work, purpose, stages, budget), derived
-        )
+        views = sampled(split(dataset, how), limits, how.seed)
+        best = compared(Fitting(recipe, registry, dataset, views, work, purpose, stages, budget), derived)
         recipe, chain = best.recipe, best.chain
         gc.collect()  # models and what watches them refer to each other; nearly all of the comparison's memory is theirs
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         with stages("certainty by known queries"):
-            model, retrievals, out = chain.model, chain.retrievals, limits.out_of_scope
-            known = by_known(dataset.graph, model, retrievals, best.calibrations, learned=best.learned, share=out, seed=how.seed)
+            of = {"learned": best.learned, "share": limits.out_of_scope, "seed": how.seed}
+            known = by_known(dataset.graph, *chain, best.calibrations, **of)
         progress("publishing", 0, 0)
         metrics = {**best.metrics, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
         new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
@@ -91,7 +91,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
         shutil.rmtree(work)
     devices.shared(lambda: None)  # to those that assist: there is no further job
-    del best, chain, model, retrievals, dataset, sources  # what is opened would be there twice
+    del best, chain, dataset, views, sources  # what is opened would be there twice
     return open_run(folder, allow=recipe.foreign)
 
 

@@ -32,6 +32,7 @@ FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which only what is clearly worse, by two standard errors, is not published as the recipe has it
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
+JUDGED = 0.2  # of the select queries: fewer for whose answer another question is known, and these alone tell what known questions are worth
 
 
 class Contender(NamedTuple):
@@ -124,23 +125,29 @@ class Referee:
                 system = "after"
         return Verdict(system, {task.name: self._choice(task, system, publish) for task in tasks if task.name in heard})
 
-    def _best(self, found: list[Contender], system: str) -> Contender:
-        """With one system's vectors: the chain, or what is simple and better."""
+    def _best(self, found: list[Contender], system: str, counts: NDArray[np.bool_] | slice = slice(None)) -> Contender:
+        """With one system's vectors: the chain, or what is simple and better for the queries that count."""
         of = [c for c in found if c.system in (system, None)]
         whole = next(c for c in of if c.name in WHOLE.values())
-        simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values), default=whole)
-        mean, error = _mean(whole.values - simple.values)
+        own = whole.values[counts]
+        if np.isnan(own).all():
+            return whole
+        simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values[counts]), default=whole)
+        mean, error = _mean(own - simple.values[counts])
         learned = whole.retrieval.learns or system == "after"
-        margin = -2 * error if _few(whole.values) else error if learned else -error / 2
+        margin = -2 * error if _few(own) else error if learned else -error / 2
         return whole if mean > margin or simple is whole else simple
 
     def _choice(self, task: Task, system: str, publish: str) -> Choice:
         of = [c for c in self.heard[task.name] if c.system in (system, None)]
-        best = self._best(of, system) if publish == "best" else next(c for c in of if c.name in WHOLE.values())
+        counts = self._judges(task)
+        best = self._best(of, system, counts) if publish == "best" else next(c for c in of if c.name in WHOLE.values())
         simple = max((c for c in of if c.name not in WHOLE.values()), key=lambda c: np.nanmean(c.values), default=best)
         slices = self._slices(task, of, best) if publish == "best" else {}
         told = {"published": best.name, "system": system, "metric": self.results[task.name].metric, "simple": simple.name}
-        if publish == "best" and best.name in WHOLE.values() and _few(best.values):
+        if not isinstance(counts, slice):
+            told["judged"] = int(np.count_nonzero(counts))
+        if publish == "best" and best.name in WHOLE.values() and _few(best.values[counts]):
             told["few"] = TELL
         select = intervals({c.name: c.values for c in of}, self.seed)
         told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
@@ -152,6 +159,19 @@ class Referee:
         switch = Switch(channels={name: c.retrieval for name, c in parts.items()}, few=FEW, **named)
         table = {"use": "switch", "few": FEW, **named, **{name: c.table for name, c in parts.items()}}
         return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
+
+    def _judges(self, task: Task) -> NDArray[np.bool_] | slice:
+        """The select queries that count: all, or those whose right answer another known question leads to, where these are few.
+
+        An entry that lost its only question to the select queries is found by its own text alone; once published, it has its question again.
+        """
+        queries = self.views["select"].queries[task.name]
+        graph, targets = queries.nodes.graph, queries.targets
+        if self.results[task.name].metric == "accuracy" or "text" not in graph.columns(task.relation.source):
+            return slice(None)
+        known = graph.degree(task.relation, targets.rows, inverse=True) > 0
+        counts = targets.keep(known).counts > 0
+        return counts if counts.sum() < JUDGED * np.count_nonzero(targets.counts) else slice(None)
 
     def _whole(self, task: Task, of: Contender) -> Contender:
         """What was judged, as it is published: it finds every candidate, and of a text still shows what is like it."""

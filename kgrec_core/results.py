@@ -73,10 +73,11 @@ class Ranking:
         self.slices = slices.slices(asked, task)
         chooses = views["adjust" if len(views["adjust"].queries[task.name].targets.rows) else "select"]
         floor = Floor(chooses, views["test"], task, rebuild=how.rebuild, seed=how.seed)
-        chosen = [name for name in self.make if name != "repeat_only" and (name != "cold" or how.cold)]
-        self.floors = {name: floor.measure(self.make[name]) for name in chosen if name != "cold_alone"}
-        if "cold_alone" in self.make:  # of which the queries that choose have next to none
-            self.floors["cold_alone"] = floor.measure(variants.cold_alone, settings=self.floors["whole"].settings)
+        self.floors = {"whole": floor.measure()}
+        for name in [name for name in self.make if name not in ("whole", "repeat_only") and (name != "cold" or how.cold)]:
+            # of what nobody has chosen yet, and in small shops of what is new to a customer, the queries that choose have next to none
+            few = name == "cold_alone" or not floor.chooses_by(self.make[name])
+            self.floors[name] = floor.measure(self.make[name], settings=self.floors["whole"].settings if few else None)
 
     def add(self, system: str, model: Model, retrieval: Retrieval, view: View, model_too: bool = True) -> None:
         """Ask the chain (and with model_too the encoder alone) the test queries: done once per system."""

@@ -43,10 +43,20 @@ def summary_of(dataset: Dataset, said: Summary | None = None) -> Summary:
         found.relations[relation.name if alone else f"{relation.source} {relation.name}"] = _edges(table)
         if relation in asked:
             _doubt_times(relation, table, found)
+    if dataset.tasks and not speaks(dataset):
+        kinds = " nor ".join(dict.fromkeys(end for task in dataset.tasks for end in (task.relation.target, task.relation.source)))
+        found.doubt(f"neither {kinds} has a text, so no language model is read; name text columns in data.entities")
     for kind, of in found.entities.items():
-        if of.get("text", 1.0) < 0.5:
+        if 0 < of.get("text", 1.0) < 0.5:
             found.doubt(f"{kind}: only {of['text']:.0%} have a text; name a text column that is filled, or correct the ids")
     return found
+
+
+def speaks(dataset: Dataset) -> bool:
+    """Whether a source or a target of some task has a text."""
+    kinds = {kind for task in dataset.tasks for kind in (task.relation.source, task.relation.target)}
+    said = [dataset.graph.entities[kind]["text"] for kind in kinds if "text" in dataset.graph.columns(kind)]
+    return any((text.fill_null("") != "").any() for text in said)
 
 
 def _kind(graph: Graph, kind: str, asked: set[Relation]) -> dict[str, Any]:

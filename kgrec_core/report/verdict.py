@@ -20,7 +20,12 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items())
     said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries"
     gain = contenders[of["simple"]].get("gain")
-    if "few" in of:
+    if "judged" in of:
+        tested = (
+            f"by the {of['judged']:,} select queries to whose answer" if "few" not in of else "as the recipe has it: to hardly an answer"
+        )
+        said += f", {tested} another known question leads; held out, the others are found by their answer's own words alone."
+    elif "few" in of:
         said += f", as the recipe has it: fewer than {of['few']} select queries say little."
     elif of["simple"] == of["published"]:
         said += ", the best simple thing in it, as nothing that learned more does clearly better."

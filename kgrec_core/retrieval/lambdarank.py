@@ -103,7 +103,7 @@ class Lambdarank(Placing):
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Learn from the queries; returns hits (n, 100) of models that have not seen the query, all empty where folds = 0.
 
-        Raises KgrecError where fewer than two queries have a target among the candidates found.
+        Of fewer than two queries with a target among the candidates found it learns nothing, says so, and goes on ranking as `merge` does.
         """
         given = {name: channel.fit(queries, vectors) for name, channel in self.channels.items() if channel.learns}
         taught = self._drawn(len(queries.nodes), "queries")
@@ -117,19 +117,19 @@ class Lambdarank(Placing):
         if self.apart:
             asked.append(self._learn_from(self._stage, own, part_of(vectors, taught), names, within=self._unchosen(self._stage))[0])
         used = taught[examples.counts > 0]
+        k = min(DEPTH, len(self.mask_))
+        held_out = Hits(np.full((len(queries.nodes), k), -1, np.int64), np.full((len(queries.nodes), k), -np.inf, np.float32), {})
         if len(used) < 2:
-            raise KgrecError(
-                f"retrieval.{self.task_.name}: lambdarank found a right answer for {len(used)} queries in the channels' {self.pool} best; "
-                "raise pool, add a channel or hold out more for validation"
-            )
+            found = f"{len(used)} queries find a right answer among the channels' {self.pool} best"
+            log.warning("retrieval.%s: lambdarank learns nothing and ranks as merge does: %s", self.task_.name, found)
+            self.trees_ = Trees([], [], [])
+            return held_out
         fold = np.zeros(len(queries.nodes), np.int64)
         folds = min(self.folds, len(used)) if self.folds > 1 else 0
         order = np.random.default_rng(self.seed).permutation(len(fold))
         order = np.concatenate([order[np.isin(order, used)], order[~np.isin(order, used)]])
         fold[order] = np.arange(len(order)) % max(1, folds)
         self.strangers_ = bool(self._strange(own.nodes).any())
-        k = min(DEPTH, len(self.mask_))
-        held_out = Hits(np.full((len(fold), k), -1, np.int64), np.full((len(fold), k), -np.inf, np.float32), {})
         for number in range(folds):
             trees = self._train([*(of.only(fold[taught] != number) for of in asked), *past], names)
             mine = np.flatnonzero(fold == number)

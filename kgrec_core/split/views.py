@@ -133,6 +133,12 @@ def _held_out(graph: Graph, whole: Graph, task: Task, parts: Parts, how: Split, 
     if how.known_only:
         known = (task.relation,) if graph.dated(task.relation) or not task.history else task.history
         edges = edges[np.any([graph.degree(relation, source[edges]) > 0 for relation in known], axis=0)]
+        if not len(edges):
+            part = "validation" if number == VALIDATION else "test"
+            raise KgrecError(
+                f"split: no {task.relation.source} of task {task.name}'s {part} part has an earlier edge (split.known_only); widen split.{part}, "
+                "or split.known_only=false asks of newcomers, too"
+            )
     rows, owner = np.unique(source[edges], return_inverse=True)
     limit = parts.before[number]
     if how.by == "column" and time is not None:

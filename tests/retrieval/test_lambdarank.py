@@ -97,8 +97,7 @@ def test_queries_without_a_right_answer_do_not_teach_but_are_ranked(board):
     some = Queries(queries.nodes, queries.targets.keep(np.arange(40) % 2 == 0))
     assert (ranker(board).fit(some, board.encode(board.nodes)).rows[:, 0] >= 0).all()
     none = Queries(queries.nodes, Ragged.empty(40))
-    with pytest.raises(KgrecError, match="right answer for 0 queries"):
-        ranker(board).fit(none, board.encode(board.nodes))
+    assert (ranker(board).fit(none, board.encode(board.nodes)).rows == -1).all()
 
 
 def test_earlier_windows_are_examples_as_of_then(board):
@@ -164,6 +163,15 @@ def test_fewer_negatives_still_learn(board):
     assert (examples.counts == 6).all()
     assert examples.y.sum() == 40
     assert hits_at_1(part.fit(board.queries(), board.encode(board.nodes)), board) == 1
+
+
+def test_of_hardly_a_query_nothing_is_learned_and_that_is_said(board, caplog):
+    part = ranker(board)
+    merged = part.search(board.nodes, board.encode(board.nodes), 4)
+    one = board.queries().take(np.array([0]))
+    assert (part.fit(one, board.encode(one.nodes)).rows == -1).all()
+    assert "lambdarank learns nothing and ranks as merge does: 1 queries find a right answer" in caplog.text
+    np.testing.assert_array_equal(part.search(board.nodes, board.encode(board.nodes), 4).rows, merged.rows)
 
 
 def test_no_queries(board):

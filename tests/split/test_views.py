@@ -309,6 +309,9 @@ def test_a_query_of_an_unknown_source_is_asked_unless_known_only():
     how = WAYS["time"].__dict__
     assert 7 in split(world(rows), Split(**how))["test"].queries["buys"].nodes.rows
     assert 7 not in split(world(rows), Split(**{**how, "known_only": True}))["test"].queries["buys"].nodes.rows
+    newcomers = [b for b in rows if b[0] < 6 and b[2] < 8] + [(6, 0, 9), (7, 0, 18)]
+    with pytest.raises(KgrecError, match=r"no user of task buys's validation part has an earlier edge .*; widen split\.validation, or"):
+        split(world(newcomers), Split(**{**how, "known_only": True}))
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,14 @@ def test_readers_are_never_wrong_while_entries_come_and_go(run, bank):
     assert all(kgrec_support.ask(reader, name).text == f"About {name}." for name in names)
     vectors = encoding(reader.snapshot, reader.task("answer"))(["a card", ""])
     assert vectors.shape[0] == 2
+
+
+def test_an_faq_with_one_question_an_entry_still_answers_by_its_questions(write, tmp_path):
+    """Held out, such an entry is found by its answer's words alone: that must not take the known questions from what is published."""
+    things = [f"thing{n}" for n in range(16)]
+    file = write("faq.csv", "question,answer", *(f"what about the {thing}?,See {chr(97 + n) * 3}." for n, thing in enumerate(things)))
+    run = kgrec_support.fit(tmp_path / "one", {"encoder": {"use": "tfidf"}, "train": {"epochs": 0.0, "contrastive": 0.0}}, faq=file)
+    told = run.metrics["tasks"]["answer"]["referee"]
+    assert told["judged"] == 0 and told["published"] == "the chain before fine-tuning"
+    for n, thing in enumerate(things):
+        assert kgrec_support.ask(run, f"tell me of a {thing}", log=False).found[0].text == f"See {chr(97 + n) * 3}."
