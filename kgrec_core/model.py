@@ -22,6 +22,9 @@ KEPT = 2**29  # bytes of vector sets that stay in memory; the latest stays whate
 ALIVE = 2**23  # what a kept set counts beside its vectors: it keeps its graph alive
 
 
+Weights = list[dict[str, torch.Tensor]]  # of the encoder and each head
+
+
 class Model:
     """An encoder and a head per task, on this process's device. Reading is thread-safe once `refresh` was called."""
 
@@ -67,7 +70,7 @@ class Model:
             self._kept.clear()
         return self
 
-    def weights(self) -> list[dict[str, torch.Tensor]]:
+    def weights(self) -> Weights:
         """A copy, on the CPU, of what fine-tuning may change: parameters that learn, and buffers. See `restore`."""
         found = []
         for part in (self.encoder, *self.heads.values()):
@@ -75,7 +78,7 @@ class Model:
             found.append({name: t.detach().to("cpu", copy=True) for name, t in part.state_dict().items() if name not in frozen})
         return found
 
-    def restore(self, weights: list[dict[str, torch.Tensor]]) -> None:
+    def restore(self, weights: Weights) -> None:
         """As it was when `weights` were taken; `refresh` is to follow."""
         for part, of in zip((self.encoder, *self.heads.values()), weights, strict=True):
             part.load_state_dict(of, strict=False)

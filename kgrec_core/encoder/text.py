@@ -70,7 +70,7 @@ class Text(Spoken):
         self.train_layers, self.trunk, self.dropout, self.cache, self.foreign = train_layers, trunk, dropout, cache, foreign
         self.table_ = Known([], torch.zeros(0, 0))
         self.version_ = ""  # of the weights that the table and the memory were made with
-        self.changes_ = -1  # of the weights until then, as torch counts them
+        self.changes_: tuple[int, ...] = ()  # of the weights until then
         self.memory_: Known | None = None  # other texts met while fitting; a served run keeps none
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from itertools import chain
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class Tower(nn.Module):
         self.dim = int(model.get_embedding_dimension())
         self.settings = settings_of(model)
         self.instead_: Int8 | Static | None = None  # what answers in the model's place as long as its weights are these
+        self.learned_ = 0  # how often learning began
+        self.hashed_: tuple[tuple[int, ...], str] | None = None  # `changes` and the hash of the weights then
         self.pristine = self.fingerprint()
         self.tokens_: dict[str, NDArray[np.int32]] = {}
         self.alike_: dict[tuple[int, int, int, int], bool] = {}  # threads, rows of the fixed shape, tokens, rows: are bits the same?
@@ -58,13 +61,19 @@ class Tower(nn.Module):
             _freeze(model, train_layers)
 
     def fingerprint(self) -> str:
-        """Of the weights as they are, and of what answers in their place."""
-        return fingerprint(self.model, self.settings) + (self.instead_.fingerprint if self.instead_ else "")
+        """Of the weights as they are, and of what answers in their place; hashed anew once they may have changed."""
+        if self.hashed_ is None or self.hashed_[0] != self.changes:
+            self.hashed_ = self.changes, fingerprint(self.model, self.settings)
+        return self.hashed_[1] + (self.instead_.fingerprint if self.instead_ else "")
 
     @property
-    def changes(self) -> int:
-        """How often the weights were written to, which costs nothing to know."""
-        return sum(0 if weight.is_inference() else weight._version for weight in self.model.parameters())
+    def changes(self) -> tuple[int, ...]:
+        """Another one once the weights were written to, or may have been; it costs next to nothing to know.
+
+        A fused optimizer writes without torch counting it, and so does who merges an adapter: with `train` on, anything may learn.
+        """
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        return (self.learned_, *(n for t in tensors for n in (t.data_ptr(), 0 if t.is_inference() else t._version)))
 
     def answer_by(self, instead: Int8 | Static) -> None:
         """From now on, until something learns. Raises KgrecError for vectors of another model's tokens."""
@@ -128,7 +137,7 @@ class Tower(nn.Module):
         if mode and self.trunk_ is not None:
             self.trunk_.still()
         if mode and any(weight.requires_grad for weight in self.parameters()):
-            self.instead_ = None
+            self.instead_, self.learned_ = None, self.learned_ + 1
         return self
 
     def _pass(self, tokens: Sequence[NDArray[np.int32]], rows: int | None) -> torch.Tensor:

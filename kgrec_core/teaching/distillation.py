@@ -10,11 +10,16 @@ Neural Network"); where both rank, by how much one candidate is above another ("
 Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation"); else its vectors ("vectors": Reimers & Gurevych 2020,
 "Making Monolingual Sentence Embeddings Multilingual"), turned towards where the student's own are. "probe": the probabilities of a
 logistic regression on the teacher's vectors, learned from the training queries, each of which is answered by one that did not see it.
+
+[train]
+ensemble = 3
+[train.teacher]
+model = "members"                # in one command: three seeds, then one model that they teach
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,13 +29,15 @@ from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Task, View, candidates
 from kgrec_core.interfaces import Head
+from kgrec_core.model import Model, Weights
 from kgrec_core.retrieval.softmax import FOLDS, STRENGTHS, choose, folds, learned
+from kgrec_core.teaching.members import Members
 from kgrec_core.teaching.taught import Alike, Logits, Margins, Unlabelled
 from kgrec_core.teaching.teacher import AnyTeacher, bare, opened
 from kgrec_core.teaching.unlabelled import asked, joined, texted, texts_of
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.objective import Objective
-from kgrec_core.training.options import Teacher, Train
+from kgrec_core.training.options import MEMBERS, Teacher, Train
 
 
 def with_teacher(options: Train) -> Train:
@@ -41,11 +48,16 @@ def with_teacher(options: Train) -> Train:
 class Distillation(Objective):
     """One objective for every task, and kind of text, that the teacher has something to say of."""
 
-    def __init__(self, how: Teacher) -> None:
+    def __init__(self, how: Teacher, members: Callable[[], AnyTeacher] | None = None) -> None:
         super().__init__()
-        self.how = how
+        self.how, self.among, self.members = how, members, how.model == MEMBERS and members is None
+
+    def after(self, model: Model, members: Sequence[Weights]) -> Objective:
+        return Distillation(self.how, lambda: Members(model, members))
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
+        if self.members:  # they have not learned yet
+            return []
         how, tasks = self.how, tuple(task for task in tasks if options.weights.get(task.name, 1.0) > 0)
         texts = texts_of(how.texts, "train.teacher.texts", how.column) if how.texts else []
         graph, further = view.graph, {}
@@ -53,7 +65,7 @@ class Distillation(Objective):
             graph, further[kind] = joined(graph, kind, texts)
         if texts and not further:
             raise KgrecError("train.teacher.texts: no query of this recipe is asked by a text of its own; leave it out")
-        teacher = opened(how)
+        teacher = opened(how, self.among)
         teacher.on(graph)
         found: list[Objective] = []
         for task in tasks:

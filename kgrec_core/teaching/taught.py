@@ -9,7 +9,7 @@ from torch import nn
 
 from kgrec_core.graph import Nodes, Task
 from kgrec_core.interfaces import Encoder, Head, Vectors
-from kgrec_core.teaching.teacher import encoded
+from kgrec_core.teaching.members import encoded
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Teacher, Train

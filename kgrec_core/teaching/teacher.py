@@ -5,7 +5,7 @@ Vectors of texts are kept on disk by content (`encoder/cache`), so that the next
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,23 +21,27 @@ from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.interfaces import Encoder, Vectors
+from kgrec_core.interfaces import Vectors
 from kgrec_core.run.folder import MANIFEST
 from kgrec_core.run.run import open_run
-from kgrec_core.training.options import Teacher
+from kgrec_core.teaching.members import Members, encoded
+from kgrec_core.training.options import MEMBERS, Teacher
 
 BLOCK = 512  # nodes of a pass
 
 
-def opened(how: Teacher) -> AnyTeacher:
-    """Raises KgrecError where a run or a model cannot be opened."""
+def opened(how: Teacher, members: Callable[[], AnyTeacher] | None = None) -> AnyTeacher:
+    """members: in place of how.model. Raises KgrecError where a run or a model cannot be opened."""
     if how.also:
-        return Ensemble([opened(replace(how, model=model, also=())) for model in (how.model, *how.also)])
+        first = opened(replace(how, also=()), members)
+        return Ensemble([first, *(opened(replace(how, model=model, also=())) for model in how.also)])
+    if members is not None:
+        return members()
     return RunTeacher(how) if is_run(how.model) else ModelTeacher(how)
 
 
 def is_run(model: str) -> bool:
-    return (Path(model) / MANIFEST).is_file()
+    return model != MEMBERS and (Path(model) / MANIFEST).is_file()
 
 
 class Ensemble:
@@ -209,18 +213,7 @@ class RunTeacher:
         return encoded(self.model.encoder, nodes)
 
 
-AnyTeacher = RunTeacher | ModelTeacher | Ensemble
-
-
-def encoded(encoder: Encoder, nodes: Nodes) -> Vectors:
-    """(n, D) of length one, without gradients; the mode of the encoder stays as it is."""
-    training = encoder.training
-    encoder.eval()
-    with torch.no_grad():
-        blocks = [encoder(nodes.take(slice(i, i + BLOCK))) for i in range(0, max(1, len(nodes)), BLOCK)]
-        found = torch.nn.functional.normalize(torch.cat(blocks).float(), dim=1).cpu().numpy()
-    encoder.train(training)
-    return found
+AnyTeacher = RunTeacher | ModelTeacher | Ensemble | Members
 
 
 def bare(nodes: Nodes, task: Task) -> Nodes:

@@ -1,4 +1,7 @@
-"""`train.ensemble`: several fits that differ in their seed, whose weights are averaged into one model, so that serving costs the same."""
+"""`train.ensemble`: several fits that differ in their seed end as one model, so that serving costs the same.
+
+Their weights are averaged; or, with `train.teacher.model = "members"`, they teach one more fit by the mean of what they say.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +15,40 @@ import torch
 from kgrec_core import devices
 from kgrec_core.graph import View
 from kgrec_core.limits import Budget
-from kgrec_core.model import Model
+from kgrec_core.model import Model, Weights
 from kgrec_core.training import adapter
 from kgrec_core.training.options import Train
 
-Weights = list[dict[str, torch.Tensor]]
 Fitting = Callable[[Train, int, Budget], list[dict[str, Any]]]
 
 
 def soup(
     model: Model, view: View, options: Train, validate: Callable[[], dict[str, float]], fit: Fitting, budget: Budget
 ) -> list[dict[str, Any]]:
-    """Leave in the model the mean of the members that together are best on the select queries; returns their histories, then the soup's record.
+    """Leave in the model the mean of the members that together are best on the select queries, or whom they taught, where that is no worse.
+
+    Returns the histories, then the record of what stays.
 
     The best member comes first, each further one stays where the mean does not get worse by it (greedy soup: Wortsman et al. 2022, "Model Soups").
     All begin as the model is, so that their weights can be averaged. fit(options, member, budget) -> history; the best weights stay.
     """
     began, members, history = model.weights(), [], []
-    for member in range(options.ensemble):
+    taught = {name: objective for name, objective in options.objectives.items() if objective.members}
+    options = replace(options, objectives={name: of for name, of in options.objectives.items() if name not in taught})
+    fits = options.ensemble + bool(taught)
+
+    def one(number: int, **more: Any) -> list[dict[str, Any]]:
         _put(model, began)
         model.refresh(view.graph)  # an objective may ask the encoder before anything is learned
-        own = replace(options, ensemble=1, seed=options.seed + member, minutes=options.minutes / options.ensemble)
-        left = budget.left() / (options.ensemble - member)
-        records = fit(own, member, budget.part(0.0 if left == float("inf") else max(left, 1e-3) / 60, 0.0))
-        if not records:
+        own = replace(options, ensemble=1, teacher=None, seed=options.seed + number, minutes=options.minutes / fits, **more)
+        left = budget.left() / (fits - number)
+        records = fit(own, number, budget.part(0.0 if left == float("inf") else max(left, 1e-3) / 60, 0.0))
+        history.extend(record | {"member": number} for record in records)
+        return records
+
+    for member in range(options.ensemble):
+        if not (records := one(member)):
             return []
-        history += [record | {"member": member} for record in records]
         members.append((max(_score(record["select"], options) for record in records), member, model.weights()))
     members.sort(key=lambda found: (-found[0], found[1]))
     best, chosen, select = members[0][0], [members[0]], None
@@ -47,6 +58,12 @@ def soup(
         if (score := _score(asked, options)) >= best:
             best, select = score, asked
             chosen.append(found)
+    if taught:
+        every = [weights for _, _, weights in sorted(members, key=lambda found: found[1])]
+        records = one(options.ensemble, objectives={**options.objectives, **{n: of.after(model, every) for n, of in taught.items()}})
+        told = max(records, key=lambda record: _score(record["select"], options))
+        if _score(told["select"], options) >= best:
+            return [*history, told | {"best": True, "member": options.ensemble, "taught": True}]
     model.restore(mean([weights for _, _, weights in chosen]))
     model.refresh(view.graph)
     told = max((r for r in history if r["member"] == chosen[0][1]), key=lambda r: _score(r["select"], options))

