@@ -103,14 +103,17 @@ class Referee:
             result, queries, columns = self.results[name], self.views["test"].queries[name], {}
             index = np.sort(rng.choice(n := len(queries.nodes), min(n, TESTED), replace=False))
             own, view = result.tested("published")[index], View(self.views["test"].graph, {name: queries.take(index)})
+            if "judged" in choice.told:
+                own = np.where(self._led_to(next(task for task in model.tasks if task.name == name), "test")[index], own, np.nan)
             for c in choice.others:
                 if rebuild and c.retrieval is not published[name]:
                     _build(c.retrieval, name, model, graph)
-                values = own if c.retrieval is published[name] else result.asked(model, c.retrieval, view)
+                values = own if c.retrieval is published[name] else np.where(np.isnan(own), np.nan, result.asked(model, c.retrieval, view))
                 columns |= {f"test|{c.name}": values, f"gain|{c.name}": own - values}
             for key, figure in intervals(columns, self.seed).items():
                 what, _, other = key.partition("|")
-                choice.told["contenders"][other][what] = figure
+                if figure["n"] or "judged" not in choice.told:
+                    choice.told["contenders"][other][what] = figure
 
     def decide(self, tasks: tuple[Task, ...], last: str, publish: str = "best") -> Verdict:
         """last: the system that was heard last; it is published where no select query has a target, and where the "chain" is wanted."""
@@ -166,12 +169,15 @@ class Referee:
         An entry that lost its only question to the select queries is found by its own text alone; once published, it has its question again.
         """
         queries = self.views["select"].queries[task.name]
-        graph, targets = queries.nodes.graph, queries.targets
-        if self.results[task.name].metric == "accuracy" or "text" not in graph.columns(task.relation.source):
+        if self.results[task.name].metric == "accuracy" or "text" not in queries.nodes.graph.columns(task.relation.source):
             return slice(None)
-        known = graph.degree(task.relation, targets.rows, inverse=True) > 0
-        counts = targets.keep(known).counts > 0
-        return counts if counts.sum() < JUDGED * np.count_nonzero(targets.counts) else slice(None)
+        counts = self._led_to(task, "select")
+        return counts if counts.sum() < JUDGED * np.count_nonzero(queries.targets.counts) else slice(None)
+
+    def _led_to(self, task: Task, part: str) -> NDArray[np.bool_]:
+        """(n,) of a part's queries those to whose right answer a known one leads."""
+        nodes, targets = self.views[part].queries[task.name]
+        return targets.keep(nodes.graph.degree(task.relation, targets.rows, inverse=True) > 0).counts > 0
 
     def _whole(self, task: Task, of: Contender) -> Contender:
         """What was judged, as it is published: it finds every candidate, and of a text still shows what is like it."""

@@ -30,11 +30,11 @@ class Table(NamedTuple):
         return f"{self.path.name} row {self.rows[index]}"
 
     def refuse_empty(self, values: pl.Series, column: str, setting: str | None, otherwise: str = "") -> None:
-        """`setting`: the recipe table whose `where` could leave such rows out; None = none."""
+        """`setting`: the recipe table whose `where` could leave such rows out; None = none. otherwise: what else could be done."""
         if values.null_count():
-            leave = f", or leave them out: {setting}.where = '{quoted(column)} IS NOT NULL'{otherwise}" if setting else ""
+            leave = f", or leave them out: {setting}.where = '{quoted(column)} IS NOT NULL'" if setting else ""
             raise KgrecError(
-                f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it{leave}"
+                f"{self.place(values.is_null().arg_max())}: {column} is empty ({values.null_count():,} such rows); fill it{leave}{otherwise}"
             )
 
     def refuse_duplicates(self, values: pl.Series, column: str, remedy: str) -> None:

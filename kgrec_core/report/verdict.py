@@ -15,16 +15,14 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     if of is None:
         return []
     metric, contenders, test = of["metric"], of["contenders"], task["test"]
-    found = test["published"][metric]
+    found = contenders[of["published"]].get("test") if "judged" in of else test["published"][metric]
     said = f"Published for {name}: {of['published']}"
     said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items())
-    said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries"
+    said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries" if found else ""
     gain = contenders[of["simple"]].get("gain")
     if "judged" in of:
-        tested = (
-            f"by the {of['judged']:,} select queries to whose answer" if "few" not in of else "as the recipe has it: to hardly an answer"
-        )
-        said += f", {tested} another known question leads; held out, the others are found by their answer's own words alone."
+        by = "as the recipe has it: to hardly a" if "few" in of else f"by the {of['judged']:,} select queries to whose"
+        said += f", {by} held-out question's answer another known one leads, and without one it is found by its own words alone."
     elif "few" in of:
         said += f", as the recipe has it: fewer than {of['few']} select queries say little."
     elif of["simple"] == of["published"]:
@@ -58,7 +56,10 @@ def short(task: Mapping[str, Any], most: int = 6) -> list[list[str]]:
     of = task.get("referee")
     if of is None:
         return []
-    rows = [["", "select", "test", "published gains"], ["published", "", figure(task["test"]["published"][of["metric"]]), ""]]
+    rows = [
+        ["", "select", "test", "published gains"],
+        ["published", "", figure(task["test"]["published"][of["metric"]]) if "judged" not in of else "", ""],
+    ]
     for name, found in list(of["contenders"].items())[:most]:
         cells = (found.get("select"), found.get("test"), found.get("gain"))
         rows.append([name, *("" if cell is None else figure(cell, signed=i == 2) for i, cell in enumerate(cells))])

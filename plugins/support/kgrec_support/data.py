@@ -25,7 +25,7 @@ from kgrec_core.domain import Summary, choices, column_names, identity
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
-from kgrec_support.faq import ANSWER, ASKED, entries
+from kgrec_support.faq import ANSWER, ASKED, DROP, entries, filled
 from kgrec_support.slots import unknown
 from kgrec_support.thumbs import examples, read
 
@@ -50,7 +50,8 @@ class Support:
     mentions: link answers to the products, acronyms and codes that at least two of them speak of.
     slots: further names in braces that are asked for where an answer has them and nobody has said them, and the question that asks:
         order_date = "When did you order?". Any other name in braces is shown as it is written.
-    empty: an FAQ row without an answer or a text without a label is an error ("reject") or has no right answer ("keep"): out of scope.
+    empty: an FAQ row without an answer or a text without a label is an error ("reject"), has no right answer ("keep": out of scope) or is left
+        out ("drop", as is a row without a question).
 
     time_zone, time_format: of all times; see the part `tables`.
 
@@ -73,7 +74,7 @@ class Support:
         duplicates: float = 0.8,
         mentions: bool = True,
         slots: Mapping[str, str] | None = None,
-        empty: Literal["reject", "keep"] = "reject",
+        empty: Literal["reject", "keep", "drop"] = "reject",
         time_zone: str | None = None,
         time_format: str | None = None,
     ) -> None:
@@ -135,6 +136,8 @@ class Support:
             for columns in files.values():
                 summary.read(columns.table)
         files = in_locale(files, self.locale)
+        if self.empty == "drop":
+            files = {file: self._filled(columns, file) for file, columns in files.items()}
         asked, answers, labelled = pl.DataFrame(schema=ASKED), pl.DataFrame(schema=ANSWER), pl.DataFrame(schema=ASKED)
         if "faq" in files:
             asked, answers = entries(files["faq"], self.empty == "keep")
@@ -148,6 +151,15 @@ class Support:
         if "intents" in files:
             labelled = _labels(files["intents"], self.empty == "keep")
         return Source(asked, answers, labelled)
+
+    def _filled(self, columns: Columns, file: str) -> Columns:
+        """Without the rows that ask or answer nothing; how many they are is said."""
+        if file == "dialogues":
+            return columns
+        whole = filled(columns) if file == "faq" else columns.texts("text").is_not_null() & columns.words("label").is_not_null()
+        if (summary := getattr(self, "summary_", None)) is not None:
+            summary.left_out(columns.table.path.name, "empty", int((~whole).sum()))
+        return columns.keep(whole)
 
     def _open(self, path: Path, file: str, needed: tuple[str, ...] | None = None) -> Columns:
         return open_columns(path, file, self.columns, needed)._replace(zone=self.time_zone, form=self.time_format)
@@ -172,8 +184,8 @@ class Support:
 
 def _labels(intents: Columns, keep_empty: bool) -> pl.DataFrame:
     text, label = intents.texts("text"), intents.words("label").alias("target")
-    intents.table.refuse_empty(text, intents.names["text"], None)
+    intents.table.refuse_empty(text, intents.names["text"], None, DROP)
     if not keep_empty:
-        intents.table.refuse_empty(label, intents.names["label"], None)
+        intents.table.refuse_empty(label, intents.names["label"], None, f'{DROP}, or "keep": no label is right for them')
     session = pl.Series("session", [None] * len(text), pl.String)
     return pl.DataFrame([text, tag(intents.words("locale")), intents.parts(), session, label]).cast(ASKED)

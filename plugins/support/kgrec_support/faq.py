@@ -18,6 +18,15 @@ _BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|[0-9]{1,2}[.)]\s+)")
 ANSWER = {"id": pl.String, "text": pl.String, "category": pl.String, "locale": pl.String, "since": pl.Int64, "until": pl.Int64}
 ASKED = {"text": pl.String, "locale": pl.String, "split": pl.String, "session": pl.String, "target": pl.String}
 
+DROP = ', or set data.empty = "drop": they are left out'
+
+
+def filled(faq: Columns) -> pl.Series:
+    """(rows,) whether a row asks something, and is answered in itself or in another one of its id."""
+    answered = pl.DataFrame([faq.words("id"), faq.texts("answer", lines=True).is_not_null().alias("answered")])
+    whole = answered.select(pl.col("answered") | (pl.col("id").is_not_null() & pl.col("answered").any().over("id"))).to_series()
+    return whole & pl.Series([any(map(plain, texts)) for texts in _asked(faq)], dtype=pl.Boolean)
+
 
 def entries(faq: Columns, keep_empty: bool = False) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(questions: ASKED with the id of the entry as target, entries: ANSWER), both in the file's order.
@@ -29,7 +38,7 @@ def entries(faq: Columns, keep_empty: bool = False) -> tuple[pl.DataFrame, pl.Da
     frame = pl.DataFrame([faq.words("id"), answer, faq.words("category"), tag(faq.words("locale")), faq.parts(), *_times(faq)])
     frame = frame.with_columns(answer=pl.when(pl.col("id").is_null()).then("answer").otherwise(_first("answer")))
     if not keep_empty:
-        table.refuse_empty(frame["answer"], faq.names.get("answer", "answer"), None)
+        table.refuse_empty(frame["answer"], faq.names.get("answer", "answer"), None, f'{DROP}, or "keep": nothing answers them')
     ids = pl.Series("id", named(frame["answer"], "a"), pl.String)
     frame = frame.with_columns(pl.col("id").fill_null(ids))
     if "answer" in faq.names:
@@ -66,15 +75,18 @@ def _refuse_two_answers(faq: Columns, frame: pl.DataFrame) -> None:
 
 def _questions(faq: Columns) -> pl.DataFrame:
     """row (UInt32, position in the table) and text, question first, then its variants; none twice in a row."""
-    split = {"question": _several(faq.get("question")), "variants": _several(faq.get("variants"), faq)}
-    texts = [
-        list(dict.fromkeys(t for part in parts for raw in part or () if (t := plain(raw or ""))))
-        for parts in zip(*(values or [()] * len(faq.table.frame) for values in split.values()), strict=True)
-    ]
+    texts = [list(dict.fromkeys(t for raw in asked if (t := plain(raw)))) for asked in _asked(faq)]
     empty = pl.Series([None if not t else "" for t in texts], dtype=pl.String)
-    faq.table.refuse_empty(empty, faq.names.get("question", "question"), None)
+    faq.table.refuse_empty(empty, faq.names.get("question", "question"), None, DROP)
     frame = pl.DataFrame({"row": range(len(texts)), "text": texts}, schema={"row": pl.UInt32, "text": pl.List(pl.String)})
     return frame.explode("text")
+
+
+def _asked(faq: Columns) -> list[list[str]]:
+    """Of each row its question and its variants, as they are written."""
+    split = (_several(faq.get("question")), _several(faq.get("variants"), faq))
+    every = zip(*(values or [()] * len(faq.table.frame) for values in split), strict=True)
+    return [[raw or "" for part in parts for raw in part or ()] for parts in every]
 
 
 def _several(values: pl.Series | None, faq: Columns | None = None) -> list[list[str] | None] | None:

@@ -80,6 +80,17 @@ def test_empty_question(write, empty):
         Support(faq=write("faq.csv", HEAD, "Where?,Here.", f'"{empty}",Now.')).load()
 
 
+def test_what_is_empty_is_left_out_where_that_is_wanted(write):
+    faq = write("faq.csv", "id," + HEAD, "a,Where?,Here.", "b,,Now.", "c,Who am I?,", "a,Whither?,", "d,When?,Soon.")
+    intents = write("intents.csv", "text,label", "hello,greet", ",greet", "bye,", "ciao,leave")
+    data = Support(faq=faq, intents=intents, empty="drop")
+    dataset = data.load()
+    assert links(dataset, ANSWERED_BY) == {("Where?", "Here."), ("Whither?", "Here."), ("When?", "Soon.")}
+    assert data.summary_.files["faq.csv"]["empty"] == 2 and data.summary_.files["intents.csv"]["empty"] == 2
+    with pytest.raises(KgrecError, match=r'fill it, or set data.empty = "drop": they are left out, or "keep"'):
+        Support(faq=faq).load()
+
+
 def test_empty_answer(write):
     path = write("faq.csv", HEAD, "Where?,Here.", "Who am I?,")
     with pytest.raises(KgrecError, match=r"row 3: answer is empty"):

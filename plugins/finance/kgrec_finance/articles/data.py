@@ -110,6 +110,8 @@ class News:
             raise lacking(path, "text", file.table.frame.columns)
         rows, known = self._rows(file), self._companies()
         articles = rows.group_by("id", maintain_order=True).agg(pl.col("text", "time").first(), pl.col("split").drop_nulls().first())
+        if summary is not None:
+            _doubt(rows, len(articles), file, summary)
         found = mentions(rows, articles, known, file, self.unknown)
         labels = {}
         for name in ("sentiment", "topic"):
@@ -146,6 +148,20 @@ class News:
 
     def _companies(self) -> pl.DataFrame:
         return open_companies(self.companies, self.columns) if self.companies else pl.DataFrame(schema=COMPANY)
+
+
+def _doubt(rows: pl.DataFrame, articles: int, file: Columns, summary: Summary) -> None:
+    """Say which rows tell an article again, and of which two sentiments are right."""
+    if again := len(rows) - articles:
+        summary.note(f"{file.table.path.name}: {again:,} rows are of an article that an earlier row has")
+    several = (
+        rows.drop_nulls("sentiment").group_by("id", maintain_order=True).agg(pl.col("sentiment").n_unique()).filter(pl.col("sentiment") > 1)
+    )
+    if len(several):
+        at = file.table.place((rows["id"] == several["id"][0]).arg_max())
+        summary.doubt(
+            f"{len(several):,} articles have two sentiments, and both count as right: the first is that of {at}; keep one row of each"
+        )
 
 
 def open_labels(path: Path, columns: Mapping[str, str] | None = None) -> dict[str, dict[str, str]]:

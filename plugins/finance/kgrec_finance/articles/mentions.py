@@ -33,7 +33,7 @@ def mentions(rows: pl.DataFrame, articles: pl.DataFrame, companies: pl.DataFrame
     Raises KgrecError for a company that the table does not know and for a mention with two sentiments.
     """
     linker = Linker(companies) if len(companies) else None
-    named = rows.select("id", "company", "entity_sentiment").with_row_index("row").explode("company").drop_nulls("company")
+    named = _each(rows, file).explode("company", "entity_sentiment").drop_nulls("company")
     if len(named):
         ids = {name: linker.resolve(name) if linker else None for name in named["company"].unique(maintain_order=True)}
         new = [name for name, id in ids.items() if id is None]
@@ -58,8 +58,30 @@ def mentions(rows: pl.DataFrame, articles: pl.DataFrame, companies: pl.DataFrame
     labels = named.select(id=pl.concat_str("id", "company", separator="|"), label="entity_sentiment", row="row").drop_nulls()
     odd = labels.filter(pl.col("label") != pl.col("label").first().over("id"))
     if len(odd):
-        raise KgrecError(f"{file.table.place(odd['row'][0])}: the mention {odd['id'][0]} has another sentiment in an earlier row; keep one")
+        (article, _, company), at = odd["id"][0].rpartition("|"), odd["row"][0]
+        first = file.table.rows[labels.filter(id=odd["id"][0])["row"][0]]
+        said = f"what {article} says of {company} has another sentiment in row {first}"
+        raise KgrecError(f"{file.table.place(at)}: {said} ({odd['id'].n_unique():,} such mentions); keep one row of each")
     return Found(pl.DataFrame(found, schema=MENTION, orient="row"), labels.select(*LABELLED).unique(maintain_order=True), companies)
+
+
+def _each(rows: pl.DataFrame, file: Columns) -> pl.DataFrame:
+    """row, id, company and entity_sentiment, both lists of one length: `positive|negative` is of two companies in turn, one word of all."""
+    said = pl.col("entity_sentiment").str.split("|").list.eval(pl.element().str.strip_chars())
+    frame = rows.select("id", "company", said).with_row_index("row")
+    given, wanted = pl.col("entity_sentiment").list.len().fill_null(1), pl.col("company").list.len().fill_null(0).clip(1)
+    odd = frame.filter(given > 1, given != wanted)
+    if len(odd):
+        row, _, companies, values = odd.row(0)
+        raise KgrecError(
+            f"{file.table.place(row)}: {len(values)} values of entity_sentiment for {len(companies or ())} companies; "
+            "give one for all of them or one for each"
+        )
+    one = pl.col("entity_sentiment").list.first().repeat_by(wanted)
+    return frame.with_columns(
+        pl.when(pl.col("company").list.len() > 0).then("company").otherwise(pl.lit([None], pl.List(pl.String))),
+        pl.when(given > 1).then("entity_sentiment").otherwise(one),
+    )
 
 
 def of_article(

@@ -132,7 +132,8 @@ def test_labels_beside_examples(write):
         (("text,time,sentiment", "Up.,2024-05-01,positive", "Down.,,negative"), "row 3: time is empty"),
         (("text,time,sentiment", "Up.,soon,positive"), 'row 2: time "soon" is no time'),
         (("text,company,entity_sentiment", "Up.,ZZZZ,positive"), 'row 2: company "ZZZZ" is none of the 3 in the table of companies'),
-        (("text,company,entity_sentiment", "Up.,KO,positive", "Up.,KO,negative"), "has another sentiment in an earlier row"),
+        (("text,company,entity_sentiment", "Up.,KO,positive", "Up.,KO,negative"), r"row 3: .* KO has another sentiment in row 2 \(1 such"),
+        (("text,company,entity_sentiment", "Up.,KO|AAPL,positive|negative|neutral"), "row 2: 3 values of entity_sentiment for 2 companies"),
         (("text,sentiment,split", "Up.,positive,dev", "Down.,negative,x"), 'row 3: split "x" is no part'),
         (("text,sentiment", "Up.,great"), "no label of sentiment is called 'great'"),
     ],
@@ -142,6 +143,24 @@ def test_faults(write, rows, message):
     with pytest.raises(KgrecError, match=message) as fault:
         News(articles=write("a.csv", *rows), companies=write("c.csv", *COMPANIES), labels=labels).load()
     assert "\n" not in str(fault.value)
+
+
+def test_sentiments_may_stand_in_turn_or_be_one_of_all(write):
+    rows = ["text,company,entity_sentiment", "Up and down.,KO|AAPL,positive | negative", "Both up.,KO|AAPL,positive", "None.,,neutral"]
+    graph = News(articles=write("a.csv", *rows), companies=write("c.csv", *COMPANIES)).load().graph
+    relation = next(r for r in graph.relations if r.source == "mention" and r.target == "sentiment")
+    found = [[graph.entities[kind]["id"][row] for kind, row in zip(("mention", "sentiment"), edge, strict=True)]
+             for edge in graph.relations[relation].select("source", "target").iter_rows()]  # fmt: skip
+    assert sorted((mention.rpartition("|")[2], label) for mention, label in found) == [
+        ("AAPL", "negative"), ("AAPL", "positive"), ("KO", "positive"), ("KO", "positive"),
+    ]  # fmt: skip
+
+
+def test_articles_told_twice_are_counted_and_two_sentiments_doubted(write):
+    news = News(articles=write("a.csv", "text,sentiment", "Up.,positive", "Up.,negative", "Down.,negative", "Down.,negative"))
+    news.load()
+    assert news.summary_.notes == ["a.csv: 2 rows are of an article that an earlier row has"]
+    assert "1 articles have two sentiments" in news.summary_.doubts[0] and "a.csv row 2" in news.summary_.doubts[0]
 
 
 def test_more_faults(write):
