@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,26 +14,24 @@ import polars as pl
 
 from kgrec_core import devices, fusing, wordless
 from kgrec_core.calibration.calibration import Calibration
-from kgrec_core.calibration.confidence import as_table, save_calibration
+from kgrec_core.calibration.confidence import as_table
 from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.knowledge.leaks import leaks
-from kgrec_core.knowledge.source import Source
 from kgrec_core.later import Tune, Update
 from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model
+from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
-from kgrec_core.report.card import card
 from kgrec_core.results import results_of, select_value
-from kgrec_core.run import carry, reopened, seen, stored_graph
+from kgrec_core.run import carry, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
-from kgrec_core.run.origin import manifest
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import Split, classes, split
 from kgrec_core.stages import Progress, Stages
@@ -58,7 +54,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     """
     registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
     recipe = recipe.check(registry, SECTIONS)
-    how, options, limits = sections(recipe, registry)
+    how, _, limits = sections(recipe, registry)
     stages, budget = Stages(progress), Budget(limits.minutes)
     devices.joined()
     if not devices.main():
@@ -83,15 +79,10 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             known = by_known(dataset.graph, *chain, best.calibrations, **of)
         progress("publishing", 0, 0)
         metrics = {**best.metrics, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
-        new = write(work / "run", recipe, dataset, sources, chain, metrics, best.history)
-        for name, calibration in {**best.calibrations, **known}.items():
-            save_calibration(new / "calibration", name, calibration, best.asked[name] if name in best.calibrations else None)
-        seen.save(new / "seen", dataset.graph, chain.model, chain.retrievals, best.asked, how.seed)
-        reopened.check(new, recipe, registry, dataset, chain.model, chain.retrievals)
-        carry.publish(new, folder, manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, chain.model.heads)
-        shutil.rmtree(work)
+        finished = Finished(recipe, dataset, chain, metrics, best.history, sources, best.calibrations, known, best.asked)
+        publish(finished, work, folder, fingerprint, registry)
     devices.shared(lambda: None)  # to those that assist: there is no further job
-    del best, chain, dataset, views, sources  # what is opened would be there twice
+    del best, finished, chain, dataset, views, sources  # what is opened would be there twice
     return open_run(folder, allow=recipe.foreign)
 
 
@@ -266,34 +257,3 @@ def fine_tuned(
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
-
-
-def write(
-    new: Path,
-    recipe: Recipe,
-    dataset: Dataset,
-    sources: Mapping[str, Source],
-    chain: Chain,
-    metrics: dict[str, Any],
-    history: list[dict[str, Any]],
-) -> Path:
-    """All files of a run, in a working folder."""
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    (new / "recipe.toml").write_text(recipe.dumps())
-    for use, file in recipe.foreign.items():  # so that the run opens elsewhere too
-        beside = new / f"{use.partition(':')[0]}.py"
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        if not beside.exists():
-            shutil.copyfile(file, beside)
-    for place in ("encoder", *(f"{kind}/{task.name}" for kind in ("head", "retrieval") for task in dataset.tasks)):
-        (new / place).mkdir(parents=True)
-    chain.model.encoder.save(new / "encoder")
-    for task in dataset.tasks:
-        chain.model.heads[task.name].save(new / "head" / task.name)
-        chain.retrievals[task.name].save(new / "retrieval" / task.name)
-    stored_graph.save_graph(dataset.graph, new / "knowledge", sources)
-    (new / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    (new / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
-    (new / "README.md").write_text(card(recipe.tables, metrics, dataset))
-    return new

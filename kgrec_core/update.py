@@ -11,7 +11,6 @@ queries are asked of both runs on what was known before, so that they tell what 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,22 +20,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kgrec_core.calibration.confidence import as_table, save_calibration
+from kgrec_core.calibration.confidence import as_table
 from kgrec_core.comparison import Chain, learn_retrieval
 from kgrec_core.evaluation.interval import Interval, intervals
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
 from kgrec_core.later import Update
 from kgrec_core.later_rows import joined, labelled
 from kgrec_core.limits import sampled
-from kgrec_core.pipeline import Job, fine_tuned, sections, write
+from kgrec_core.pipeline import Job, fine_tuned, sections
+from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.binding import tree
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import TELL
 from kgrec_core.results import asked_values
-from kgrec_core.run import carry, reopened, seen, stored_graph
 from kgrec_core.run import folder as run_folder
-from kgrec_core.run.origin import manifest
+from kgrec_core.run import stored_graph
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
 from kgrec_core.stages import Progress, Stages
@@ -100,15 +99,10 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         )
         told = {"number": number, "files": [file.name for file in data], **{k: v for k, v in found._asdict().items() if k != "folder"}}
         metrics = {**run.metrics, "updates": [*run.metrics.get("updates", ()), told], "stages": stages.costs}
-        made = write(work / "run", recipe, dataset, new.sources, chain, metrics, [*run.history, *history])
-        for name, calibration in {**old.calibrations, **calibrations}.items():
-            asked = as_table(views["adjust"].queries[name]) if name in calibrations else None
-            save_calibration(made / "calibration", name, calibration, asked)
+        kept = {name: calibration for name, calibration in old.calibrations.items() if name not in calibrations}
         asked = {task: as_table(queries) for task, queries in views["adjust"].queries.items()}
-        seen.save(made / "seen", dataset.graph, chain.model, chain.retrievals, asked, how.seed)
-        reopened.check(made, recipe, registry, dataset, chain.model, chain.retrievals)
-        carry.publish(made, Path(found.folder), manifest(dataset, recipe, fingerprint, options.seed, registry), dataset, new.model.heads)
-        shutil.rmtree(work)
+        finished = Finished(recipe, dataset, chain, metrics, [*run.history, *history], new.sources, calibrations, kept, asked)
+        publish(finished, work, Path(found.folder), fingerprint, registry)
     return found
 
 

@@ -101,6 +101,7 @@ def published(folder: Path, dataset: Dataset) -> Path:
     """A run folder over the shop, as `fit` writes it after its last stage."""
     from kgrec_core import pipeline
     from kgrec_core.comparison import Chain
+    from kgrec_core.publishing import Finished, write
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
     from kgrec_core.run import folder as run_folder
@@ -112,7 +113,7 @@ def published(folder: Path, dataset: Dataset) -> Path:
     model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
     chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
-    new = pipeline.write(folder / "new", recipe, dataset, {}, chain, {"tasks": {}}, [])
+    new = write(Finished(recipe, dataset, chain, {"tasks": {}}), folder / "new")
     (new / "calibration").mkdir(exist_ok=True)
     run_folder.publish(new, folder / "run", manifest(dataset, recipe, "", 0, registry))
     return folder / "run"

@@ -51,6 +51,7 @@ def published(place: Path, folder: Path, products: int) -> None:
     from kgrec_core import pipeline
     from kgrec_core.comparison import Chain
     from kgrec_core.graph import Dataset, Graph, Relation, Task
+    from kgrec_core.publishing import Finished, write
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry
     from kgrec_core.run import folder as run_folder
@@ -69,7 +70,7 @@ def published(place: Path, folder: Path, products: int) -> None:
     model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
     chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
-    new = pipeline.write(place / "new", recipe, dataset, {}, chain, {"tasks": {}}, [])
+    new = write(Finished(recipe, dataset, chain, {"tasks": {}}), place / "new")
     run_folder.publish(new, folder, manifest(dataset, recipe, "", 0, registry))
 
 

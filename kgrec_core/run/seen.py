@@ -134,7 +134,7 @@ def save(
     queries, see `confidence.as_table`."""
     folder.mkdir(exist_ok=True)
     for task in model.tasks:
-        if task.name in retrievals and len(asked[task.name]):
+        if task.name in retrievals and len(asked.get(task.name, ())):
             drawn = np.sort(np.random.default_rng(seed).permutation(len(asked[task.name]))[:MOST])
             found = _of_run(graph, model, retrievals[task.name], task, asked[task.name][drawn], seed)
             columns = {name: [None if v != v else v for v in values.tolist()] for name, values in found.columns.items()}
