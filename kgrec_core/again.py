@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import View, candidates
 from kgrec_core.limits import Fit, sampled
-from kgrec_core.loading import loaded
+from kgrec_core.loading import Loaded, loaded
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import results_of
 from kgrec_core.run import stored_graph
@@ -46,12 +46,9 @@ def held_out(run: Run) -> Held:
             "figures of the fit are of weights that are gone, and its own files lack those rows; what the update brought stands in metrics.json "
             '("updates"), and --data FILE asks it rows that it has not seen'
         )
-    registry, how = Registry.discover(), run.recipe.section("split", Split)
-    again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
-    dataset = loaded(run.recipe, registry, sources=again.sources).dataset
-    if stored_graph.fingerprint(dataset.graph) != run.manifest["data"]:
-        raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
-    views = sampled(split(dataset, how), run.recipe.section("fit", Fit), how.seed)
+    how = run.recipe.section("split", Split)
+    again, made = loaded_again(run, Registry.discover())
+    views = sampled(split(made.dataset, how), run.recipe.section("fit", Fit), how.seed)
     graph = views["test" if how.rebuild else "train"].graph
     again.model.refresh(graph)
     for task in run.tasks:
@@ -59,6 +56,15 @@ def held_out(run: Run) -> Held:
     if not how.rebuild:
         again.model.refresh(views["test"].graph)
     return Held(views, replace(again, graph=views["test"].graph, edit=0))
+
+
+def loaded_again(run: Run, registry: Registry) -> tuple[Snapshot, Loaded]:
+    """A snapshot of its own of a run, and its data, loaded again. Raises KgrecError where these are not what it was fitted on."""
+    again = open_run(run.folder, allow=run.recipe.foreign, registry=registry).snapshot
+    made = loaded(run.recipe, registry, sources=again.sources)
+    if stored_graph.fingerprint(made.dataset.graph) != run.manifest["data"]:
+        raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
+    return again, made
 
 
 def evaluate_again(run: Run) -> dict[str, Any]:

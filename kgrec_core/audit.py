@@ -18,28 +18,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec_core.again import loaded_again
 from kgrec_core.comparison import Chain, learn_retrieval
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import choices
 from kgrec_core.evaluation import class_metrics, rank_tables, slices, variants
 from kgrec_core.evaluation.interval import Interval, intervals
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
-from kgrec_core.graph import Dataset, Graph, Relation, Task, View
+from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.knowledge.leaks import Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.limits import Budget, sampled
-from kgrec_core.loading import loaded
 from kgrec_core.model import Model, Silent
 from kgrec_core.pipeline import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
 from kgrec_core.retrieval.pool import top
-from kgrec_core.run import stored_graph
 from kgrec_core.split import split
 from kgrec_core.stages import Progress
 from kgrec_core.verbs import silent
-from kgrec_core.without import knowledge, without_language_model
+from kgrec_core.without import changed, emptied, knowledge, without_language_model
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run
@@ -78,12 +77,7 @@ def audit(run: Run, progress: Progress = silent, relations: Sequence[str] = (), 
     """
     registry = Registry.discover()
     progress("loading data", 0, 0)
-    from kgrec_core.run.run import open_run
-
-    again = open_run(run.folder, run.recipe.foreign, registry).snapshot  # whose tables may be those of other graphs
-    made = loaded(run.recipe, registry, sources=again.sources)
-    if stored_graph.fingerprint(made.dataset.graph) != run.manifest["data"]:
-        raise KgrecError(f"{run.folder}: the data of its recipe are not those that it was fitted on; put them back, or fit again")
+    again, made = loaded_again(run, registry)  # its tables may be those of other graphs
     derived = [relation for of in made.found.values() for relation in of["relations"]]
     found = audited(run.recipe, registry, made.dataset, progress, relations, derived, again.model, seed)
     beside(run.folder).write_text(json.dumps({"data": run.manifest.get("data"), **found.to_json()}, indent=1))
@@ -112,15 +106,15 @@ def audited(
     dropped = [name for name in sorted(names) if (not relations or name in relations)] if len(names) > 1 or relations else []
     changes: dict[str, Callable[[Graph], Graph]] = {FULL: lambda graph: graph}
     if every:
-        changes[NONE] = lambda graph: _emptied(graph, every)
+        changes[NONE] = lambda graph: emptied(graph, every)
         changes[SHUFFLED] = lambda graph: shuffled(graph, [r for r in every if r in graph.relations], seed)
         changes[NEITHER] = changes[NONE]
     for name in dropped:
-        changes[f"without {name}"] = lambda graph, name=name: _emptied(graph, [r for r in every if r.name == name])
+        changes[f"without {name}"] = lambda graph, name=name: emptied(graph, [r for r in every if r.name == name])
     values: dict[str, dict[str, Slices]] = {task.name: {} for task in dataset.tasks}
     for number, (system, change) in enumerate(changes.items()):
         progress(f"audit: {system}", number, len(changes))
-        own = _changed(views, change)
+        own = changed(views, change)
         reads = model is not None and model.encoder.reads_knowledge and system != FULL
         if system == NEITHER:
             left = without_language_model(recipe, registry, dataset, own["train"].graph, Budget(0))
@@ -152,20 +146,6 @@ def _told(
 
 
 # --- the systems ----------------------------------------------------------------------------------------------------------
-def _emptied(graph: Graph, gone: Sequence[Relation]) -> Graph:
-    return graph.with_edges({r: t.clear() if r in gone else t for r, t in graph.relations.items()}, graph.as_of)
-
-
-def _changed(views: Mapping[str, View], change: Callable[[Graph], Graph]) -> dict[str, View]:
-    """The views on changed graphs; those that share a graph share the changed one."""
-    graphs: dict[int, Graph] = {}
-    found = {}
-    for name, view in views.items():
-        graph = graphs.setdefault(id(view.graph), change(view.graph))
-        found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
-    return found
-
-
 def fitted_chain(recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View], model: Model | None = None) -> Chain:
     """The chain of a recipe as it learns from these views: built on train, fitted on adjust. model: its weights; None = fine-tuned here."""
     recipe = recipe.check(registry, SECTIONS)

@@ -150,12 +150,9 @@ class Floor:
         return chosen
 
     def _drawn(self, case: Case) -> Case:
-        index = np.flatnonzero(case.queries.targets.counts)
-        if not len(index):
+        if not case.queries.targets.counts.any():
             raise KgrecError(f"task {self.task.name}: no query of select has a target, so the floor cannot choose; widen split.validation")
-        if len(index) > SELECTED:
-            index = np.sort(np.random.default_rng(self.seed).choice(index, SELECTED, replace=False))
-        return Case(case.queries.take(index), None if case.exclude is None else case.exclude.take(index))
+        return case.drawn(SELECTED, self.seed)
 
     def _ranks(self, chosen: Mapping[str, tuple[Settings, dict[str, float]]], case: Case) -> dict[str, NDArray[np.float64]]:
         """Method -> rank of every target among all candidates, block by block; a channel is asked once for all methods that set it alike."""
@@ -188,11 +185,11 @@ class Floor:
 
 def _built(name: str, graph: Graph, task: Task) -> Retrieval:
     channel = CHANNELS[name].make(**CHANNELS[name].fixed)
-    channel.build(graph, task, candidates(graph, task), _no_vectors)
+    channel.build(graph, task, candidates(graph, task), no_vectors)
     return channel
 
 
-def _no_vectors(nodes: Nodes) -> NDArray[np.float32]:
+def no_vectors(nodes: Nodes) -> NDArray[np.float32]:
     raise KgrecError("a channel of the floor reads vectors; it has none, take one that reads histories")
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.class_metrics import Rows, predicted, value
 from kgrec_core.evaluation.variants import Case, whole
-from kgrec_core.graph import Graph, Nodes, Queries, Task, View, candidates
-from kgrec_core.interfaces import Retrieval, Vectors
+from kgrec_core.floor import no_vectors
+from kgrec_core.graph import Graph, Queries, Task, View, candidates
+from kgrec_core.interfaces import Retrieval
 from kgrec_core.retrieval.logistic import Logistic
 from kgrec_core.retrieval.popular import Popular
 
@@ -54,7 +55,7 @@ def class_floor(
         found[name] = _answers(channel, asked)
         settings[name] = dict(channel.chosen) if isinstance(channel, Logistic) else {"class": _most(later, task)}
     if "tfidf_lr" in names:
-        chosen_by = _some(chosen_by, seed)
+        chosen_by = chosen_by.drawn(SELECTED, seed)
         figure = value(_answers(_built("tfidf_lr", first, task), chosen_by), chosen_by.queries.targets, "macro_f1")
         settings["tfidf_lr"]["select_macro_f1"] = None if np.isnan(figure) else figure
     return ClassFloor(found, settings)
@@ -62,12 +63,8 @@ def class_floor(
 
 def _built(name: str, graph: Graph, task: Task) -> Retrieval:
     channel = FLOORS[name]()
-    channel.build(graph, task, candidates(graph, task), _no_vectors)
+    channel.build(graph, task, candidates(graph, task), no_vectors)
     return channel
-
-
-def _no_vectors(nodes: Nodes) -> Vectors:
-    raise KgrecError("a channel of the floor reads vectors; it has none, take one that reads histories")
 
 
 def _answers(channel: Retrieval, case: Case) -> Rows:
@@ -84,11 +81,3 @@ def _most(graph: Graph, task: Task) -> str:
     rows = candidates(graph, task).rows
     top = rows[graph.degree(task.relation, rows, inverse=True).argmax()]
     return graph.gather(task.relation.target, [top], "id")["id"][0]
-
-
-def _some(case: Case, seed: int) -> Case:
-    """Queries with a target, at most 4,000."""
-    index = np.flatnonzero(case.queries.targets.counts)
-    if len(index) > SELECTED:
-        index = np.sort(np.random.default_rng(seed).choice(index, SELECTED, replace=False))
-    return Case(case.queries.take(index), None if case.exclude is None else case.exclude.take(index))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kgrec_core.encoder.auto import Auto, check
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation import class_tables, rank_tables, variants
-from kgrec_core.evaluation.interval import gain
+from kgrec_core.evaluation import class_metrics, class_tables, rank_tables, variants
+from kgrec_core.evaluation.interval import gain, mean_error
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.graph import Task, View
 from kgrec_core.model import Model
@@ -66,10 +66,8 @@ def chosen(
 def _best(values: dict[str, NDArray[np.float64]]) -> str:
     """The simpler within noise: what gains most, if it is more than one standard error over none."""
     name = max(values, key=lambda name: np.nanmean(values[name]))
-    difference = values[name] - values["none"]
-    difference = difference[~np.isnan(difference)]
-    error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else np.inf
-    return name if name != "none" and difference.mean() > error else "none"
+    mean, error = mean_error(values[name] - values["none"])
+    return name if name != "none" and mean > error else "none"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -84,10 +82,7 @@ def _values(model: Model, view: View, task: Task) -> NDArray[np.float64]:
     case = variants.whole(view.queries[task.name], task)
     if model.heads[task.name].encodes_candidates:
         return measure(rank_tables.model_ranks(model, view.graph, task, case), case.queries.targets, ("ndcg@10",))["ndcg@10"]
-    found, targets = class_tables.model_classes(model, view.graph, task, case), case.queries.targets
-    right = np.zeros(len(found))
-    right[targets.owner[found[targets.owner] == targets.rows]] = 1
-    return np.where(targets.counts > 0, right, np.nan)
+    return class_metrics.right(class_tables.model_classes(model, view.graph, task, case), case.queries.targets)
 
 
 # --- tables of a recipe -----------------------------------------------------------------------------------------------

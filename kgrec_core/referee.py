@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.contenders import Table, complete, explained
 from kgrec_core.errors import KgrecError
-from kgrec_core.evaluation.interval import intervals
+from kgrec_core.evaluation.interval import intervals, mean_error
 from kgrec_core.graph import Graph, Task, View, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
@@ -122,7 +122,7 @@ class Referee:
         system = systems[0] if systems and publish == "best" else last
         if len(systems) == 2 and publish == "best":
             gains = [self._best(found, "after").values - self._best(found, "before").values for found in heard.values()]
-            of = [_mean(gain) for gain in gains]
+            of = [mean_error(gain) for gain in gains]
             error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
             if np.mean([mean for mean, _ in of]) > (-2 * error if all(map(_few, gains)) else error):
                 system = "after"
@@ -136,7 +136,7 @@ class Referee:
         if np.isnan(own).all():
             return whole
         simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values[counts]), default=whole)
-        mean, error = _mean(own - simple.values[counts])
+        mean, error = mean_error(own - simple.values[counts])
         learned = whole.retrieval.learns or system == "after"
         margin = -2 * error if _few(own) else error if learned else -error / 2
         return whole if mean > margin or simple is whole else simple
@@ -198,7 +198,7 @@ class Referee:
             if mask.sum() < LEAST or mask.sum() == (queries.targets.counts > 0).sum():
                 continue
             other = max(of, key=lambda c: np.nanmean(c.values[mask]))
-            mean, error = _mean(other.values[mask] - best.values[mask])
+            mean, error = mean_error(other.values[mask] - best.values[mask])
             if mean > 2 * error:
                 found[which] = other
         return found
@@ -211,9 +211,3 @@ def _build(part: Retrieval, name: str, model: Model, graph: Graph) -> None:
 
 def _few(values: NDArray[np.float64]) -> bool:
     return np.count_nonzero(~np.isnan(values)) < TELL
-
-
-def _mean(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean and its standard error; NaN is left out."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else 0.0, float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf

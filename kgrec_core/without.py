@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kgrec_core.comparison import Chain
 from kgrec_core.encoder import facts
@@ -20,9 +20,22 @@ def knowledge(dataset: Dataset) -> list[Relation]:
 
 def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, View]:
     """The views with the same relations, those of knowledge empty: no part has to do without one that it was told of."""
-    gone, found = set(knowledge(dataset)), {}
+    gone = knowledge(dataset)
+    return changed(views, lambda graph: emptied(graph, gone))
+
+
+def emptied(graph: Graph, gone: Sequence[Relation]) -> Graph:
+    return graph.with_edges({r: t.clear() if r in gone else t for r, t in graph.relations.items()}, graph.as_of)
+
+
+def changed(views: Mapping[str, View], change: Callable[[Graph], Graph]) -> dict[str, View]:
+    """The views on changed graphs; those that share a graph share the changed one."""
+    graphs: dict[int, Graph] = {}
+    found = {}
     for name, view in views.items():
-        graph = view.graph.with_edges({r: t.clear() if r in gone else t for r, t in view.graph.relations.items()}, view.graph.as_of)
+        if id(view.graph) not in graphs:
+            graphs[id(view.graph)] = change(view.graph)
+        graph = graphs[id(view.graph)]
         found[name] = View(graph, {task: queries.on(graph) for task, queries in view.queries.items()})
     return found
 

@@ -32,6 +32,12 @@ def beats(difference: Interval) -> bool:
     return difference["low"] > 0
 
 
+def mean_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean and its standard error, infinite for a single value; NaN (no target) is left out."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else 0.0, float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+
+
 def intervals(columns: Mapping[str, NDArray[np.float64]], seed: int = 0) -> dict[str, Interval]:
     """`interval` for every column; columns that miss the same queries share the resamples, at no further cost."""
     groups: dict[bytes, list[str]] = {}

@@ -26,6 +26,13 @@ class Case(NamedTuple):
         """Equal for cases whose queries get the same lists."""
         return self.exclude is None, self.within is None
 
+    def drawn(self, most: int, seed: int) -> Case:
+        """Of the queries with a target at most so many, drawn by a seed where there are more."""
+        index = np.flatnonzero(self.queries.targets.counts)
+        if len(index) > most:
+            index = np.sort(np.random.default_rng(seed).choice(index, most, replace=False))
+        return Case(self.queries.take(index), None if self.exclude is None else self.exclude.take(index))
+
 
 def whole(queries: Queries, task: Task) -> Case:
     """All targets; the history is out of the ranking unless the task allows repeats."""
