@@ -25,12 +25,12 @@ from kgrec_core.evaluation import class_metrics, rank_tables, slices, variants
 from kgrec_core.evaluation.interval import Interval, intervals
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
+from kgrec_core.finetuning import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.knowledge.leaks import Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.model import Model, Silent
-from kgrec_core.pipeline import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,33 +17,28 @@ from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table
 from kgrec_core.comparison import Chain, Comparison
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset, Graph, Task, View
-from kgrec_core.interfaces import Retrieval
+from kgrec_core.finetuning import SECTIONS, Fitting, assist, sections
 from kgrec_core.knowledge.leaks import leaks
-from kgrec_core.later import Tune, Update
-from kgrec_core.limits import Budget, Fit, sampled
+from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.model import Model
 from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.referee import Referee
-from kgrec_core.results import results_of, select_value
+from kgrec_core.results import results_of
 from kgrec_core.run import carry, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.run import Run, open_run
-from kgrec_core.split import Split, classes, split
+from kgrec_core.split import classes, split
 from kgrec_core.stages import Progress, Stages
-from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter
-from kgrec_core.training.fitting import possible, train
-from kgrec_core.training.options import Train
+from kgrec_core.training.fitting import possible
 from kgrec_core.without import knowledge, without_knowledge, without_language_model
 
 log = logging.getLogger("kgrec")
-SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update": Update, "tune": Tune}
 
 
 def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress: Progress | None = None) -> Run:
@@ -58,7 +53,9 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     stages, budget = Stages(progress), Budget(limits.minutes)
     devices.joined()
     if not devices.main():
-        return assist(recipe, folder, registry)
+        assist(recipe, registry)
+        return open_run(folder, allow=recipe.foreign)
+
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             dataset, summary, sources, made = loaded(recipe, registry, limits.strict, progress=progress)
@@ -68,56 +65,25 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()
             devices.shared(lambda given=dataset: given)  # with those that assist
         derived = [relation for of in made.values() for relation in of["relations"]]
+
         views = sampled(split(dataset, how), limits, how.seed)
         best = compared(Fitting(recipe, registry, dataset, views, work, purpose, stages, budget), derived)
         recipe, chain = best.recipe, best.chain
+        del views
         gc.collect()  # models and what watches them refer to each other; nearly all of the comparison's memory is theirs
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         with stages("certainty by known queries"):
             of = {"learned": best.learned, "share": limits.out_of_scope, "seed": how.seed}
             known = by_known(dataset.graph, *chain, best.calibrations, **of)
+
         progress("publishing", 0, 0)
         metrics = {**best.metrics, "data": summary.to_json(), "dropped": budget.dropped, "stages": stages.costs}
         finished = Finished(recipe, dataset, chain, metrics, best.history, sources, best.calibrations, known, best.asked)
         publish(finished, work, folder, fingerprint, registry)
     devices.shared(lambda: None)  # to those that assist: there is no further job
-    del best, finished, chain, dataset, views, sources  # what is opened would be there twice
+    del best, finished, chain, dataset, sources  # what is opened would be there twice
     return open_run(folder, allow=recipe.foreign)
-
-
-class Fitting(NamedTuple):
-    """A fit on its way: what it is made from, where its checkpoints are (in `work`; they belong to `purpose`), and what it may cost."""
-
-    recipe: Recipe
-    registry: Registry
-    dataset: Dataset
-    views: Mapping[str, View]
-    work: Path
-    purpose: str
-    stages: Stages
-    budget: Budget
-
-    def model(self) -> Model:
-        """As it came, prepared on what training knows."""
-        return build_model(self.recipe, self.registry, self.dataset.tasks, self.views["train"].graph)
-
-    def chain(self, model: Model) -> Chain:
-        """The model with retrieval as the recipe has it, not yet built."""
-        return Chain(model, build_retrievals(self.recipe, self.registry, self.dataset))
-
-    def tuned(self, model: Model, checkpoint: str, budget: Budget, knowing: bool = True) -> list[dict[str, Any]]:
-        """Fine-tune a model; the records of it."""
-        job = Job(self.work / checkpoint, self.purpose, knowing, self.recipe)
-        return fine_tuned(model, self.views, sections(self.recipe, self.registry)[1], job, self.stages.progress, budget)
-
-    def tried(self, recipe: Recipe, steps: int, name: str) -> Model:
-        """Another recipe's model after so many updates, ready to be asked the select queries."""
-        options = sections(recipe, self.registry)[1]
-        options = replace(options, steps=steps, epochs=max(options.epochs, 1.0), validations=1, minutes=0.0)
-        model, job = self._replace(recipe=recipe).model(), Job(self.work / f"checkpoint-{name}.pt", self.purpose, True, recipe, options)
-        fine_tuned(model, self.views, options, job, self.stages.progress)
-        return model.refresh(self.views["select"].graph, new={})
 
 
 class Best(NamedTuple):
@@ -202,58 +168,3 @@ def compare_without(of: Fitting, comparison: Comparison, model: Model, following
                 comparison.add("without_language_model", plain)
         except KgrecError as error:
             of.budget.drop(f"the chain without a language model cannot be fitted: {error}")
-
-
-def assist(recipe: Recipe, folder: Path, registry: Registry) -> Run:
-    """What another than the main process does of a fit: every fine-tuning with it; at the end it opens what the main one published."""
-    how, options, limits = sections(recipe, registry)
-    dataset = devices.shared(lambda: None)  # as the main process has loaded it
-    every = sampled(split(dataset, how), limits, how.seed)
-    while job := devices.shared(lambda: None):
-        views = every if job.knowing else without_knowledge(every, dataset)
-        model = build_model(job.recipe or recipe, registry, dataset.tasks, views["train"].graph)
-        fine_tuned(model, views, job.options or options, job, lambda what, done, total: None)
-    return open_run(folder, allow=recipe.foreign)
-
-
-def sections(recipe: Recipe, registry: Registry) -> tuple[Split, Train, Fit]:
-    return recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
-
-
-def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:
-    """The pretrained encoder and the heads, prepared on the training view's graph."""
-    if not tasks:
-        raise KgrecError("the data part gives no task; add [data.tasks.NAME] with relation = ...")
-    heads = {task.name: recipe.head(registry, task.name) for task in tasks}
-    return Model(recipe.encoder(registry), heads, tasks).prepare(graph)
-
-
-class Job(NamedTuple):
-    """A fine-tuning of all processes. file: its checkpoint, which belongs to `purpose`; knowing: with knowledge.
-    recipe, options: where they are not those that the fit began with.
-    """
-
-    file: Path
-    purpose: str
-    knowing: bool = True
-    recipe: Recipe | None = None
-    options: Train | None = None
-
-
-def fine_tuned(
-    model: Model, views: Mapping[str, View], options: Train, job: Job, progress: Progress, budget: Budget | None = None
-) -> list[dict[str, Any]]:
-    """Fine-tune on the training view together with the processes that assist; the weights stay that are best on the select queries."""
-    if devices.main():
-        devices.shared(lambda: job)
-    view = views["select"]
-
-    def validate() -> dict[str, float]:
-        model.refresh(view.graph, new={})
-        return {task.name: select_value(model, view, task, options.metric) for task in model.tasks}
-
-    return train(model, views["train"], with_teacher(options), validate, job.file, job.purpose, progress, budget)
-
-
-def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
-    return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}

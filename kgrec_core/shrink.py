@@ -27,9 +27,9 @@ from kgrec_core.encoder.static import static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.evaluation.interval import Interval, intervals
+from kgrec_core.finetuning import sections
 from kgrec_core.graph import Dataset, Task, View, candidates
 from kgrec_core.limits import sampled
-from kgrec_core.pipeline import sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import asked_values
 from kgrec_core.run import folder as run_folder

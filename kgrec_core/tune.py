@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
 from kgrec_core.later import Tune
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
-from kgrec_core.pipeline import SECTIONS, build_model, sections
 from kgrec_core.recipe.binding import Leaf
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from kgrec_core.calibration.confidence import as_table
 from kgrec_core.comparison import Chain, learn_retrieval
 from kgrec_core.evaluation.interval import Interval, intervals
+from kgrec_core.finetuning import Job, fine_tuned, sections
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
 from kgrec_core.later import Update
 from kgrec_core.later_rows import joined, labelled
 from kgrec_core.limits import sampled
-from kgrec_core.pipeline import Job, fine_tuned, sections
 from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.binding import tree
 from kgrec_core.recipe.recipe import Recipe

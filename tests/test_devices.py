@@ -14,8 +14,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from kgrec_core import devices
 from kgrec_core.comparison import Chain
 from kgrec_core.errors import KgrecError
+from kgrec_core.finetuning import build_model, build_retrievals
 from kgrec_core.graph import Nodes, candidates
-from kgrec_core.pipeline import build_model, build_retrievals
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run

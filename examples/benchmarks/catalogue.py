@@ -99,7 +99,7 @@ def shop(products: int, orders: int) -> Dataset:
 
 def published(folder: Path, dataset: Dataset) -> Path:
     """A run folder over the shop, as `fit` writes it after its last stage."""
-    from kgrec_core import pipeline
+    from kgrec_core import finetuning
     from kgrec_core.comparison import Chain
     from kgrec_core.publishing import Finished, write
     from kgrec_core.recipe.recipe import resolve
@@ -110,8 +110,8 @@ def published(folder: Path, dataset: Dataset) -> Path:
     (folder / "hashed.py").write_text(ENCODER)
     (folder / "recipe.toml").write_text(RECIPE)
     registry, recipe = Registry.discover(), resolve(folder / "recipe.toml")
-    model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
-    chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
+    model = finetuning.build_model(recipe, registry, dataset.tasks, dataset.graph)
+    chain = Chain(model, finetuning.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
     new = write(Finished(recipe, dataset, chain, {"tasks": {}}), folder / "new")
     (new / "calibration").mkdir(exist_ok=True)

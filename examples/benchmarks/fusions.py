@@ -20,9 +20,9 @@ from arguments import DATA, about, asked_of
 
 from kgrec_core import fusing
 from kgrec_core.domain import resolve
+from kgrec_core.finetuning import SECTIONS, Fitting, sections
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
-from kgrec_core.pipeline import SECTIONS, Fitting, sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import split
 from kgrec_core.stages import Stages

@@ -48,7 +48,7 @@ seed = 0
 
 def published(place: Path, folder: Path, products: int) -> None:
     """A run of so many products, whose recipe tells their number as its seed."""
-    from kgrec_core import pipeline
+    from kgrec_core import finetuning
     from kgrec_core.comparison import Chain
     from kgrec_core.graph import Dataset, Graph, Relation, Task
     from kgrec_core.publishing import Finished, write
@@ -67,8 +67,8 @@ def published(place: Path, folder: Path, products: int) -> None:
     ends = {end: pl.Series([0], dtype=pl.UInt32) for end in ("source", "target")}
     dataset = Dataset(Graph(kinds, {buys: pl.DataFrame(ends)}), (Task("buys", buys),))
     registry, recipe = Registry.discover(), resolve(place / "recipe.toml")
-    model = pipeline.build_model(recipe, registry, dataset.tasks, dataset.graph)
-    chain = Chain(model, pipeline.build_retrievals(recipe, registry, dataset))
+    model = finetuning.build_model(recipe, registry, dataset.tasks, dataset.graph)
+    chain = Chain(model, finetuning.build_retrievals(recipe, registry, dataset))
     chain.build(dataset.graph)
     new = write(Finished(recipe, dataset, chain, {"tasks": {}}), place / "new")
     run_folder.publish(new, folder, manifest(dataset, recipe, "", 0, registry))

@@ -25,7 +25,7 @@ from arguments import about, asked_of
 from safetensors.numpy import load_file
 
 from kgrec_core.domain import resolve, split
-from kgrec_core.pipeline import build_model, sections
+from kgrec_core.finetuning import build_model, sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import select_value
 from kgrec_core.training.fitting import train

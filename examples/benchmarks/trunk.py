@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_core.domain import Registry, resolve, split
-from kgrec_core.pipeline import build_model, sections
+from kgrec_core.finetuning import build_model, sections
 from kgrec_core.training.loop import Learner
 
 

@@ -11,9 +11,10 @@ import torch
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
+from kgrec_core.finetuning import build_model, sections
 from kgrec_core.graph import Nodes
 from kgrec_core.head.rank import Rank
-from kgrec_core.pipeline import build_model, fit, sections
+from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
