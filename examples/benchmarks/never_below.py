@@ -70,7 +70,7 @@ def artists(folder: Path, users: int, seed: int) -> list[object]:
 
 def spring(folder: Path, users: int, seed: int) -> list[object]:
     """An earlier half-year of the order book than the recipe was made on."""
-    return [["split.test=2010-06-01", "data.where=date < '2010-07-01'"]]
+    return [["split.test=2010-06-01", "data.where=time < '2010-07-01'"]]
 
 
 def faq(folder: Path, n: int, seed: int) -> list[object]:
