@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Queries, View
@@ -45,23 +46,30 @@ class Fit:
             raise KgrecError(f"fit.out_of_scope = {self.out_of_scope} is no share of the queries; give one from 0 to below 1, e.g. 0.1")
 
 
-def sampled(views: Mapping[str, View], limits: Fit, seed: int) -> dict[str, View]:
-    """The views with at most so many queries of every task."""
+Apart = Callable[[str, Queries], Sequence[NDArray[np.bool_]]]
+
+
+def sampled(views: Mapping[str, View], limits: Fit, seed: int, apart: Apart | None = None) -> dict[str, View]:
+    """The views with at most so many queries of every task. apart(task, queries): masks of those that are drawn
+    on their own, of each at most so many."""
     found = dict(views)
     for number, name in enumerate(("select", "adjust", "test")):
         if name not in views:
             continue
         most = getattr(limits, name)
-        found[name] = View(views[name].graph, {t: _drawn(q, most, [seed, number], name, t) for t, q in views[name].queries.items()})
+        found[name] = View(views[name].graph, {t: _drawn(q, most, [seed, number], name, t, apart) for t, q in views[name].queries.items()})
     return found
 
 
-def _drawn(queries: Queries, most: int, seed: list[int], name: str, task: str) -> Queries:
+def _drawn(queries: Queries, most: int, seed: list[int], name: str, task: str, apart: Apart | None) -> Queries:
     n = len(queries.nodes)
     if not most or n <= most:
         return queries
-    log.warning("%s queries of task %s: %s of %s are drawn; fit.%s = 0 takes all", name, task, f"{most:,}", f"{n:,}", name)
-    return queries.take(np.sort(np.random.default_rng(seed).choice(n, most, replace=False)))
+    rng, parts = np.random.default_rng(seed), [np.arange(n)] if apart is None else map(np.flatnonzero, apart(task, queries))
+    some = np.unique(np.concatenate([rng.choice(of, min(most, len(of)), replace=False) for of in parts]))
+    if len(some) < n:
+        log.warning("%s queries of task %s: %s of %s are drawn; fit.%s = 0 takes all", name, task, f"{len(some):,}", f"{n:,}", name)
+    return queries.take(some)
 
 
 class Budget:

@@ -75,7 +75,14 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
             graph = stored_graph.load_graph(folder / "knowledge")  # without edits, which are carried over when it is published
             dataset, number = joined(Dataset(graph, run.tasks), rows, skipped, rule, how)
             recipe = Recipe({**run.recipe.tree, "split": tree({**_plain(how), "by": "column", "column": "part"}, Path.cwd(), "update")})
-            views = sampled(split(dataset, recipe.section("split", type(how))), limits, how.seed)
+            views = split(dataset, recipe.section("split", type(how)))
+            relations = {task.name: task.relation for task in run.tasks}
+
+            def apart(task: str, queries: Queries) -> list[NDArray[np.bool_]]:
+                fresh = _of(queries, relations[task], _fresh(dataset.graph, relations[task], number))
+                return [_with(queries, ~fresh), _with(queries, fresh)]
+
+            views = sampled(views, limits, how.seed, apart)  # so that old and new queries are asked, however few
             fingerprint = stored_graph.fingerprint(dataset.graph)
         learning = {**views, "train": _replayed(views["train"], run.tasks, number, rule, how.seed)}
         options = replace(
@@ -127,13 +134,19 @@ def _of(queries: Queries, relation: Relation, fresh: pl.DataFrame) -> NDArray[np
     return np.isin(queries.nodes.rows[queries.targets.owner] * width + queries.targets.rows, new)
 
 
+def _with(queries: Queries, targets: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) which of the queries have one of these targets."""
+    found = np.zeros(len(queries.nodes), bool)
+    found[queries.targets.owner[targets]] = True
+    return found
+
+
 def _replayed(view: View, tasks: Sequence[Task], number: int, rule: Update, seed: int) -> View:
     """The training queries that are new, and a sample of the others."""
     found = {}
     for task in tasks:
         queries = view.queries[task.name]
-        new = np.zeros(len(queries.nodes), bool)
-        new[queries.targets.owner[_of(queries, task.relation, _fresh(view.graph, task.relation, number))]] = True
+        new = _with(queries, _of(queries, task.relation, _fresh(view.graph, task.relation, number)))
         old = np.flatnonzero(~new)
         kept = np.random.default_rng([seed, number]).permutation(old)[: round(rule.replay * new.sum())]
         found[task.name] = queries.take(np.sort(np.concatenate([np.flatnonzero(new), kept])))

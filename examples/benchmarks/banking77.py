@@ -1,9 +1,10 @@
 """banking77: accuracy of the 77 intents on the published 3,080 test questions, learned from all training questions or a few a class.
 
-    python examples/benchmarks/banking77.py [--per-class 10] [--seed 0] [--small] [section.key=value ...]
+    python examples/benchmarks/banking77.py [--per-class 10] [--unlabelled] [--keep RUN] [--seed 0] [--small] [section.key=value ...]
 
 The questions are in the package kgrec-support; validation is a tenth of train. With --per-class only so many training questions an
-intent are seen; the validation questions then choose nothing. --small learns from three of each of four intents for a few steps. One JSON line last.
+intent are seen; the validation questions then choose nothing. --unlabelled hands all training questions, without labels,
+to what `train.teacher` says of texts. --keep leaves the run in a folder, so that it may teach: `train.teacher.model=RUN`. --small learns from three of each of four intents for a few steps. One JSON line last.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from arguments import Clock, about, asked_of
+from few import training
 
 from kgrec_core import fit
 from kgrec_core.domain import resolve
@@ -25,15 +27,21 @@ SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrasti
 def main() -> None:
     parser = about(__doc__)
     parser.add_argument("--per-class", type=int)
+    parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--keep", type=Path)
     asked = asked_of(parser)
     settings = [f"{part}.seed={asked.seed}" for part in ("data", "split", "train")] + (FEW if asked.per_class else FULL)
     settings += [f"data.per_class={asked.per_class}"] if asked.per_class else []
     clock = Clock()
 
     with tempfile.TemporaryDirectory() as folder:
+        if asked.unlabelled:
+            texts = Path(folder) / "unlabelled.txt"
+            texts.write_text("".join(f"{' '.join(text.split())}\n" for text in training()), encoding="utf-8")
+            settings.append(f"train.teacher.texts={texts}")
         run = fit(
             resolve("kgrec_support:recipe.toml", settings + (SMALL if asked.small else []) + asked.settings),
-            Path(folder) / "run",
+            asked.keep or Path(folder) / "run",
             progress=clock,
         )
         test, history = run.metrics["tasks"]["intent"]["test"], run.history

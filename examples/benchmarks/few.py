@@ -42,6 +42,17 @@ def questions() -> pl.DataFrame:
     return pl.read_parquet(Path(kgrec_support.__file__).parent / "banking.parquet")
 
 
+def training() -> list[str]:
+    """The texts of all training questions, none of which is a test question's."""
+    table = questions()
+    text, _, split = table.columns[:3]
+    return (
+        table.filter(pl.col(split) != "test")
+        .filter(~pl.col(text).is_in(table.filter(pl.col(split) == "test")[text].implode()))[text]
+        .to_list()
+    )
+
+
 def sets(folder: Path, seed: int, per_class: int, small: bool) -> Sets:
     """So many labelled questions of each intent, drawn by the seed; the other training questions have no labels. No test text stands among them."""
     table = questions()

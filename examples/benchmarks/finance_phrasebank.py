@@ -1,12 +1,13 @@
 """financial_phrasebank (Malo et al. 2014): accuracy of the sentiment of 4,846 sentences, or of the 2,264 on which all annotators agree.
 
-    python examples/benchmarks/finance_phrasebank.py [--agree 50] [--seed 0] [--headlines 0] [--validate] [--small] [section.key=value ...]
+    python examples/benchmarks/finance_phrasebank.py [--agree 50] [--seed 0] [--headlines 0] [--unlabelled 0] [--keep RUN] [--validate] [--small] [section.key=value ...]
 
 FinBERT's split (Araci 2019): a fifth is the test, a tenth of the rest validation, both drawn with random state 0; --agree All splits the
 agreed sentences the same way. `frozen` is logistic regression on vectors of the pretrained model, its penalty chosen on validation.
 --validate asks the validation sentences in place of the test, and a tenth of train chooses the epoch: what settings were chosen by.
 --headlines learns also from so many of sentfin's headlines, those whose companies all have one label (other news, other annotators);
-the floor sees them too. --small learns from 200 sentences for a few steps. One JSON line last.
+the floor sees them too. --unlabelled writes so many of them without labels beside the recipe, as what `train.teacher` is asked of. --keep leaves the run
+in a folder, so that it may teach: `train.teacher.model=RUN`. --small learns from 200 sentences for a few steps. One JSON line last.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def main() -> None:
     parser = about(__doc__)
     parser.add_argument("--agree", choices=["50", "66", "75", "All"], default="50")
     parser.add_argument("--headlines", type=int, default=0)
+    parser.add_argument("--unlabelled", type=int, default=0)
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--validate", action="store_true")
     asked = asked_of(parser)
     clock = Clock(20)
@@ -83,8 +86,12 @@ def main() -> None:
             writer.writerows([f"headline {i}", *row, "train"] for i, row in enumerate(headlines(asked.headlines, asked.seed)))
         mine = {"data": {"use": "news", "articles": str(file)}, "split": {"by": "column", "column": "split"}}
         settings = [*SETTINGS, f"train.seed={asked.seed}", *(SMALL if asked.small else []), *asked.settings]
+        if asked.unlabelled:
+            texts = Path(folder) / "unlabelled.txt"
+            texts.write_text("".join(f"{text}\n" for text, _ in headlines(asked.unlabelled, asked.seed)), encoding="utf-8")
+            settings.append(f"train.teacher.texts={texts}")
         recipe = resolve("kgrec_finance:recipe.toml", mine, settings)
-        run = fit(recipe, Path(folder) / "run", progress=clock)
+        run = fit(recipe, asked.keep or Path(folder) / "run", progress=clock)
         test, history = run.metrics["tasks"]["sentiment"]["test"], run.history
     found = {
         "benchmark": "finance_phrasebank",
