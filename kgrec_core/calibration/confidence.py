@@ -12,10 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.calibration import SMALLEST, Calibration, calibrate
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, histories
 from kgrec_core.interfaces import Hits
-from kgrec_core.stored import document, parquet
+from kgrec_core.stored import damage, document, parquet
 from kgrec_core.stored import rows as stored_rows
 
 log = logging.getLogger("kgrec")
@@ -79,10 +78,8 @@ def as_table(queries: Queries) -> pl.DataFrame:
 
 def load_calibrations(folder: Path) -> dict[str, Calibration]:
     """Task name -> calibration. Raises KgrecError for a damaged file."""
-    try:
+    with damage(f"{folder}: a calibration cannot be read", "fit again"):
         return {file.stem: Calibration.from_json(document(file)) for file in sorted(folder.glob("*.json"))}
-    except ValueError as error:
-        raise KgrecError(f"{folder}: a calibration cannot be read ({error}); fit again") from None
 
 
 def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:
@@ -90,10 +87,8 @@ def asked_again(file: Path | bytes, graph: Graph, task: Task, tasks: Iterable[Ta
 
     Without times, so is all that other tasks say of them: a question's intent would tell its answer.
     """
-    try:
+    with damage(f"task {task.name}: the queries of its calibration are damaged", "fit again"):
         return of_table(parquet(file, {"source": pl.UInt32, "before": pl.Int64, "targets": pl.List(pl.UInt32)}), graph, task, tasks)
-    except (OSError, ValueError) as error:
-        raise KgrecError(f"task {task.name}: the queries of its calibration are damaged ({error}); fit again") from None
 
 
 def of_table(table: pl.DataFrame, graph: Graph, task: Task, tasks: Iterable[Task]) -> Queries:

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import nn
 
 from kgrec_core.encoder.facts import Facts, facts, knowledge
@@ -26,6 +25,7 @@ from kgrec_core.encoder.kept import NEVER, Kept
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.stored import damage
 
 
 class Attention(Fusion):
@@ -110,10 +110,8 @@ class Attention(Fusion):
 
     def load(self, folder: Path) -> None:
         super().load(folder)
-        try:
+        with damage(f"{folder} is no saved fusion 'attention' or is damaged"):
             self.kept_ = Kept.load(folder / "neighbours.safetensors", self._told.dim)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise KgrecError(f"{folder} is no saved fusion 'attention' or is damaged ({error}); fit again or restore it") from error
 
     def _apply(self, fn, recurse: bool = True):
         """As of any module: the tables go where the weights go."""

@@ -11,13 +11,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import document
+from kgrec_core.stored import damage, document
 
 
 class Fusion(Encoder):
@@ -81,7 +79,7 @@ class Fusion(Encoder):
         for name, part in self.named_children():
             if isinstance(part, Encoder):
                 part.load(folder / name)
-        try:
+        with damage(f"{folder} is no saved fusion '{getattr(type(self), 'bare_', type(self)).__name__.lower()}' or is damaged"):
             self.settings_ = document(folder / "fusion.json")
             self.assemble(self.settings_)
             state, own = load_file(folder / "fusion.safetensors"), self._own()
@@ -92,9 +90,6 @@ class Fusion(Encoder):
                     if state[name].shape != tensor.shape or not state[name].isfinite().all():
                         raise ValueError(f"{name} has the shape {tuple(state[name].shape)} or is not finite")
                     tensor.copy_(state[name])
-        except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
-            name = getattr(type(self), "bare_", type(self)).__name__.lower()
-            raise KgrecError(f"{folder} is no saved fusion '{name}' or is damaged ({error}); fit again or restore the folder") from error
         self.eval()
 
     # --- for subclasses ---------------------------------------------------------------------------------------------

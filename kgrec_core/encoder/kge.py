@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kgrec_core.encoder.facts import Facts, behaviours, facts, knowledge
@@ -25,7 +24,7 @@ from kgrec_core.interfaces import Encoder
 from kgrec_core.knowledge.embedding.learning import How, learned
 from kgrec_core.knowledge.embedding.scorers import SCORERS, Name
 from kgrec_core.knowledge.embedding.triples import triples
-from kgrec_core.stored import document, numbers
+from kgrec_core.stored import damage, document, numbers
 
 log = logging.getLogger("kgrec")
 MOST = 32  # edges of a relation that place a newcomer
@@ -115,7 +114,7 @@ class Kge(Encoder):
     def load(self, folder: Path) -> None:
         if self.text is not None:
             self.text.load(folder / "text")
-        try:
+        with damage(f"{folder} is no saved kge encoder or is damaged"):
             kept, state = document(folder / "kge.json"), load_file(folder / "kge.safetensors")
             starts = {str(kind): (int(start), int(size)) for kind, (start, size) in kept["starts"].items()}
             relations, end = [Relation(*map(str, r)) for r in kept["relations"]], max((a + n for a, n in starts.values()), default=0)
@@ -126,8 +125,6 @@ class Kge(Encoder):
             if (found := state.get("map")) is not None:
                 numbers(found.numpy(), (None if self.text is None else self.text.dim, self.dim))
             self._assemble(state["vectors"], state["relations"], found, float(kept["length"]), starts, relations)
-        except (OSError, ValueError, LookupError, AttributeError, TypeError, SafetensorError) as error:
-            raise KgrecError(f"{folder} is no saved kge encoder or is damaged ({error}); fit again or restore the folder") from error
         self.eval()
 
     # --- how --------------------------------------------------------------------------------------------------------

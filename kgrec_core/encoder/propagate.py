@@ -16,15 +16,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import nn
 
 from kgrec_core.encoder.facts import behaviours, facts
 from kgrec_core.encoder.fusion import Fusion, named
 from kgrec_core.encoder.kept import Kept
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.stored import damage
 
 
 class Propagate(Fusion):
@@ -71,10 +70,8 @@ class Propagate(Fusion):
 
     def load(self, folder: Path) -> None:
         super().load(folder)
-        try:
+        with damage(f"{folder} is no saved fusion 'propagate' or is damaged"):
             self.kept_ = Kept.load(folder / "texts.safetensors", self.text.dim)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise KgrecError(f"{folder} is no saved fusion 'propagate' or is damaged ({error}); fit again or restore it") from error
 
     def _apply(self, fn, recurse: bool = True):
         """As of any module: the tables go where the weights go."""

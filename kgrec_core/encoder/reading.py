@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kgrec_core.encoder.table import Table
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task, histories
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import document, numbers
+from kgrec_core.stored import damage, document, numbers
 
 NEVER = np.iinfo(np.int64).min  # before all times
 
@@ -78,17 +76,13 @@ class Reading(Encoder):
 
     def load(self, folder: Path) -> None:
         self.items.load(folder / "items")
-        try:
+        with damage(f"{folder} is no saved {self.file} encoder or is damaged"):
             kept, state = document(folder / f"{self.file}.json"), load_file(folder / f"{self.file}.safetensors")
             self._assemble({kind: [Relation(*r) for r in relations] for kind, relations in kept["read"].items()}, kept["kinds"])
             self._restore(state)
             for kind in self.kinds_:
                 numbers(state[f"table.{kind}"].numpy(), (None, self.kept))
             self.tables_, self.told_ = {kind: Table.of(state[f"table.{kind}"]) for kind in self.kinds_}, set(map(str, kept["told"]))
-        except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
-            raise KgrecError(
-                f"{folder} is no saved {self.file} encoder or is damaged ({error}); fit again or restore the folder"
-            ) from error
         self.eval()
 
     # --- how --------------------------------------------------------------------------------------------------------

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from torch import nn
 
-from kgrec_core.errors import KgrecError
-from kgrec_core.stored import arrays, numbers
+from kgrec_core.stored import arrays, damage, numbers
 
 if TYPE_CHECKING:
     from kgrec_core.encoder.tower import Tower
@@ -45,10 +43,8 @@ class Static:
     @classmethod
     def read(cls, file: Path) -> Static:
         """Raises KgrecError for a file that does not hold such vectors."""
-        try:
+        with damage(f"{file} holds no vectors of tokens", "restore the run from a copy or shrink it again"):
             return cls(numbers(arrays(file)["vectors"], (None, None)).astype(np.float32, copy=False))
-        except (OSError, SafetensorError, LookupError, ValueError) as error:
-            raise KgrecError(f"{file} holds no vectors of tokens ({error}); restore the run from a copy or shrink it again") from None
 
     def save(self, folder: Path) -> None:
         save_file({"vectors": np.ascontiguousarray(self.vectors)}, folder / self.file)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from kgrec_core import words
@@ -22,7 +21,7 @@ from kgrec_core.encoder import of_history
 from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.stored import arrays, document, numbers
+from kgrec_core.stored import arrays, damage, document, numbers
 
 
 class Tfidf(Spoken):
@@ -87,14 +86,12 @@ class Tfidf(Spoken):
         (folder / "words.json").write_text(json.dumps({"cut": self.cut_, "words": self.words_}, ensure_ascii=False))
 
     def load(self, folder: Path) -> None:
-        try:
+        with damage(f"{folder} is no saved tfidf encoder or is damaged"):
             kept, state = document(folder / "words.json"), arrays(folder / "tfidf.safetensors")
             known = dict(kept["words"])
             if sorted(known.values()) != [*range(len(known))]:
                 raise ValueError("its words are not numbered")
             self._assemble(kept["cut"], known, numbers(state["axes"], (len(known), None)), numbers(state["idf"], (len(known),)))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
-            raise KgrecError(f"{folder} is no saved tfidf encoder or is damaged ({error}); fit again or restore the folder") from error
 
     def _assemble(self, cut: str, known: dict[str, int], axes: NDArray[np.float32], idf: NDArray[np.float32]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -19,6 +18,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
+from kgrec_core.stored import damage
 
 FILE = "classify.safetensors"
 
@@ -95,11 +95,9 @@ class Classify(Head):
         save_file({"weight": self.weight_.detach().cpu().contiguous(), "bias": self.bias_.detach().cpu().contiguous()}, folder / FILE)
 
     def load(self, folder: Path) -> None:
-        try:
+        with damage(f"{folder / FILE}: the class weights are missing or damaged", "fit again"):
             state = load_file(folder / FILE)
             weight, bias = state["weight"], state["bias"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise KgrecError(f"{folder / FILE}: the class weights are missing or damaged ({error}); fit again") from None
         if weight.ndim != 2 or bias.shape != weight.shape[:1] or not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
             raise KgrecError(f"{folder / FILE}: weights {tuple(weight.shape)} and bias {tuple(bias.shape)} are no classes; fit again")
         self.weight_, self.bias_ = nn.Parameter(weight.float()), nn.Parameter(bias.float())

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
+from kgrec_core.stored import damage
 
 
 class Rank(Head):
@@ -95,15 +94,12 @@ class Rank(Head):
         """Raises KgrecError where the adapter is missing or damaged."""
         if not self.adapter:
             return
-        try:
+        with damage(f"{folder}: the head's adapter is missing or damaged"):
             state = load_file(folder / "adapter.safetensors")
             if state["query.weight"].shape != 2 * state["query.bias"].shape:
                 raise KeyError("the weights are no square")
             self._size(len(state["query.bias"]))
             self.maps_.load_state_dict(state)
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise KgrecError(f"{folder}: the head's adapter is missing or damaged ({reason}); fit again or restore the folder") from None
 
     def _size(self, dim: int) -> None:
         self.maps_ = nn.ModuleDict({side: nn.Linear(dim, dim) for side in ("query", "candidate")})

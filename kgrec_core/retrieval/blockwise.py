@@ -13,15 +13,13 @@ from typing import ClassVar, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.profile import horizon
 from kgrec_core.retrieval.sparse import flat, unflat
-from kgrec_core.stored import arrays
+from kgrec_core.stored import arrays, damage
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
 KEPT = 2**23  # of scores that an Asked holds: 256 queries x 32,000 candidates
@@ -77,14 +75,12 @@ class Blockwise(Retrieval):
         save_file(flat({name: getattr(self, name) for name in ("mask_", *self.state)}), folder / "channel.safetensors")
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
-        try:
+        with damage(f"{folder}: no whole {type(self).__name__} channel is in it", "fit again"):
             stored = arrays(folder / "channel.safetensors")
             for name in self.state:
                 setattr(self, name, unflat(stored, name))
             self._place(graph, task, np.flatnonzero(stored["mask_"]))
             self.attach()
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
-            raise KgrecError(f"{folder}: no whole {type(self).__name__} channel is in it ({error}); fit again") from error
 
     def _place(self, graph: Graph, task: Task, rows: NDArray[np.int64]) -> None:
         self.graph_, self.task_, self.now_ = graph, task, horizon(graph, task.relation)

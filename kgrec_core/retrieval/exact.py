@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kgrec_core import devices
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.delta import Flat, Found, Layered
-from kgrec_core.stored import numbers, rows
+from kgrec_core.stored import damage, numbers, rows
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,12 +34,10 @@ class Exact(Layered):
         save_file({"rows": torch.from_numpy(whole.rows), "vectors": whole.vectors.cpu().contiguous()}, folder / "vectors.safetensors")
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
-        try:
+        with damage(f"{folder}: the vectors of exact are missing, damaged or of another graph", "fit again"):
             parts = load_file(folder / "vectors.safetensors")
             self.rows_ = rows(parts["rows"].numpy(), graph.size(task.relation.target))
             vectors = numbers(parts["vectors"].numpy(), (len(self.rows_), None)).astype(np.float32, copy=False)
-        except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
-            raise KgrecError(f"{folder}: the vectors of exact are missing, damaged or of another graph ({error}); fit again") from None
         self.stale_ = self.delta_ = None
         self._learn(vectors)
 

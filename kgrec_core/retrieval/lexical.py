@@ -17,7 +17,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
-from kgrec_core.stored import csr, numbers, rows
+from kgrec_core.stored import csr, damage, numbers, rows
 from kgrec_core.words import cutter, resolve
 
 
@@ -108,11 +108,9 @@ class Lexical(Blockwise):
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         import bm25s
 
-        try:
+        with damage(f"{folder}: the word index is missing or damaged", "fit again"):
             self.bm25_ = bm25s.BM25.load(folder / "bm25s", show_progress=False)
             super().load(folder, graph, task)
-        except (OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-            raise KgrecError(f"{folder}: the word index is missing or damaged ({str(error).partition(chr(10))[0]}); fit again") from None
 
     def _tell(self, rows: NDArray[np.int64]) -> None:
         """Read these candidates, then set `delta_` (words, added): Lucene's BM25 over base and added texts, by counts of both."""

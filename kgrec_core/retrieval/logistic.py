@@ -19,6 +19,7 @@ from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.softmax import STRENGTHS, Features, Softmax, choose, folds, learned
+from kgrec_core.stored import damage
 
 log = logging.getLogger("kgrec")
 NGRAMS: dict[str, dict[str, Any]] = {
@@ -140,13 +141,11 @@ class Logistic(Blockwise):
         (folder / "terms.json").write_text(json.dumps(self.terms_, ensure_ascii=False), encoding="utf-8")
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
-        try:
+        with damage(f"{folder}: what logistic learned is missing or damaged", "fit again"):
             self.terms_ = json.loads((folder / "terms.json").read_text(encoding="utf-8"))
             if not isinstance(self.terms_, list) or not all(isinstance(term, str) for term in self.terms_):
                 raise ValueError("terms.json is no list of words")
             super().load(folder, graph, task)
-        except (OSError, ValueError, RecursionError) as error:
-            raise KgrecError(f"{folder}: what logistic learned is missing or damaged ({error}); fit again") from error
 
     def _model(self, fold: int) -> Softmax:
         """What was learned; of a fold >= 0, without its examples (learned when first asked for)."""

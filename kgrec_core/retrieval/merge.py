@@ -16,7 +16,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.blockwise import chosen
 from kgrec_core.retrieval.pool import explained, lookup, relative, top, union
-from kgrec_core.stored import rows
+from kgrec_core.stored import damage, rows
 
 DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
 
@@ -90,10 +90,8 @@ class Around(Retrieval):
         for name, channel in self.channels.items():
             channel.load(folder / name, graph, task)
         size = graph.size(task.relation.target)
-        try:
+        with damage(f"{folder}: candidates.npy is damaged or missing", "fit again"):
             self._place(graph, task, chosen(size, rows(np.load(folder / "candidates.npy", mmap_mode="r"), size)))
-        except (OSError, ValueError, EOFError, TypeError, SyntaxError) as error:
-            raise KgrecError(f"{folder}: candidates.npy is damaged or missing ({error}); fit again") from error
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
         """Take over a graph and its candidates, a bool by row."""

@@ -16,6 +16,7 @@ from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pool import Columns, explained, top
+from kgrec_core.stored import damage
 
 FOLDS, STEPS = 5, 100
 LEAST = 1e-9  # as in `logistic`: a score is log(probability / LEAST)
@@ -87,13 +88,11 @@ class Mixture(Around):
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         super().load(folder, graph, task)
-        try:
+        with damage(f"{folder}: mixture.json is missing or damaged", "fit again"):
             trust = json.loads((folder / "mixture.json").read_text())
             self.trust_ = None if trust is None else {name: Trust(*map(float, trust[name])) for name in self.channels}
             if self.trust_ and not all(np.isfinite(of).all() and of.weight >= 0 and of.sharper > 0 for of in self.trust_.values()):
                 raise ValueError("a weight is no share")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise KgrecError(f"{folder}: mixture.json is missing or damaged ({error}); fit again") from error
 
     def _with(self, channels: Mapping[str, Retrieval]) -> Self:
         other = super()._with(channels)

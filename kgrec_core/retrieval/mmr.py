@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from kgrec_core.errors import KgrecError
@@ -18,7 +17,7 @@ from kgrec_core.evaluation.diversity import diverse
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
-from kgrec_core.stored import numbers
+from kgrec_core.stored import damage, numbers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,14 +68,12 @@ class Mmr(Around):
 
     def load(self, folder: Path, graph: Graph, task: Task) -> None:
         super().load(folder, graph, task)
-        try:
+        with damage(f"{folder}: mmr.safetensors is damaged or missing", "fit again"):
             stored = load_file(folder / "mmr.safetensors")
             self.rows_ = stored["rows"]
             self.vectors_ = numbers(stored["vectors"], (len(self.rows_), stored["vectors"].shape[-1]))
             if self.rows_.min(initial=0) < 0 or self.rows_.max(initial=-1) >= graph.size(task.relation.target):
                 raise ValueError("a row is not in the graph")
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
-            raise KgrecError(f"{folder}: mmr.safetensors is damaged or missing ({error}); fit again") from error
 
     def _varied(self, hits: Hits, k: int) -> Hits:
         ((name, _),) = self.channels.items()

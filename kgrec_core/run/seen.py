@@ -22,13 +22,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.confidence import of_table
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, histories
 from kgrec_core.interfaces import Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import met_by, with_queries
-from kgrec_core.stored import document, numbers
+from kgrec_core.stored import damage, document, numbers
 
 MOST = 300  # queries of a sample, put in one way
 FEW = 50  # candidates up to which the first answer is a label
@@ -174,12 +173,10 @@ def load(folder: Path, files: Mapping[str, bytes], task: str) -> Sample | None:
     table, vectors = (files.get(f"seen/{task}.{end}") for end in ("json", "npy"))
     if table is None or vectors is None:
         return None
-    try:
+    with damage(f"{folder}: seen/{task} is damaged", "restore the run from a copy or fit again"):
         found = document(table)
         columns = {name: [np.nan if v is None and of is not object else v for v in found[name]] for name, of in KINDS.items()}
         sample = _made(columns, numbers(np.load(BytesIO(vectors), allow_pickle=False), (len(found["how"]), None)))
         if any(values.shape != (len(sample),) for values in sample.columns.values()):
             raise ValueError("its columns differ in length")
         return sample
-    except (ValueError, LookupError, TypeError, OSError, EOFError) as error:
-        raise KgrecError(f"{folder}: seen/{task} is damaged ({error}); restore the run from a copy or fit again") from None

@@ -14,7 +14,7 @@ import polars as pl
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.knowledge.source import Source
-from kgrec_core.stored import document, inside, parquet
+from kgrec_core.stored import damage, document, inside, parquet
 
 ENTITY, EDGE = {"id": pl.String}, {"source": pl.UInt32, "target": pl.UInt32}
 
@@ -64,7 +64,7 @@ def load_graph(folder: Path) -> Graph:
 
 def load_tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Task, ...]:
     """The tasks that a manifest tells of. Raises KgrecError where this graph cannot have them."""
-    try:
+    with damage(f"{folder}: the tasks in manifest.json are damaged", "restore the run from a copy or fit again"):
         said = [
             (str(t["name"]), *(Relation(*map(str, r)) for r in (t["relation"], *t["history"])), bool(t["repeats"]))
             for t in manifest["tasks"]
@@ -73,8 +73,6 @@ def load_tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Ta
         if not tasks or {r for task in tasks for r in (task.relation, *task.history)} - set(graph.relations):
             raise ValueError("they read relations that the run does not hold")
         return tasks
-    except (LookupError, TypeError, ValueError) as error:
-        raise KgrecError(f"{folder}: the tasks in manifest.json are damaged ({error}); restore the run from a copy or fit again") from error
 
 
 def ipc(table: pl.DataFrame) -> bytes:
