@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = late(
         "recipe.hookspecs": "hookimpl",
         "recipe.recipe": "Layer Recipe resolve",
         "recipe.registry": "Registry",
-        "errors": "KgrecError choices",
+        "errors": "KgrecError choices damage",
         "requests": "as_data made",
         "stages": "Progress",
         "verbs": "each grouped one refuse_other words",

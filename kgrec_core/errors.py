@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from types import TracebackType
 
@@ -69,6 +70,18 @@ class Faults:
         """Raises what was found."""
         if self.found:
             raise self.found[0] if len(self.found) == 1 else Mistakes(self.found)
+
+
+@contextmanager
+def damage(told: str, remedy: str = "fit again or restore the folder") -> Iterator[None]:
+    """What goes wrong while a stored state is read is the state's fault: KgrecError "TOLD (reason); REMEDY"."""
+    from safetensors import SafetensorError
+
+    faults = ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError
+    try:
+        yield
+    except (*faults, SafetensorError) as error:
+        raise KgrecError(f"{told} ({error}); {remedy}") from error
 
 
 def choices(what: str, given: str, known: Iterable[str], remedy: str = "") -> KgrecError:

@@ -1,7 +1,7 @@
 """What a folder from outside holds, looked at before native code sees it: names, JSON, tables, rows and sparse matrices.
 
 A checksum says that a file is what its folder promises, not that the folder is anybody's friend. Everything here raises ValueError
-with the reason; who reads says which file of which run it was, by `damage`.
+with the reason; who reads says which file of which run it was (`errors.damage`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,21 +18,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
-
 LARGEST = 2**28  # bytes of a JSON file
-
-
-@contextmanager
-def damage(told: str, remedy: str = "fit again or restore the folder") -> Iterator[None]:
-    """What goes wrong while a part reads its files is the files' fault: KgrecError "TOLD (reason); REMEDY"."""
-    from safetensors import SafetensorError
-
-    faults = ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError
-    try:
-        yield
-    except (*faults, SafetensorError) as error:
-        raise KgrecError(f"{told} ({error}); {remedy}") from error
 
 
 def inside(folder: Path, name: Any) -> Path:

@@ -12,9 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.calibration import SMALLEST, Calibration, calibrate
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task, histories
 from kgrec_core.interfaces import Hits
-from kgrec_core.stored import damage, document, parquet
+from kgrec_core.stored import document, parquet
 from kgrec_core.stored import rows as stored_rows
 
 log = logging.getLogger("kgrec")

@@ -22,10 +22,9 @@ from torch import nn
 from kgrec_core.encoder.facts import Facts, facts, knowledge
 from kgrec_core.encoder.fusion import Fusion, named
 from kgrec_core.encoder.kept import NEVER, Kept
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import damage
 
 
 class Attention(Fusion):

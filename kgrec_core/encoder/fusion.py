@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import damage, document
+from kgrec_core.stored import document
 
 
 class Fusion(Encoder):

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from kgrec_core.encoder.facts import Facts, behaviours, facts, knowledge
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
 from kgrec_core.knowledge.embedding.learning import How, learned
 from kgrec_core.knowledge.embedding.scorers import SCORERS, Name
 from kgrec_core.knowledge.embedding.triples import triples
-from kgrec_core.stored import damage, document, numbers
+from kgrec_core.stored import document, numbers
 
 log = logging.getLogger("kgrec")
 MOST = 32  # edges of a relation that place a newcomer

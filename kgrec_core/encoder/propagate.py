@@ -21,9 +21,9 @@ from torch import nn
 from kgrec_core.encoder.facts import behaviours, facts
 from kgrec_core.encoder.fusion import Fusion, named
 from kgrec_core.encoder.kept import Kept
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import damage
 
 
 class Propagate(Fusion):

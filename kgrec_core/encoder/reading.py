@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kgrec_core.encoder.table import Table
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task, histories
 from kgrec_core.interfaces import Encoder
-from kgrec_core.stored import damage, document, numbers
+from kgrec_core.stored import document, numbers
 
 NEVER = np.iinfo(np.int64).min  # before all times
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
-from kgrec_core.stored import arrays, damage, numbers
+from kgrec_core.errors import damage
+from kgrec_core.stored import arrays, numbers
 
 if TYPE_CHECKING:
     from kgrec_core.encoder.tower import Tower

@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 from kgrec_core import words
 from kgrec_core.encoder import of_history
 from kgrec_core.encoder.spoken import Spoken
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
-from kgrec_core.stored import arrays, damage, document, numbers
+from kgrec_core.stored import arrays, document, numbers
 
 
 class Tfidf(Spoken):

@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
-from kgrec_core.stored import damage
 
 FILE = "classify.safetensors"
 

@@ -15,11 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.profile import horizon
 from kgrec_core.retrieval.sparse import flat, unflat
-from kgrec_core.stored import arrays, damage
+from kgrec_core.stored import arrays
 
 CELLS = 2**24  # of a dense block of scores: 64 MiB
 KEPT = 2**23  # of scores that an Asked holds: 256 queries x 32,000 candidates

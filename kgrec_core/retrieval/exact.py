@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from kgrec_core import devices
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.delta import Flat, Found, Layered
-from kgrec_core.stored import damage, numbers, rows
+from kgrec_core.stored import numbers, rows
 
 
 @dataclass(kw_only=True, eq=False)

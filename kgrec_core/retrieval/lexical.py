@@ -13,11 +13,11 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
-from kgrec_core.stored import csr, damage, numbers, rows
+from kgrec_core.stored import csr, numbers, rows
 from kgrec_core.words import cutter, resolve
 
 

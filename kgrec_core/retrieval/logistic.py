@@ -13,13 +13,12 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Memo, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.softmax import STRENGTHS, Features, Softmax, choose, folds, learned
-from kgrec_core.stored import damage
 
 log = logging.getLogger("kgrec")
 NGRAMS: dict[str, dict[str, Any]] = {

@@ -11,12 +11,12 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError, choices, damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.blockwise import chosen
 from kgrec_core.retrieval.pool import explained, lookup, relative, top, union
-from kgrec_core.stored import damage, rows
+from kgrec_core.stored import rows
 
 DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
 

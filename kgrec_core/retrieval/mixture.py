@@ -11,12 +11,11 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError, choices, damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pool import Columns, explained, top
-from kgrec_core.stored import damage
 
 FOLDS, STEPS = 5, 100
 LEAST = 1e-9  # as in `logistic`: a score is log(probability / LEAST)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.evaluation.diversity import diverse
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.merge import DEPTH, Around
-from kgrec_core.stored import damage, numbers
+from kgrec_core.stored import numbers
 
 
 @dataclass(kw_only=True, eq=False)

@@ -22,12 +22,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.confidence import of_table
+from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Task, histories
 from kgrec_core.interfaces import Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.run.asked import met_by, with_queries
-from kgrec_core.stored import damage, document, numbers
+from kgrec_core.stored import document, numbers
 
 MOST = 300  # queries of a sample, put in one way
 FEW = 50  # candidates up to which the first answer is a label

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.knowledge.source import Source
-from kgrec_core.stored import damage, document, inside, parquet
+from kgrec_core.stored import document, inside, parquet
 
 ENTITY, EDGE = {"id": pl.String}, {"source": pl.UInt32, "target": pl.UInt32}
 

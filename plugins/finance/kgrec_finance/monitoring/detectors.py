@@ -14,7 +14,7 @@ from math import log
 from typing import Any, ClassVar, Self
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import choices
+from kgrec_core.domain import choices, damage
 from kgrec_finance.monitoring.baseline import WATCHED, Mean, Volume, tail
 from kgrec_finance.monitoring.windows import Window
 
@@ -96,14 +96,12 @@ class Detector:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON; any detector's. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of a detector", "start anew, e.g. Cusum(watch='volume')"):
             settings = {key: tuple(v) if isinstance(v, list) else v for key, v in state["settings"].items()}
             new = DETECTORS[state["use"]](**settings)
             copied = json.loads(json.dumps(state))
             new._series, new._held, new._shared = (copied[name] for name in ("series", "held", "shared"))
             new._baseline.restore(copied["baseline"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise KgrecError(f"this is no state of a detector ({error}); start anew, e.g. Cusum(watch='volume')") from error
         return new
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core import DAY, KgrecError
+from kgrec_core import DAY
+from kgrec_core.domain import damage
 from kgrec_finance.monitoring.detectors import Detector
 from kgrec_finance.monitoring.episodes import Change, Episodes
 from kgrec_finance.monitoring.outlets import Outlets
@@ -132,15 +133,13 @@ class Ensemble:
     def of(cls, settings: Settings, state: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> Self:
         """Raises KgrecError where it is another thing."""
         new = cls(settings)
-        try:
+        with damage("this is no state of Ensemble", "start anew with Ensemble(settings)"):
             new.count = int(state["count"])
             new.detectors = {kind: {name: Detector.of(d) for name, d in own.items()} for kind, own in state["detectors"].items()}
             new.episodes = Episodes.of(state["episodes"]) if state["episodes"] else None
             new.candidates = [float(x) for x in state["candidates"]]
             new.outlets = Outlets.of(state["outlets"])
             new.told = {series: list(past) for series, past in state["told"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KgrecError(f"this is no state of Ensemble ({error}); start anew with Ensemble(settings)") from error
         new.calibration = Calibration.of(calibration) if calibration else None
         return new
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Self
 
 from kgrec_core import KgrecError
+from kgrec_core.domain import damage
 
 SEVERITIES = ("low", "medium", "high")  # at the threshold, 10 times and 100 times rarer
 
@@ -79,11 +80,9 @@ class Episodes:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of Episodes", "start anew with Episodes(threshold=, cooldown=)"):
             new = cls(threshold=state["threshold"], cooldown=state["cooldown"])
             new._open = {series: dict(episode) for series, episode in state["open"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KgrecError(f"this is no state of Episodes ({error}); start anew with Episodes(threshold=, cooldown=)") from error
         return new
 
     def _severity(self, peak: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from kgrec_core import KgrecError
+from kgrec_core.domain import damage
 from kgrec_finance.feeds.events import Event
 
 PATIENCE = 5  # events that come after a leap without confirming it, until it is refused
@@ -56,11 +56,9 @@ class Order:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of Order", "start anew with Order(leap)"):
             new = cls(state["leap"])
             new.latest = state["latest"]
             for (id, time, text, companies, raw, outlet), count in state["waiting"]:
                 new._waiting.append([Event(id, time, text, companies and tuple(companies), raw, outlet), count])
-        except (KeyError, TypeError, ValueError) as error:
-            raise KgrecError(f"this is no state of Order ({error}); start anew with Order(leap)") from error
         return new

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from math import exp, sqrt
 from typing import Any, Self
 
-from kgrec_core import DAY, KgrecError
+from kgrec_core import DAY
+from kgrec_core.domain import damage
 from kgrec_finance.monitoring.baseline import Volume, negative_binomial
 from kgrec_finance.monitoring.windows import Window
 
@@ -195,7 +196,7 @@ class Outlets:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of Outlets", "start anew with Outlets(memory=, begin=, length=)"):
             new = cls(memory=state["memory"], begin=state["begin"], length=state["length"])
             new.count, new.scale, new.recent = state["count"], dict(state["scale"]), dict(state["recent"])
             new.known = {
@@ -203,8 +204,6 @@ class Outlets:
             }
             new.changes = list(state["changes"])
             new.usual.restore(state["usual"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KgrecError(f"this is no state of Outlets ({error}); start anew with Outlets(memory=, begin=, length=)") from error
         return new
 
 

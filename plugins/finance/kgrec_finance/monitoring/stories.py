@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from kgrec_core import DAY, KgrecError
+from kgrec_core import DAY
+from kgrec_core.domain import damage
 from kgrec_core.parts import Recent
 
 
@@ -50,12 +51,10 @@ class Stories:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """Raises KgrecError where it is another thing."""
         new = cls.__new__(cls)
-        try:
+        with damage("this is no state of Stories", "start anew with Stories()"):
             new._recent = Recent.of(state["recent"])
             new._story, new._swept = dict(state["story"]), int(state["swept"])
             new._known = {story: [int(size), int(time)] for story, (size, time) in state["known"].items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise KgrecError(f"this is no state of Stories ({error}); start anew with Stories()") from error
         return new
 
     def _sweep(self, time: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core import DAY, KgrecError
+from kgrec_core.domain import damage
 from kgrec_finance.monitoring.outliers import set_apart
 
 WEEK = 7 * DAY
@@ -99,11 +100,9 @@ class Calibration:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of Calibration", "calibrate anew"):
             tails = {name: Tail(*(tuple(x) if isinstance(x, list | tuple) else x for x in tail)) for name, tail in state["tails"].items()}
             return cls(**{**state, "tails": tails})
-        except (KeyError, TypeError) as error:
-            raise KgrecError(f"this is no state of Calibration ({error}); calibrate anew") from error
 
 
 def calibrate(

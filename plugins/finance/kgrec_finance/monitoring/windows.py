@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any, NamedTuple, Self
 
 from kgrec_core import KgrecError
+from kgrec_core.domain import damage
 
 UNIT = 10**9  # whole numbers in one unit of weight
 
@@ -138,13 +139,11 @@ class Windows:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Self:
         """What `state` gave, also after a trip through JSON. Raises KgrecError where it is another thing."""
-        try:
+        with damage("this is no state of Windows", "start anew with Windows(length=...)"):
             new = cls(**{name: state[name] for name in ("length", "lateness", "outage", "series")})
             new.latest, new.dropped, new._next, new._silent = (state[name] for name in ("latest", "dropped", "next", "silent"))
             new._known = set(state["known"])
             new._open = {start: {name: {o: list(v) for o, v in by.items()} for name, by in of.items()} for start, of in state["open"]}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KgrecError(f"this is no state of Windows ({error}); start anew with Windows(length=...)") from error
         return new
 
     def _closing(self, start: int) -> bool:
