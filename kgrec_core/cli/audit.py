@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kgrec_core.cli.run import allow, as_json, run
 from kgrec_core.printing import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ LEAKY = 3  # the exit code
 
 
 @click.command(epilog="Example: kgrec graph audit runs/shop --relation has_brand")
-@click.argument("run", type=click.Path(path_type=Path))
+@run
 @click.option("--relation", "relations", multiple=True, metavar="NAME", help="Drop this one alone; again for more. Without it: each.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffled graph.")
-@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@allow
+@as_json
 @click.pass_context
 def audit(ctx: click.Context, run: Path, relations: tuple[str, ...], seed: int, allow: tuple[str, ...], as_json: bool) -> None:
     """Fit the retrieval of RUN again without its graph, with a shuffled one and without each relation; and look for leaks.

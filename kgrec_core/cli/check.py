@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kgrec_core.cli.recipe import recipe_options
+from kgrec_core.cli.run import JSON
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.errors import KgrecError
 from kgrec_core.printing import say, say_json
@@ -49,7 +50,7 @@ def check_command(domain: Domain) -> click.Command:
         *(options_of(own) if own else ()),
         STRICT,
         LEAK,
-        click.Option(["--json", "_json"], is_flag=True, help="For machines."),
+        JSON,
     ]
     example = f"Example: kgrec {domain.name} check --recipe mine.toml --strict"
     return Explained("check", params=params, callback=check, help="\n\n".join(filter(None, (text, said))), epilog=f"\b\n{example}")

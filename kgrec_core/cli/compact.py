@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import allow, run
 from kgrec_core.printing import say
 
 
 @click.command(epilog="Example: kgrec compact runs/shop")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+@run
+@allow
 def compact(run: Path, allow: tuple[str, ...]) -> None:
     """Bake the edits of RUN into it. They can no longer be undone; processes that have it open go on undisturbed."""
     from kgrec_core.run import carry

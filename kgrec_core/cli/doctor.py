@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import kgrec_core
-from kgrec_core.cli.parts import as_json
+from kgrec_core.cli.run import as_json
 from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.registry import Registry
 

@@ -6,22 +6,21 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import FILE, allow, run
 from kgrec_core.errors import KgrecError
 from kgrec_core.printing import columns, say
-
-FILE = click.Path(path_type=Path)
 
 
 @click.command(
     epilog="\b\nExample: kgrec feedback runs/shop --out events.parquet\n"
     "Example: kgrec feedback runs/shop --learn bought --out new.csv && kgrec ecommerce update --run runs/shop --data new.csv"
 )
-@click.argument("run", type=FILE)
+@run
 @click.option("--out", type=FILE, metavar="FILE", help="Write every event: .csv, .parquet or .jsonl.")
 @click.option("--learn", multiple=True, metavar="EVENT", help="Write instead what `update --data` learns from, of these events.")
 @click.option("--task", metavar="NAME", help="Which task learns it, of several.")
 @click.option("--state", type=FILE, metavar="FOLDER", help="Where the service keeps it; RUN.serve without.")
-@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+@allow
 def feedback(run: Path, out: Path | None, learn: tuple[str, ...], task: str | None, state: Path | None, allow: tuple[str, ...]) -> None:
     """Show what was said of RUN's answers over HTTP, by run and arm."""
     from kgrec_core.serving import exported

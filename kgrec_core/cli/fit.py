@@ -13,7 +13,7 @@ from kgrec_core import devices
 from kgrec_core.cli.check import LEAK, STRICT, said_of
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
-from kgrec_core.cli.run import DEMO
+from kgrec_core.cli.run import DEMO, FILE, JSON
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.jobs.fit import FIT, fitted
 from kgrec_core.printing import came_to, figures, say, say_json
@@ -75,7 +75,7 @@ def shown(metrics: dict[str, Any], verbose: bool) -> str:
     return "\n\n".join(filter(None, (data, leaks, came_to(metrics), figures(metrics) if verbose else "")))
 
 
-FOLDER: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FOLDER", "help": "Where the run is written."}
+FOLDER: dict[str, Any] = {"type": FILE, "metavar": "FOLDER", "help": "Where the run is written."}
 
 
 def _command(word: str, own: type | None, callback: Any, text: str, example: str, *more: click.Option) -> click.Command:
@@ -84,7 +84,7 @@ def _command(word: str, own: type | None, callback: Any, text: str, example: str
         *recipe_options(),
         *more,
         *(options_of(own) if own else ()),
-        click.Option(["--json", "_json"], is_flag=True, help="For machines."),
+        JSON,
         click.Option(["--verbose", "_verbose"], is_flag=True, help="All systems and gains, not the verdict alone."),
     ]
     return Explained(word, params=params, callback=callback, help="\n\n".join(filter(None, (text, said))), epilog=f"\b\n{shown or example}")

@@ -9,20 +9,18 @@ import click
 
 from kgrec_core.cli.domain import LazyGroup
 from kgrec_core.cli.progress import progress_bar
+from kgrec_core.cli.run import FILE, allow, as_json
 from kgrec_core.printing import columns, say, say_json
 
-FOLDER = click.Path(path_type=Path)
-place = click.argument("place", type=FOLDER)
-allow = click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
-as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+place = click.argument("place", type=FILE)
 
 
 @click.command(epilog="Example: kgrec graph build --domain ecommerce knowledge.names.use=attributes --out graphs/shop")
 @click.option(
-    "--recipe", "recipes", multiple=True, type=FOLDER, metavar="FILE", help="A recipe with [data] and [knowledge]; several are layers."
+    "--recipe", "recipes", multiple=True, type=FILE, metavar="FILE", help="A recipe with [data] and [knowledge]; several are layers."
 )
 @click.option("--domain", metavar="NAME", help="Begin with this domain's recipe.")
-@click.option("--out", required=True, type=FOLDER, metavar="FOLDER", help="Where the graph is written.")
+@click.option("--out", required=True, type=FILE, metavar="FOLDER", help="Where the graph is written.")
 @click.option("--allow-leak", is_flag=True, help="Let a relation pass that is a task's target in disguise.")
 @click.argument("settings", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 @as_json
@@ -149,7 +147,7 @@ def paths(place: Path, one: str, other: str, hops: int, k: int, allow: tuple[str
 
 @click.command(epilog="Example: kgrec graph export graphs/shop facts.tsv")
 @place
-@click.argument("file", type=FOLDER)
+@click.argument("file", type=FILE)
 @allow
 @as_json
 def export(place: Path, file: Path, allow: tuple[str, ...], as_json: bool) -> None:

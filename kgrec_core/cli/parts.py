@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
+from kgrec_core.cli.run import as_json
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.components import Component
 from kgrec_core.recipe.registry import ALL, Registry, load
-
-as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 @click.command(epilog="Example: kgrec plugins --json")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import FILE, JSON
 from kgrec_core.printing import say_json
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import resolve
@@ -16,9 +17,8 @@ def recipe_options() -> list[click.Parameter]:
 
     A command then calls `resolve(domain.recipe, *_recipe, _settings)`.
     """
-    file = click.Path(path_type=Path)
     return [
-        click.Option(["--recipe", "_recipe"], multiple=True, type=file, metavar="FILE", help="A layer over the domain's recipe."),
+        click.Option(["--recipe", "_recipe"], multiple=True, type=FILE, metavar="FILE", help="A layer over the domain's recipe."),
         click.Argument(["_settings"], nargs=-1, metavar="[SECTION.KEY=VALUE]..."),
     ]
 
@@ -32,7 +32,7 @@ def recipe_command(domain: Domain) -> click.Command:
 
     return click.Command(
         "recipe",
-        params=[*recipe_options(), click.Option(["--json", "_json"], is_flag=True, help="For machines.")],
+        params=[*recipe_options(), JSON],
         callback=recipe,
         help="Print the recipe that the domain, the files and the settings give.",
         epilog=f"Example: kgrec {domain.name} recipe --recipe mine.toml train.epochs=1 > whole.toml",

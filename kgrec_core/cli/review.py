@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import FILE, as_json, run
 from kgrec_core.errors import KgrecError
 from kgrec_core.printing import columns, say, say_json
 
@@ -15,7 +16,7 @@ SHOWN, WIDE = 50, 70  # lines; letters of a text
 
 
 @click.command(epilog="\b\nExample: kgrec review runs/shop\nExample: kgrec review runs/shop --allow 22423 --why 'a cake knife'")
-@click.argument("run", type=click.Path(path_type=Path))
+@run
 @click.option("--allow", "allowed", multiple=True, metavar="ID", help="Show it from now on; repeat for several.")
 @click.option("--block", "blocked", multiple=True, metavar="ID", help="Never show it; repeat for several.")
 @click.option("--undo", "opened", multiple=True, metavar="ID", help="Take the decision on it back.")
@@ -23,8 +24,8 @@ SHOWN, WIDE = 50, 70  # lines; letters of a text
 @click.option("--by", default=None, metavar="NAME", help="Who decides; by default the user of this machine.")
 @click.option("--scan", is_flag=True, help="Ask the rules' classifier about every text that it has not seen.")
 @click.option("--decided", is_flag=True, help="List the decisions instead.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write the decisions, to fit a classifier on.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--out", type=FILE, metavar="FILE.csv", help="Write the decisions, to fit a classifier on.")
+@as_json
 def review(
     run: Path,
     allowed: tuple[str, ...],

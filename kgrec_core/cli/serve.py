@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import FILE, allow
 from kgrec_core.errors import KgrecError
 from kgrec_core.printing import say
-
-FILE = click.Path(path_type=Path)
 
 
 @click.command(
@@ -48,7 +47,7 @@ FILE = click.Path(path_type=Path)
     "--drift-holds", default=600.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="For so long, for --on-drift."
 )
 @click.option("--state", type=FILE, metavar="FOLDER", help="Audit log and idempotency keys; RUN.serve beside the first run.")
-@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+@allow
 @click.option("--once", type=FILE, metavar="FILE.jsonl", help='Answer a file instead: {"verb": "recommend", "request": {...}} a line.')
 @click.option("--out", type=FILE, metavar="FILE.jsonl", help="Where the answers of --once go.")
 def serve(

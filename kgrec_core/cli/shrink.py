@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
+from kgrec_core.cli.run import FILE, allow, run
 from kgrec_core.printing import columns, say
-
-FILE = click.Path(path_type=Path)
 
 
 @click.command(epilog="Example: kgrec shrink runs/shop --to int8")
-@click.argument("run", type=FILE)
+@run
 @click.option(
     "--to",
     required=True,
@@ -22,7 +21,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--out", type=FILE, metavar="FOLDER", help="Where; RUN.FORM beside it without.")
 @click.option("--loss", default=0.005, show_default=True, type=click.FloatRange(0, 1), help="Share of the figure that may be lost.")
-@click.option("--allow", multiple=True, metavar="FILE:PART", help="A part from a file that may be executed.")
+@allow
 def shrink(run: Path, to: str, out: Path | None, loss: float, allow: tuple[str, ...]) -> None:
     """Make RUN faster or smaller: measured again on its adjust queries, and refused where it lost more than --loss."""
     from kgrec_core.report.verdict import figure

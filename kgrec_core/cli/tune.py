@@ -9,6 +9,7 @@ import click
 
 from kgrec_core.cli.progress import progress_bar
 from kgrec_core.cli.recipe import recipe_options
+from kgrec_core.cli.run import FILE, JSON
 from kgrec_core.cli.verbs import Explained, given_values, options_of
 from kgrec_core.jobs.tune import TUNE, minutes_of, tuned
 from kgrec_core.printing import say, say_json
@@ -44,12 +45,12 @@ def tune_command(domain: Domain) -> click.Command:
     said = about(own)[0] if own else ""
     params = [
         *recipe_options(),
-        click.Option(["--out", "_out"], type=click.Path(path_type=Path), default=Path("tuned"), show_default=True, metavar="FOLDER",
+        click.Option(["--out", "_out"], type=FILE, default=Path("tuned"), show_default=True, metavar="FOLDER",
                      help="Of the study and of best.toml; the same command goes on with it."),
         click.Option(["--trials", "_trials"], type=click.IntRange(1), default=30, show_default=True, metavar="N", help="In all, earlier ones counted."),
         click.Option(["--time", "_time"], default="0", metavar="1h", help="At most so long: 90s, 30m, 1h; 0 = as long as it takes."),
         *(options_of(own) if own else ()),
-        click.Option(["--json", "_json"], is_flag=True, help="For machines."),
+        JSON,
     ]  # fmt: skip
     example = f"Example: kgrec {domain.name} tune --trials 30 --time 1h --recipe mine.toml"
     return Explained("tune", params=params, callback=tune, help="\n\n".join(filter(None, (TUNE, said))), epilog=f"\b\n{example}")

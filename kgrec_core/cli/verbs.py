@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from kgrec_core.cli.progress import progress_bar
-from kgrec_core.cli.run import DEMO, run_options
+from kgrec_core.cli.run import DEMO, FILE, JSON, run_options
 from kgrec_core.errors import KgrecError
 from kgrec_core.printing import say, say_json
 from kgrec_core.recipe.components import Verb
@@ -99,14 +99,13 @@ def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
 
 
 def _core_options(word: str, verb: Verb, request: type) -> list[click.Option]:
-    file = click.Path(path_type=Path)
     options = [] if verb.opens is False else run_options(optional=verb.opens is None)
     if verb.kind == "ask" and verb.many:
         if any(field.how.get("known") for field in fields_of(request).values()):
             options.append(click.Option(["--all", "_all"], is_flag=True, help="Ask it of everyone the run knows; needs --out."))
-        options.append(click.Option(["--in", "_in"], type=file, metavar="FILE", help="Ask it of every row; its columns are options."))
-        options.append(click.Option(["--out", "_out"], type=file, metavar="FILE", help="FILE.csv, .jsonl or .parquet of many answers."))
-    return [*options, click.Option(["--json", "_json"], is_flag=True, help="For machines.")]
+        options.append(click.Option(["--in", "_in"], type=FILE, metavar="FILE", help="Ask it of every row; its columns are options."))
+        options.append(click.Option(["--out", "_out"], type=FILE, metavar="FILE", help="FILE.csv, .jsonl or .parquet of many answers."))
+    return [*options, JSON]
 
 
 def _option(field: Field) -> click.Option:
