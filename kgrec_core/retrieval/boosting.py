@@ -58,9 +58,9 @@ class Trees(NamedTuple):
 
 
 def learn(
-    examples: Sequence[Rows], names: Sequence[str], objectives: Sequence[str], bags: int, seed: int, trees: int, settings: Mapping[str, Any]
+    examples: Sequence[Rows], names: Sequence[str], objectives: Sequence[str], seed: int, trees: int, settings: Mapping[str, Any]
 ) -> Trees:
-    """A model per objective and bag. settings: LightGBM's own, over what is the same for every ranking."""
+    """A model per objective. settings: LightGBM's own, over what is the same for every ranking."""
     import lightgbm
 
     x, y, counts = (np.concatenate(column) for column in zip(*examples, strict=True))
@@ -70,8 +70,7 @@ def learn(
     }  # fmt: skip
     settings["min_data_in_leaf"] = min(settings["min_data_in_leaf"], max(1, len(y) // (4 * settings["num_leaves"])))
     data = lightgbm.Dataset(x, y, group=counts[counts > 0], params=settings)
-    kinds = [{"objective": objective, "seed": seed + bag} for objective in objectives for bag in range(bags)]
-    models = [lightgbm.train(settings | kind, data, trees) for kind in kinds]
+    models = [lightgbm.train(settings | {"objective": objective, "seed": seed}, data, trees) for objective in objectives]
     spread = [float(model.predict(x[::10], num_threads=settings["num_threads"]).std()) for model in models]
     return Trees(models, [len(models) * max(s, 1e-9) for s in spread], names)
 

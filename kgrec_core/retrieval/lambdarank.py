@@ -18,7 +18,7 @@ from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH
 from kgrec_core.retrieval.pairs import Stage
-from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of
+from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of, placed_hits
 from kgrec_core.retrieval.pool import places
 from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import Rehearsal, Window, drawn_anew, earlier, hidden, unsold
@@ -35,9 +35,8 @@ class Lambdarank(Placing):
     """LightGBM ranking of the pool that the channels find together.
 
     objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
-    pool: candidates each channel gives. trees, leaves, rate, truncation, smallest (rows in a leaf), columns (share of them per
-    tree): of the boosting. bags: models of different seeds per objective. folds: for
-    out-of-fold hits; 0 saves their time where nothing is calibrated on them.
+    pool: candidates each channel gives. trees, leaves, rate, smallest (rows in a leaf), columns (share of them per tree): of the
+    boosting. folds: for out-of-fold hits; 0 saves their time where nothing is calibrated on them.
     queries: at most so many are learned from, and of each window and of those asked once more at most so many: drawn by the seed.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (where
         nothing orders what a source met, and it has no text, as often a tenth of that, drawn anew; none where there is an order but no clock);
@@ -65,10 +64,8 @@ class Lambdarank(Placing):
     trees: int = 80
     leaves: int = 31
     rate: float = 0.1
-    truncation: int = 30
     smallest: int = 150
     columns: float = 0.3
-    bags: int = 1
     folds: int = 3
     queries: int = 2000
     windows: int = 0
@@ -134,7 +131,7 @@ class Lambdarank(Placing):
             trees = self._train([*(of.only(fold[taught] != number) for of in asked), *past], names)
             mine = np.flatnonzero(fold == number)
             nodes, known = queries.nodes.take(mine), {n: hits_of(h, mine) for n, h in given.items()}
-            found = self._search(nodes, part_of(vectors, mine), k, None, self._excluded(nodes), trees, known)
+            found = placed_hits(self._placed(nodes, part_of(vectors, mine), k, None, self._excluded(nodes), trees, known), k)
             held_out.rows[mine], held_out.scores[mine] = found.rows, found.scores
             for name, values in found.columns.items():
                 held_out.columns.setdefault(name, np.full((len(fold), k), np.nan, np.float32))[mine] = values
@@ -247,13 +244,12 @@ class Lambdarank(Placing):
         settings = {
             "num_leaves": self.leaves,
             "learning_rate": self.rate,
-            "lambdarank_truncation_level": self.truncation,
             "min_data_in_leaf": self.smallest,
             "feature_fraction": self.columns,
             "num_threads": self.threads,
         }
         objectives = ("lambdarank", "rank_xendcg") if self.objective == "both" else (self.objective,)
-        return learn(examples, names, objectives, self.bags, self.seed, self.trees, settings)
+        return learn(examples, names, objectives, self.seed, self.trees, settings)
 
     def _rehearsed(self, names: Sequence[str]) -> list[Rows]:
         """The windows' examples. They know nothing of vectors: whatever chain asks for them on the same edges takes them again, but for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,20 +63,7 @@ class Placing(Around):
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score of what is among its own best, else NaN."""
-        return self._search(queries, vectors, k, allowed, exclude, self.trees_)
-
-    def _search(
-        self,
-        queries: Nodes,
-        vectors: Vectors | None,
-        k: int,
-        allowed: Filter | None,
-        exclude: Ragged | None,
-        trees: Trees,
-        given: Mapping[str, Hits] | None = None,
-    ) -> Hits:
-        placed = self._placed(queries, vectors, k, allowed, exclude, trees, given)
-        return stacked([top(of.pool, of.scores, k, _scores(of.said)) for of in placed], k)
+        return placed_hits(self._placed(queries, vectors, k, allowed, exclude, self.trees_), k)
 
     def explain(
         self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
@@ -206,6 +193,11 @@ def _by_rank(said: Columns, name: str) -> NDArray[np.float32]:
 def _scores(said: Columns) -> Columns:
     """Every channel's own."""
     return {name.removesuffix(": score"): values for name, values in said.items() if name.endswith(": score")}
+
+
+def placed_hits(placed: Iterable[Placed], k: int) -> Hits:
+    """The k best of every query, with every channel's score."""
+    return stacked([top(of.pool, of.scores, k, _scores(of.said)) for of in placed], k)
 
 
 def stacked(parts: Sequence[Hits], k: int) -> Hits:

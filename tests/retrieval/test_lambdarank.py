@@ -72,9 +72,9 @@ def test_a_fit_replaces_the_one_before(board):
 
 def test_every_query_is_ranked_by_a_model_that_has_not_seen_it(board, monkeypatch):
     seen, asked = [], []
-    part, train, search = ranker(board, folds=4), Lambdarank._train, Lambdarank._search
+    part, train, search = ranker(board, folds=4), Lambdarank._train, Lambdarank._placed
     monkeypatch.setattr(part, "_train", lambda examples, names: seen.append(examples[0].counts.copy()) or train(part, examples, names))
-    monkeypatch.setattr(part, "_search", lambda q, *rest: asked.append(q.rows) or search(part, q, *rest))
+    monkeypatch.setattr(part, "_placed", lambda q, *rest: asked.append(q.rows) or search(part, q, *rest))
     hits = part.fit(board.queries(), board.encode(board.nodes))
     assert [len(counts) for counts in seen] == [30, 30, 30, 30, 40]
     assert sorted(np.concatenate(asked)) == list(range(40))
