@@ -42,27 +42,9 @@ from kgrec_core.parts import fixed_shape
 MINUTE = 60_000_000
 BEGIN = 1_600_000_000_000_000
 WORDS = [
-    "profit",
-    "loss",
-    "order",
-    "plant",
-    "court",
-    "union",
-    "merger",
-    "bond",
-    "price",
-    "export",
-    "market",
-    "share",
-    "chief",
-    "strike",
-    "recall",
-    "growth",
-    "debt",
-    "yield",
-    "fire",
-    "deal",
-]
+    "profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export", "market", "share", "chief", "strike",
+    "recall", "growth", "debt", "yield", "fire", "deal",
+]  # fmt: skip
 
 
 def fitted(folder: Path) -> Run:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import DATA
+from ml100k import LIKES, edges
 from scipy.sparse import csr_matrix
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
@@ -32,7 +33,6 @@ from kgrec_core.parts import Classify, Rank
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
 
-LIKES = Relation("user", "likes", "item")
 ASKED = ("occupation", "gender")
 TASKS = (Task("likes", LIKES), *(Task(name, Relation("user", name, name), (LIKES,)) for name in ASKED))
 ITEMS = {
@@ -41,10 +41,6 @@ ITEMS = {
     "words": {"use": "tfidf"},
 }
 ENCODER = {"use": "sequence", "items": ITEMS, "width": 64, "confidence": 10.0, "l2": 0.01, "layers": 0}
-
-
-def edges(source, target) -> pl.DataFrame:
-    return pl.DataFrame({"source": source, "target": target}, {"source": pl.UInt32, "target": pl.UInt32})
 
 
 def data(folder: Path, users: int) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -133,7 +129,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=30)
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
-    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "ml100k"
+    folder = DATA / "ml100k"
     graph, answers = data(folder, 120 if asked.small else 0)
     n, began = graph.size("user"), time.process_time()
     part = np.random.default_rng(0).permutation(n) % 5

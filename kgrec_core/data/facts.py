@@ -14,21 +14,9 @@ from kgrec_core.graph import DAY, Dataset, Graph, Relation
 
 SAMPLE = 5_000  # texts whose scripts are counted
 SCRIPTS = [
-    "Latin",
-    "Han",
-    "Hiragana",
-    "Katakana",
-    "Hangul",
-    "Cyrillic",
-    "Arabic",
-    "Hebrew",
-    "Greek",
-    "Thai",
-    "Devanagari",
-    "Bengali",
-    "Tamil",
-    "Telugu",
-]
+    "Latin", "Han", "Hiragana", "Katakana", "Hangul", "Cyrillic", "Arabic", "Hebrew", "Greek", "Thai", "Devanagari", "Bengali",
+    "Tamil", "Telugu",
+]  # fmt: skip
 
 
 def summary_of(dataset: Dataset, said: Summary | None = None) -> Summary:

@@ -18,37 +18,12 @@ _NAMES = (
     "main mark meta nav object ol option p pre q s script section select small span strike strong style sub summary sup svg table tbody td "
     "textarea tfoot th thead title tr u ul video"
 )
-_BREAKS = set(
-    [
-        "address",
-        "article",
-        "blockquote",
-        "br",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "table",
-        "td",
-        "th",
-        "tr",
-        "ul",
-    ]
-)
+_BREAKS = {
+    "address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p",
+    "pre", "section", "table", "td", "th", "tr", "ul",
+}  # fmt: skip
 _NEVER_CLOSED = {"br", "hr"}
-_OFTEN_OPEN = set(["p", "li", "td", "th", "tr", "dd", "dt", "option"])  # HTML lets their ends be left out
+_OFTEN_OPEN = {"p", "li", "td", "th", "tr", "dd", "dt", "option"}  # HTML lets their ends be left out
 _ATTRIBUTES = r"""(?:\s+[\w:@-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?)*\s*/?"""
 _SPOKEN_OF = re.compile(r"[\"'`”’]?\s*(?:html[- ])?(?:tag|element|标签|標籤|标记|元素)", re.IGNORECASE)
 _SPEAKS_OF = re.compile(r"(?:\b(?:tag|element)s?|标签|標籤|标记|元素)\s*[\"'`“‘]?$", re.IGNORECASE)
