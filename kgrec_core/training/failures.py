@@ -24,13 +24,22 @@ class Failed(KgrecError):
 
 
 def within_memory(learner: Learner, step: Step, gradients: Callable[[], float]) -> float:
-    """The loss of a batch. Short of memory, it is computed in halves from then on, once in a fit; after that Failed is raised."""
+    """The loss of a batch. Short of memory, it is computed in halves from then on, once in a fit; after that Failed is raised.
+
+    Of several processes each adds to what all gather, so one of them cannot halve alone: Failed says what to set.
+    """
     try:
         return gradients()
     except (MemoryError, RuntimeError) as error:
         if not _short(error):
             raise
-        if learner.halved or learner.accelerator.num_processes > 1:
+        if (several := learner.accelerator.num_processes) > 1:
+            nodes = -(-(len(step.queries) + len(step.candidates)) // several)
+            raise Failed(
+                f"the memory does not hold a process's share of a batch of [train], {nodes:,} nodes{f' in parts of {learner.chunk:,}' if learner.chunk else ''}; "
+                f"several processes do not halve it by themselves: e.g. train.chunk = {max(1, (learner.chunk or nodes) // 2)}; {SMALLER}"
+            ) from error
+        if learner.halved:
             raise Failed(f"the memory does not hold a batch of [train], not even in parts of {learner.chunk} nodes; {SMALLER}") from error
     learner.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
