@@ -98,14 +98,15 @@ class Logistic(Blockwise):
             if self.by == "vectors":
                 return self.vectors_.astype(np.float32)
             if name not in read:
-                read[name] = _Terms.of(name, texts)
-            return read[name](texts)
+                terms = _Terms.of(name, texts)
+                read[name] = terms, terms(texts)
+            return read[name][1]
 
         how = choose(names, (self.strength,) if self.strength else STRENGTHS, features, self.labels_, self.fold_)
         model = learned(features(how.features), self.labels_, how.strength).sharpened(how.sharper)
         self.classes_, self.weights_, self.bias_ = model
         self.how_ = np.array([FEATURES.index(how.features), how.strength, how.sharper])
-        self.terms_, self.rarity_ = ([], np.zeros(0, np.float32)) if self.by == "vectors" else read[how.features][1:]
+        self.terms_, self.rarity_ = ([], np.zeros(0, np.float32)) if self.by == "vectors" else read[how.features][0][1:]
 
     def attach(self) -> None:
         """Raises ValueError where what was loaded does not fit together."""

@@ -52,8 +52,10 @@ def learned(x: Features, y: NDArray[np.int64], strength: float) -> Softmax:
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2 or not x.shape[1]:
         return Softmax(classes, np.zeros((x.shape[1], len(classes)), np.float32), np.log(counts / len(y)).astype(np.float32))
-    model = LogisticRegression(C=strength, max_iter=1_000).fit(x, y)
-    weights, bias = model.coef_.T, model.intercept_
+    some = np.flatnonzero(x.getnnz(0)) if sp.issparse(x) else np.arange(x.shape[1])  # a word that no example has would stay at weight 0
+    model = LogisticRegression(C=strength, max_iter=1_000).fit(x[:, some] if len(some) < x.shape[1] else x, y)
+    weights, bias = np.zeros((x.shape[1], len(model.coef_)), np.float32), model.intercept_
+    weights[some] = model.coef_.T
     if len(classes) == 2:  # one column for both: half of it for each
         weights, bias = np.hstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
     return Softmax(classes, weights.astype(np.float32), bias.astype(np.float32))
