@@ -40,6 +40,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.recipe.parameters import REQUIRED, documented, parameters, spell, toml, without_none
 
+PLAIN = frozenset({str, int, bool, types.NoneType})  # with numbers nearly all that an answer consists of
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -128,6 +129,10 @@ def convert(field: Field, value: Any) -> Any:
 
 def as_data(value: Any) -> Any:
     """A result as JSON has it: its own `to_json()`, or the fields of a dataclass or NamedTuple; also inside lists and mappings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no NaN
+    if type(value) in PLAIN:
+        return value
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
@@ -138,8 +143,6 @@ def as_data(value: Any) -> Any:
         return {str(name): as_data(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_data(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None  # JSON has no NaN
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 

@@ -11,7 +11,8 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -22,9 +23,16 @@ from kgrec_core.requests import Field, about, fields_of, made
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
+@cache
 def offered(request: type) -> dict[str, Field]:
     """The fields that the network may give."""
     return {name: field for name, field in fields_of(request).items() if not is_local(field) or field.default is REQUIRED}
+
+
+@cache
+def _of_files(request: type) -> frozenset[str]:
+    """The fields that are given as the rows of a file."""
+    return frozenset(name for name, field in offered(request).items() if is_local(field))
 
 
 def schema(request: type, number: int) -> dict[str, Any]:
@@ -73,24 +81,23 @@ def example_of(request: type) -> dict[str, Any]:
 @contextmanager
 def requests_of(request: type, values: list[Mapping[str, Any]], word: str) -> Iterator[list[Any]]:
     """The requests, or a KgrecError in the place of each that is none; rows lie in a file meanwhile."""
-    fields = offered(request)
-    with tempfile.TemporaryDirectory(prefix="kgrec-") as name:
+    rows = any(given.get(name) is not None for given in values for name in _of_files(request))
+    with tempfile.TemporaryDirectory(prefix="kgrec-") if rows else nullcontext("") as name:
         found: list[Any] = []
         for number, given in enumerate(values):
             try:
-                found.append(_made(request, fields, given, word, Path(name) / f"rows{number}.jsonl"))
+                found.append(_made(request, given, word, Path(name) / f"rows{number}.jsonl"))
             except KgrecError as error:
                 found.append(error)
         yield found
 
 
-def _made(request: type, fields: Mapping[str, Field], given: Mapping[str, Any], word: str, file: Path) -> Any:
-    if stray := [name for name in given if name not in fields]:
-        raise choices(f"field of {word}", str(stray[0]), fields)
+def _made(request: type, given: Mapping[str, Any], word: str, file: Path) -> Any:
+    if stray := [name for name in given if name not in offered(request)]:
+        raise choices(f"field of {word}", str(stray[0]), offered(request))
     values = dict(given)
-    for name, field in fields.items():
-        if is_local(field) and values.get(name) is not None:
-            rows = values[name]
+    for name in _of_files(request):
+        if (rows := values.get(name)) is not None:
             if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
                 raise KgrecError(f"{word}: {name} takes the rows of the file, a list of objects such as [{{...}}]")
             file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
