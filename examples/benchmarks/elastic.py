@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from serving import fitted, load, memory, server, told
+from serving import answering, fitted, load, memory, server, told, wait
 
 CONFIGURATION = Path(__file__).parents[2] / "docs/operate/nginx.conf"
 
@@ -64,22 +64,13 @@ def measure(run: Path, seconds: float, clients: int) -> dict:
             other, second = stack.enter_context(server(run, 1, "--state", str(run.parent / "state2")))
             asked("two services behind nginx", stack.enter_context(nginx(run.parent, [url, second], 18081)), [process, other])
     with server(run, 2) as (process, url):
-        end = time.monotonic() + 60
-        while "two" not in found and time.monotonic() < end:
-            time.sleep(1.0)
-            if len(ready(process)) == 2:
-                asked("two", url, [process])
+        wait(lambda: len(answering(process)) == 2)
+        asked("two workers", url, [process])
     one = found["one worker"]
     for name in [name for name in found if name != "one worker"]:
         found[name] |= {"requests a second, times": round(found[name]["per second"] / one["per second"], 2)}
         found[name] |= {"memory, times": round(found[name]["MiB"] / one["MiB"], 2)}
-    return {("two workers" if name == "two" else name): of for name, of in found.items()}
-
-
-def ready(process: subprocess.Popen) -> list[str]:
-    """Workers that have opened the run: what they map of it says so."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [child for child in children if "model.safetensors" in Path(f"/proc/{child}/maps").read_text()]
+    return found
 
 
 def main() -> int:

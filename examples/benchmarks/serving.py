@@ -1,10 +1,10 @@
 """What HTTP costs a run, what sharing calls brings, and what a service does when there is too much, when a run is replaced, and when a worker dies.
 
-    python examples/benchmarks/serving.py [--small] [--run FOLDER] [--seconds 20]
+    python examples/benchmarks/serving.py [--small] [--run FOLDER] [--seconds 20] [--kills 20] [--parts client,clients,overload,reload,kill]
 
 A real server (`kgrec serve`, its own processes) over FOLDER, or over a small shop that is fitted here. One client's p50 of `recommend` by
-text over HTTP against the same calls in process, in turn; 32 clients against one at a time in process; ten times the capacity; a publish and
-kill -9 of one of two workers under load. Prints one JSON line last. At full size it exits with 1 where a request failed that should not
+text over HTTP against the same calls in process, in turn; 32 clients against one at a time in process; ten times the capacity; a publish under
+load; kill -9 of one of two workers under load, the next when its successor answers. Memory of one worker and of two is looked at when all have answered 32 clients. Prints one JSON line last. At full size it exits with 1 where a request failed that should not
 have, or a refusal took longer than 50 ms; small, it looks for failed requests only.
 """
 
@@ -15,32 +15,20 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-WORDS = (
-    "red",
-    "blue",
-    "large",
-    "small",
-    "garden",
-    "kitchen",
-    "paper",
-    "metal",
-    "vintage",
-    "christmas",
-    "heart",
-    "bag",
-    "clock",
-    "mug",
-    "lamp",
-)
+KINDS = ["red", "blue", "large", "small", "garden", "kitchen", "paper", "metal", "vintage", "christmas"]
+WORDS = [*KINDS, "heart", "bag", "clock", "mug", "lamp"]
 
 
 def text(number: int) -> str:
@@ -83,19 +71,7 @@ def fitted(folder: Path) -> Path:
 @contextmanager
 def server(run: Path, workers: int, *more: str):
     """A process of `kgrec serve` and its address."""
-    words = [
-        "serve",
-        str(run),
-        "--domain",
-        "ecommerce",
-        "--port",
-        "0",
-        "--workers",
-        str(workers),
-        "--state",
-        str(run.parent / "state"),
-        *more,
-    ]
+    words = f"serve {run} --domain ecommerce --port 0 --workers {workers} --state {run.parent / 'state'}".split(" ")
     with subprocess.Popen(
         [sys.executable, "-m", "kgrec_core", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -106,17 +82,20 @@ def server(run: Path, workers: int, *more: str):
             process.terminate()
 
 
-async def load(url: str, clients: int, seconds: float, during=None, deadline: float = 10.0) -> list[tuple[int, float]]:
-    """(status, seconds) of every request of so many clients that ask one after the other; 0 = the connection broke."""
+async def load(url: str, clients: int, seconds: float, during=None, deadline: float = 10.0, broke=None) -> list[tuple[int, float]]:
+    """(status, seconds) of every request of so many clients that ask one after the other; 0 = the connection broke.
+
+    during: called in a thread meanwhile; what takes longer than `seconds` is asked to its end. broke: gets the moments of breaks."""
     import httpx
 
     found, end = [], time.perf_counter() + seconds
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    beside = asyncio.ensure_future(asyncio.to_thread(during or (lambda: None)))
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as http:
 
         async def one(number: int) -> None:
             at = number * 101
-            while time.perf_counter() < end:
+            while time.perf_counter() < end or not beside.done():
                 at, began, status = at + 1, time.perf_counter(), 0
                 try:
                     body = {"text": text(at), "k": 10}
@@ -124,10 +103,11 @@ async def load(url: str, clients: int, seconds: float, during=None, deadline: fl
                         await http.post("/v1/ecommerce/recommend", json=body, headers={"X-Deadline-Ms": str(int(1e3 * deadline))})
                     ).status_code
                 except httpx.TransportError:
-                    pass
+                    if broke is not None:
+                        broke.append(time.perf_counter())
                 found.append((status, time.perf_counter() - began))
 
-        await asyncio.gather(*(one(n) for n in range(clients)), *([asyncio.to_thread(during)] if during else []))
+        await asyncio.gather(beside, *(one(n) for n in range(clients)))
     return found
 
 
@@ -138,21 +118,52 @@ def told(found: list[tuple[int, float]], seconds: float) -> dict[str, float | in
     return {"requests": len(found), "per second": round(len(good) / seconds, 1), "p50 ms": at(0.5), "p99 ms": at(0.99), "others": others}
 
 
+def children(process: subprocess.Popen) -> set[int]:
+    return set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+
+
 def memory(process: subprocess.Popen) -> float:
-    """MiB that a server and its workers take, shared pages counted once."""
-    pids = [process.pid, *map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())]
-    return sum(int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) for pid in pids) / 1024
+    """MiB that a server and its workers take, what they share counted once; who else has the same files open does not matter."""
+    own, files = 0, {}
+    for pid in (process.pid, *children(process)):
+        here, name = Counter(), ""
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            word, _, value = line.partition(":")
+            if "-" in word:
+                name = line.split(maxsplit=5)[5:]
+            elif word == "Anonymous" or word == "Rss":
+                here[name[0] if name else ""] += int(value.split()[0]) * (1 if word == "Rss" else -1)
+        own += int(re.search(r"^Pss_Anon:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+        files |= {of: max(size, files.get(of, 0)) for of, size in here.items() if of.startswith("/")}
+    return (own + sum(files.values())) / 1024
 
 
-def measure(run: Path, rounds: int, seconds: float) -> dict:
+def answering(process: subprocess.Popen) -> set[int]:
+    """Workers that have opened the run and wait for requests: their event loop runs."""
+    found = set()
+    for child in children(process):
+        with suppress(OSError):
+            found |= {child for file in Path(f"/proc/{child}/fd").iterdir() if os.readlink(file) == "anon_inode:[eventpoll]"}
+    return found
+
+
+def wait(done) -> float:
+    """Seconds until it is so, 60 at most."""
+    began = time.monotonic()
+    while not done() and time.monotonic() < began + 60:
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def client(run: Path, rounds: int) -> dict:
+    """One client over HTTP against the same calls in process, in turn."""
     import httpx
     from kgrec_ecommerce import recommend
 
     import kgrec_core
 
     opened = kgrec_core.open_run(run)
-    out: dict = {}
-    with server(run, 1) as (process, url), httpx.Client(base_url=url, timeout=60) as http:
+    with server(run, 1) as (_, url), httpx.Client(base_url=url, timeout=60) as http:
         took: dict[str, list[float]] = {"process": [], "http": []}
         acts = {
             "process": lambda n: recommend(opened, text=text(n)),
@@ -163,20 +174,35 @@ def measure(run: Path, rounds: int, seconds: float) -> dict:
                 began = time.perf_counter()
                 act(number)
                 took[name].append(1e3 * (time.perf_counter() - began))
-        p50 = {name: statistics.median(of[5:]) for name, of in took.items()}
-        out["one client"] = {
-            "process p50 ms": round(p50["process"], 2),
-            "http p50 ms": round(p50["http"], 2),
-            "ratio": round(p50["http"] / p50["process"], 3),
-        }
+    p50 = {name: statistics.median(of[5:]) for name, of in took.items()}
+    return {
+        "process p50 ms": round(p50["process"], 2),
+        "http p50 ms": round(p50["http"], 2),
+        "ratio": round(p50["http"] / p50["process"], 3),
+    }
+
+
+def clients(run: Path, seconds: float) -> dict:
+    """32 clients against one at a time in process."""
+    from kgrec_ecommerce import recommend
+
+    import kgrec_core
+
+    opened = kgrec_core.open_run(run)
+    with server(run, 1) as (process, url):
         began, done = time.perf_counter(), 0
         while time.perf_counter() - began < seconds / 2:
             recommend(opened, text=text(1_000 + done))
             done += 1
         alone = done / (time.perf_counter() - began)
-        out["32 clients"] = told(asyncio.run(load(url, 32, seconds)), seconds) | {"in process per second": round(alone, 1)}
-        out["32 clients"]["ratio"] = round(out["32 clients"]["per second"] / alone, 2)
-        out["one worker MiB"] = round(memory(process))
+        out = told(asyncio.run(load(url, 32, seconds)), seconds) | {"in process per second": round(alone, 1), "MiB": round(memory(process))}
+    return out | {"ratio": round(out["per second"] / alone, 2)}
+
+
+def overload(run: Path, seconds: float) -> dict:
+    """Ten times the capacity."""
+    import httpx
+
     with server(run, 1, "--queue", "32") as (process, url):
         asyncio.run(load(url, 16, min(2.0, seconds)))
         before = memory(process)
@@ -185,13 +211,20 @@ def measure(run: Path, rounds: int, seconds: float) -> dict:
         at = dict(re.findall(r'kgrec_busy_seconds_bucket\{le="([^"]+)"\} (\S+)', httpx.get(f"{url}/metrics").text))
         slow = int(float(at["+Inf"]) - float(at["0.05"]))  # by the service's clock: 320 clients share one interpreter here
         time.sleep(0.5)
-        out["overload"] = told(found, seconds) | {
-            "refusals": len(refused),
-            "refusals over 50 ms": slow,
-            "memory": round(memory(process) / before, 3),
-        }
-        if refused:
-            out["overload"]["refusal p50 ms, as its client sees it"] = round(statistics.median(refused), 1)
+        out = told(found, seconds) | {"refusals": len(refused), "refusals over 50 ms": slow, "memory": round(memory(process) / before, 3)}
+    return out | ({"refusal p50 ms, as its client sees it": round(statistics.median(refused), 1)} if refused else {})
+
+
+def reload(run: Path, seconds: float) -> dict:
+    """A run published over the served one under load."""
+    import httpx
+
+    import kgrec_core
+
+    with server(run, 1, "--queue", "32") as (_, url):
+
+        def shown() -> str:
+            return httpx.get(f"{url}/v1/runs").json()["runs"][0]["published"]
 
         def publish() -> None:
             time.sleep(seconds / 4)
@@ -199,36 +232,37 @@ def measure(run: Path, rounds: int, seconds: float) -> dict:
             other.remove("item", [other.graph.entities["item"]["id"][0]])
             subprocess.run([sys.executable, "-m", "kgrec_core", "compact", str(run)], check=True, stdout=subprocess.DEVNULL)
 
-        published = httpx.get(f"{url}/v1/runs").json()["runs"][0]["published"]
+        published = shown()
         calm = told(asyncio.run(load(url, 8, seconds / 2)), seconds / 2)
         found = asyncio.run(load(url, 8, seconds, publish))
-        end = time.monotonic() + 60
-        while httpx.get(f"{url}/v1/runs").json()["runs"][0]["published"] == published and time.monotonic() < end:
-            time.sleep(0.2)
-        swapped = httpx.get(f"{url}/v1/runs").json()["runs"][0]["published"] != published
-        out["hot reload"] = told(found, seconds) | {"swapped": swapped, "failed": sum(s != 200 for s, _ in found)}
-        out["hot reload"]["p99 ratio"] = round(out["hot reload"]["p99 ms"] / calm["p99 ms"], 2)
+        wait(lambda: shown() != published)
+        out = told(found, seconds) | {"swapped": shown() != published, "failed": sum(s != 200 for s, _ in found)}
+    return out | {"p99 ratio": round(out["p99 ms"] / calm["p99 ms"], 2)}
+
+
+def kill(run: Path, seconds: float, kills: int) -> dict:
+    """kill -9 of one of two workers under eight clients; before it, what two workers take."""
     with server(run, 2) as (process, url):
+        wait(lambda: len(answering(process)) == 2)
+        asyncio.run(load(url, 32, seconds))
+        both = round(memory(process))
         ready: list[float] = []
+        moments: list[float] = []
+        broke: list[float] = []
 
-        def kill() -> None:
-            for _ in range(max(1, round(seconds / 2))):
-                children = set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
-                os.kill(min(children), signal.SIGKILL)
-                began = time.monotonic()
-                while (
-                    len(set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())) - {min(children)}) < 2
-                ):
-                    time.sleep(0.01)
-                ready.append(time.monotonic() - began)
-                time.sleep(1)
+        def act() -> None:
+            for number in range(kills):
+                victim = sorted(answering(process))[number % 2]
+                moments.append(time.perf_counter())
+                os.kill(victim, signal.SIGKILL)
+                ready.append(wait(lambda gone=victim: len(answering(process) - {gone}) == 2))
 
-        found = asyncio.run(load(url, 8, seconds, kill))
-        broken = sum(status == 0 for status, _ in found)
-        out["kill -9"] = told(found, seconds) | {"kills": len(ready), "broken": broken, "replaced within s": round(max(ready), 2)}
-        out["two workers MiB"] = round(memory(process))
-    out["two workers against one, memory"] = round(out["two workers MiB"] / out["one worker MiB"], 2)
-    return out
+        began = time.perf_counter()
+        found = asyncio.run(load(url, 8, min(2.0, seconds), act, broke=broke))
+        took = time.perf_counter() - began
+    apart = sum(not any(0 <= at - moment < 1 for moment in moments) for at in broke)
+    out = told(found, took) | {"kills": len(ready), "broken": len(broke), "broken at no kill": apart}
+    return out | {"successor answers within s": round(max(ready), 2), "two workers MiB": both}
 
 
 def main() -> int:
@@ -236,19 +270,23 @@ def main() -> int:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--parts", default="client,clients,overload,reload,kill")
     given = parser.parse_args()
+    seconds = 1.5 if given.small else given.seconds
+    parts = {name: partial(part, seconds=seconds) for name, part in (("clients", clients), ("overload", overload), ("reload", reload))}
+    parts |= {"client": partial(client, rounds=10 if given.small else 200)}
+    parts |= {"kill": partial(kill, seconds=seconds, kills=1 if given.small else given.kills)}
     with tempfile.TemporaryDirectory() as name:
-        if given.run:
-            import shutil
-
-            run = Path(shutil.copytree(given.run, Path(name) / given.run.name))
-        else:
-            run = fitted(Path(name))
-        found = measure(run, 10 if given.small else 200, 1.5 if given.small else given.seconds)
-    wrong = found["hot reload"]["failed"] or not found["hot reload"]["swapped"] or set(found["kill -9"]["others"]) - {"0"}
-    wrong = wrong or (not given.small and found["overload"]["refusals over 50 ms"])
+        run = Path(shutil.copytree(given.run, Path(name) / given.run.name)) if given.run else fitted(Path(name))
+        found = {part: parts[part](run) for part in given.parts.split(",")}
+    if {"clients", "kill"} <= set(found):
+        found["two workers against one, memory"] = round(found["kill"]["two workers MiB"] / found["clients"]["MiB"], 2)
     print(json.dumps({"benchmark": "serving", "small": given.small, **found}))
-    return 1 if wrong else 0
+    of = {part: found.get(part, {}) for part in parts}
+    wrong = of["reload"].get("failed") or of["reload"].get("swapped") is False or of["kill"].get("broken at no kill")
+    wrong = wrong or set(of["kill"].get("others", ())) - {"0"}
+    return 1 if wrong or (not given.small and of["overload"].get("refusals over 50 ms")) else 0
 
 
 if __name__ == "__main__":

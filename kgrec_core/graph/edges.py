@@ -117,15 +117,18 @@ class Segment:
         whole = np.flatnonzero((keys.is_not_null() & others.is_not_null()).to_numpy())
         keys, others, times = (None if c is None else c.gather(whole).to_numpy() for c in (keys, others, times))
         index = Index(keys, others, times, self.start)
-        index.edges = whole[index.edges - self.start] + self.start
+        index.edges = (whole[index.edges - self.start] + self.start).astype(np.uint32)
         return index
 
 
 class Index:
-    """Edges of one segment sorted by (key, time, edge), so that a key's edges before a time are one slice."""
+    """Edges of one segment sorted by (key, time, edge), so that a key's edges before a time are one slice.
+
+    Every process that opens a run keeps these, so row numbers take four bytes, and a time is what its rank in `codes` says.
+    """
 
     def __init__(self, keys: NDArray, others: NDArray, times: NDArray | None, start: int) -> None:
-        order, rank, self.times, self.stamps = np.arange(len(keys)), np.zeros(len(keys), np.int64), None, np.zeros(0, np.int64)
+        order, rank, self.stamps = np.arange(len(keys)), np.zeros(len(keys), np.int64), np.zeros(0, np.int64)
         if times is not None:
             if (times[1:] < times[:-1]).any():
                 order = np.argsort(times, kind="stable")
@@ -134,20 +137,18 @@ class Index:
             rank, self.stamps = np.cumsum(turn) - 1, sorted_[turn]
         by_key = _stable(keys[order])
         order = order[by_key]
-        self.others, self.edges = others[order].astype(np.int64), order + start
+        self.others, self.edges = others[order].astype(np.uint32), (order + start).astype(np.uint32)
         # One sorted integer per edge, key and rank of time together: a vectorised binary search answers `before`.
         self.width = len(self.stamps) + 1
         self.codes = keys[order].astype(np.int64) * self.width + rank[by_key]
-        if times is not None:
-            self.times = times[order]
 
     def slices(self, rows: NDArray, before: NDArray | None, since: NDArray | None) -> tuple[NDArray, NDArray]:
         """Start and end of every row's edges with since <= time < before."""
         rows = rows.astype(np.int64)
         low, high = rows * self.width, (rows + 1) * self.width
-        if self.times is not None and since is not None:
+        if len(self.stamps) and since is not None:
             low = low + np.searchsorted(self.stamps, since)
-        if self.times is not None and before is not None:
+        if len(self.stamps) and before is not None:
             high = rows * self.width + np.searchsorted(self.stamps, before)
         starts = np.searchsorted(self.codes, low)
         return starts, np.maximum(starts, np.searchsorted(self.codes, high))
@@ -158,7 +159,8 @@ class Index:
         if last is not None:
             starts = np.maximum(starts, ends - last)
         flat, indptr = ranges(starts, ends)
-        return Ragged(indptr, self.others[flat], self.edges[flat]), np.zeros(len(flat)) if self.times is None else self.times[flat]
+        times = self.stamps[self.codes[flat] % self.width] if len(self.stamps) else np.zeros(len(flat))
+        return Ragged(indptr, self.others[flat].astype(np.int64), self.edges[flat].astype(np.int64)), times
 
 
 def _stable(keys: NDArray) -> NDArray[np.int64]:

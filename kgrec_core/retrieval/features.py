@@ -63,7 +63,7 @@ class Features:
         return {name: np.asarray(values, np.float32) for name, values in columns.items()}
 
     def _candidates(self, rows: NDArray, time: NDArray) -> Columns:
-        if self.trail.times is None:
+        if not self.trail.clocked:
             return {"edges": self.trail.count(rows, time)}
         # Many queries share a moment: every (candidate, moment) is counted once.
         stamps, which = np.unique(time, return_inverse=True)
@@ -100,28 +100,28 @@ class _Trail:
 
     def __init__(self, graph: Graph, relation: Relation) -> None:
         table = graph.relations[relation].drop_nulls(["source", "target"])
-        self.times = None
-        if not graph.clocked(relation):
+        self.clocked = graph.clocked(relation)
+        if not self.clocked:
             self.degree = np.bincount(table["target"].to_numpy(), minlength=graph.size(relation.target))
             return
         weight = pl.col("weight").sum() if "weight" in table.columns else pl.len().cast(pl.Float64)
         table = table.group_by("source", "target", "time").agg(weight.alias("weight")).sort("source", "target", "time")
         pair = pl.struct("source", "target")
         table = table.with_columns(nth=pl.int_range(pl.len()).over(pair)).sort("target", "time", "source")
-        self.times, nth = table["time"].to_numpy(), table["nth"].to_numpy()
-        self.stamps = distinct(self.times)
+        times, nth = table["time"].to_numpy(), table["nth"].to_numpy()
+        self.stamps = distinct(times)
         self.width = len(self.stamps) + 1
-        self.codes = table["target"].to_numpy().astype(np.int64) * self.width + np.searchsorted(self.stamps, self.times)
+        self.codes = table["target"].to_numpy().astype(np.int64) * self.width + np.searchsorted(self.stamps, times)
         # Who came first, who came back: running sums over the order by (target, time), so a difference counts one candidate's.
         weight = np.log1p(np.maximum(np.nan_to_num(table["weight"].to_numpy()), 0))
-        self.sources, self.returned, self.weight = (np.concatenate([[0], np.cumsum(x)]) for x in (nth == 0, nth == 1, weight))
+        self.sources, self.returned = (np.concatenate([[0], np.cumsum(x)]).astype(np.int32) for x in (nth == 0, nth == 1))
+        self.weight = np.concatenate([[0], np.cumsum(weight)])
 
     def columns(self, rows: NDArray[np.int64], time: NDArray[np.int64]) -> Columns:
         start, end = np.searchsorted(self.codes, rows * self.width), self._end(rows, time)
         count = {days: end - np.maximum(start, self._end(rows, time - days * DAY)) for days in WINDOWS}
         ever, known = end - start, end > start
-        first = self.times[np.minimum(start, len(self.times) - 1)] if len(self.times) else time
-        last = self.times[np.maximum(end - 1, 0)] if len(self.times) else time
+        first, last = (self._time(at) if len(self.codes) else time for at in (np.minimum(start, len(self.codes) - 1), np.maximum(end - 1, 0)))
         sources, returned, weight = (total[end] - total[start] for total in (self.sources, self.returned, self.weight))
         columns = {f"events in {days} days": n for days, n in count.items()}
         columns |= {
@@ -141,9 +141,13 @@ class _Trail:
 
     def count(self, rows: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
         """Events of candidates before their times."""
-        if self.times is None:
+        if not self.clocked:
             return np.where(rows < len(self.degree), self.degree[np.minimum(rows, len(self.degree) - 1)], 0)
         return self._end(rows, time) - np.searchsorted(self.codes, rows * self.width)
+
+    def _time(self, at: NDArray) -> NDArray[np.int64]:
+        """Of events, by their rank in the code."""
+        return self.stamps[self.codes[at] % self.width]
 
     def _end(self, rows: NDArray, time: NDArray) -> NDArray[np.int64]:
         return np.searchsorted(self.codes, rows * self.width + np.searchsorted(self.stamps, time))
