@@ -71,7 +71,8 @@ def fitted(folder: Path) -> Path:
 @contextmanager
 def server(run: Path, workers: int, *more: str):
     """A process of `kgrec serve` and its address."""
-    words = f"serve {run} --domain ecommerce --port 0 --workers {workers} --state {run.parent / 'state'}".split(" ")
+    words = ["serve", str(run), "--domain", "ecommerce", "--port", "0", "--workers", str(workers)]
+    words += ["--state", str(run.parent / "state")]
     with subprocess.Popen(
         [sys.executable, "-m", "kgrec_core", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -121,7 +121,9 @@ class _Trail:
         start, end = np.searchsorted(self.codes, rows * self.width), self._end(rows, time)
         count = {days: end - np.maximum(start, self._end(rows, time - days * DAY)) for days in WINDOWS}
         ever, known = end - start, end > start
-        first, last = (self._time(at) if len(self.codes) else time for at in (np.minimum(start, len(self.codes) - 1), np.maximum(end - 1, 0)))
+        first, last = (
+            self._time(at) if len(self.codes) else time for at in (np.minimum(start, len(self.codes) - 1), np.maximum(end - 1, 0))
+        )
         sources, returned, weight = (total[end] - total[start] for total in (self.sources, self.returned, self.weight))
         columns = {f"events in {days} days": n for days, n in count.items()}
         columns |= {
