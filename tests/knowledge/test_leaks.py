@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,7 @@ class World:
         self.more: dict[Relation, pl.DataFrame] = {}
         self.times = [DAY * (place + 1) for _ in range(USERS) for place in range(LENGTH)]
 
-    def found(self, how: Split = LAST) -> list[tuple[str, str, str]]:
+    def found(self, how: Split = LAST, **more: Any) -> list[tuple[str, str, str]]:
         pairs = [(user, item) for user, items in enumerate(self.bought) for item in items]
         user = pl.DataFrame({"id": [f"u{i}" for i in range(len(self.bought))]} | ({"text": self.users} if self.users else {}))
         entities = {
@@ -43,7 +44,7 @@ class World:
         }
         relations = {BUYS: ends(pairs, self.times), BRAND: ends([(i, i % 9) for i in range(ITEMS)]), **self.more}
         dataset = Dataset(Graph(entities, relations, frozenset(relations) - {BUYS}), (Task("buys", BUYS),))
-        return [(leak.kind, leak.where, leak.grade) for leak in leaks(dataset, split(dataset, how), how)]
+        return [(leak.kind, leak.where, leak.grade) for leak in leaks(dataset, split(dataset, how), how, **more)]
 
 
 @pytest.fixture
@@ -68,6 +69,48 @@ def test_item_texts_written_from_whole_sequences_are_told(world):
     told = [" and ".join(f"the well known {world.names[b]} as all say" for b in those) for those in after]
     world.names = [f"{name}, then people take {said}" for name, said in zip(world.names, told, strict=True)]
     assert ("written from what is held out", "item.text", "leak") in world.found()
+
+
+def restated(text: str) -> str:
+    """In other words, and in another order."""
+    return " ".join(sorted(f"{word[::-1]}isch" for word in text.replace(",", "").split()))
+
+
+@pytest.fixture
+def many(world) -> World:
+    """Three times as many shoppers."""
+    draw = np.random.default_rng(1)
+    world.bought = [draw.permutation(ITEMS)[:LENGTH].tolist() for _ in range(3 * USERS)]
+    world.times = [DAY * (place + 1) for _ in world.bought for place in range(LENGTH)]
+    return world
+
+
+@pytest.mark.parametrize(("last", "leaky"), [(LENGTH, True), (LENGTH - 1, False), (LENGTH - 2, False)])
+def test_a_text_that_restates_whole_sequences_is_told_though_it_has_no_word_of_them(many, last, leaky):
+    many.users = [restated("fond of " + " ".join(many.names[i] for i in items[last - 3 : last])) for items in many.bought]
+    assert many.found() == ([("written from what is held out", "user.text", "leak")] if leaky else [])
+
+
+def test_few_texts_that_restate_whole_sequences_are_told_by_vectors(world):
+    vectors = np.eye(ITEMS)
+    world.users = [f"she has {' '.join(str(i) for i in items[-3:])}" for items in world.bought[:60]] + [""] * 60
+
+    def encode(texts: list[str]) -> np.ndarray:
+        """Of a model that knows what the numbers mean."""
+        rows = [[int(w.removeprefix("thing")) for w in text.split() if w.removeprefix("thing").isdigit()] for text in texts]
+        return np.stack([vectors[of].sum(0) / len(of) ** 0.5 for of in rows])
+
+    assert world.found() == []
+    assert world.found(encode=encode) == [("written from what is held out", "user.text", "leak")]
+
+
+def test_texts_that_many_share_and_wide_histories_are_no_twins(world):
+    draw = np.random.default_rng(0)
+    world.users = [f"{20 + user % 3} years old" for user in range(USERS)]
+    world.bought = [draw.permutation(40)[:30].tolist() for _ in range(USERS)]  # everybody has met most of what there is
+    world.times = [DAY * (place + 1) for _ in range(USERS) for place in range(30)]
+    assert world.found() == []
+    assert world.found(Split(by="random", test=0.2, validation=0.2)) == []
 
 
 @pytest.mark.parametrize("name", ["goes_with", "also_bought"])
