@@ -46,9 +46,9 @@ class Comparison:
     referee: Referee
     heard: dict[str, tuple[Chain, dict[str, Calibration]]] = field(default_factory=dict)
 
-    def add(self, name: str, chain: Chain) -> None:
+    def add(self, name: str, chain: Chain, blind: bool = False) -> None:
         """Fit the chain's retrieval, let the referee hear it, then test it. The pretrained and the fine-tuned model may be published, and are
-        tested alone, too."""
+        tested alone, too; blind: so may this one, which knows the same but for the graph."""
         own = name in ("before", "after")
         with self.stages(f"retrieval ({shown_as(name)})"):
             calibrations = learn_retrieval(chain, self.views)
@@ -56,6 +56,9 @@ class Comparison:
             self.heard[name] = chain, calibrations
             with self.stages("referee"):
                 self.referee.hear(name, chain.model, chain.retrievals)
+        if blind:
+            with self.stages("referee"):
+                self.referee.hear_blind(chain.retrievals, chain.model, self.views["select"])
         self.test(name, chain, model_too=own)
 
     def test(self, name: str, chain: Chain, model_too: bool = False) -> None:

@@ -12,6 +12,7 @@ from kgrec_core.graph import Graph, Task
 
 Table = Mapping[str, Any]
 LAST = 1e-6  # weight of likeness where not even popularity knows a candidate
+BY_RELATIONS = "near by"  # what the names of a ranker's columns begin with that look at relations of knowledge
 TIE = 0.001  # weight of popularity where a channel says nothing, or the same of two candidates
 
 
@@ -60,6 +61,18 @@ def complete(table: Table, chain: Table) -> Table:
     if table["use"].rpartition("/")[2] != "merge":
         table = {"use": "merge", "by": "score", "weights": {"only": 1.0}, "only": table}
     return {**table, "weights": {**table["weights"], "nearest": LAST}, "nearest": near}
+
+
+def without_graph(table: Table) -> Table:
+    """A retrieval that looks at no relation of knowledge: no channel by them, no column of a ranker; as it was where it did not look at any."""
+    blind = [name for name, of in parts(table).items() if of["use"].rpartition("/")[2] == "content" and of.get("by") == "relations"]
+    kept = {key: without_graph(of) if key in parts(table) else of for key, of in table.items() if key not in blind}
+    for key in ("weights", "unchosen"):
+        if isinstance(kept.get(key), Mapping):
+            kept[key] = {name: weight for name, weight in kept[key].items() if name not in blind}
+    if kept["use"].rpartition("/")[2] == "lambdarank":
+        kept["leave_out"] = [*kept.get("leave_out", ()), BY_RELATIONS]
+    return kept
 
 
 def explained(table: Table, chain: Table) -> Table:

@@ -25,6 +25,8 @@ class Fit:
         no longer fit are left out; 0 = as long as it takes.
     publish: "best" = what the referee finds best on the select queries, see `kgrec_core.referee`; "chain" = the whole chain, fine-tuned, whatever
         is found; how it compares is told all the same.
+    graph: "auto" = a chain whose relations of knowledge do not pay on the select queries, by one standard error, is published without: no channel
+        by them, no column of a ranker; "keep" = as the recipe has it. An encoder's fusion has an "auto" of its own.
     select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn
         from, and that are tested, drawn by split.seed where there are more; 0 = all. Candidates are never sampled.
     allow_leak: let a relation of [knowledge] pass that is a task's target in disguise.
@@ -34,6 +36,7 @@ class Fit:
 
     minutes: float = 0.0
     publish: Literal["best", "chain"] = "best"
+    graph: Literal["keep", "auto"] = "keep"
     select: int = 4_000
     adjust: int = 4_000
     test: int = 10_000

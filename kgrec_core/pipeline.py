@@ -132,7 +132,7 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
     else:
         for result in results.values():
             result.again("after", "before")
-    compare_without(of, comparison, model, following)
+    compare_without(of, comparison, model, following, limits.graph == "auto")
 
     verdict = comparison.referee.decide(tasks, "after" if history or not measured else "before", limits.publish)
     learned = bool(history) and verdict.system != "before"
@@ -150,8 +150,8 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
     return Best(recipe, chain, certain, asked, metrics, history, learned)
 
 
-def compare_without(of: Fitting, comparison: Comparison, model: Model, following: Budget) -> None:
-    """What the graph and what the language model bring: the chain fitted anew without each, where there is one and time is left."""
+def compare_without(of: Fitting, comparison: Comparison, model: Model, following: Budget, auto: bool) -> None:
+    """The chain fitted anew without the graph (auto: it may be published) and without language model, where it has one and time is left."""
     spent = of.stages.seconds("retrieval (after)", "test (after)")
     if knowledge(of.dataset) and of.budget.allows("the chain without knowledge", spent):
         blind, bare = of._replace(views=without_knowledge(of.views, of.dataset)), model
@@ -159,7 +159,7 @@ def compare_without(of: Fitting, comparison: Comparison, model: Model, following
             with of.stages("fine-tuning without knowledge"):
                 bare = blind.model()
                 blind.tuned(bare, "checkpoint-without.pt", following, knowing=False)
-        replace(comparison, views=blind.views).add("without_knowledge", of.chain(bare))
+        replace(comparison, views=blind.views).add("without_knowledge", of.chain(bare), blind=auto and bare is model)
     if of.budget.allows("the chain without a language model", spent):
         with of.stages("retrieval (without language model)"):
             plain = without_language_model(of.recipe, of.registry, of.dataset, of.views["train"].graph, of.budget)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.contenders import Table, complete, explained
+from kgrec_core.contenders import Table, complete, explained, without_graph
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals, mean_error
 from kgrec_core.graph import Graph, Task, View, candidates
@@ -28,6 +28,7 @@ from kgrec_core.retrieval.switch import Switch
 
 log = logging.getLogger("kgrec")
 WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
+BLIND = "the chain without the graph"
 FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which only what is clearly worse, by two standard errors, is not published as the recipe has it
@@ -93,6 +94,15 @@ class Referee:
                 heard.append(Contender(other, system if part.reads == "vectors" else None, simple, part, values))
             heard.append(Contender(WHOLE[system], system, table, retrieval, result.asked(model, retrieval, view)))
 
+    def hear_blind(self, retrievals: Mapping[str, Retrieval], model: Model, view: View) -> None:
+        """A chain that was fitted without knowledge, and `view` of the select queries without it; published, it is fitted anew, as it is written then."""
+        for name, retrieval in retrievals.items():
+            table, heard = self.recipe.tables["retrieval"][name], self.heard[name]
+            if (blind := without_graph(table)) != table and heard:
+                values = self.results[name].asked(model, retrieval, view)
+                systems = {c.system for c in heard if c.name in WHOLE.values()}
+                heard += [Contender(BLIND, system, blind, self.made(name, blind), values) for system in sorted(systems)]
+
     def made(self, task: str, table: Table) -> Retrieval:
         return self.recipe.with_retrieval(task, table).retrieval(self.registry, task)
 
@@ -121,7 +131,8 @@ class Referee:
         systems = [system for system in WHOLE if any(c.system == system for found in heard.values() for c in found)]
         system = systems[0] if systems and publish == "best" else last
         if len(systems) == 2 and publish == "best":
-            gains = [self._best(found, "after").values - self._best(found, "before").values for found in heard.values()]
+            seeing = [[c for c in found if c.name != BLIND] for found in heard.values()]
+            gains = [self._best(found, "after").values - self._best(found, "before").values for found in seeing]
             of = [mean_error(gain) for gain in gains]
             error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
             if np.mean([mean for mean, _ in of]) > (-2 * error if all(map(_few, gains)) else error):
@@ -142,17 +153,18 @@ class Referee:
         return whole if mean > margin or simple is whole else simple
 
     def _choice(self, task: Task, system: str, publish: str) -> Choice:
-        of = [c for c in self.heard[task.name] if c.system in (system, None)]
+        every = [c for c in self.heard[task.name] if c.system in (system, None)]
         counts = self._judges(task)
-        best = self._best(of, system, counts) if publish == "best" else next(c for c in of if c.name in WHOLE.values())
+        best = self._best(every, system, counts) if publish == "best" else next(c for c in every if c.name in WHOLE.values())
+        of = [c for c in every if c.name != BLIND or c is best]  # that one is fitted only if it is published
         simple = max((c for c in of if c.name not in WHOLE.values()), key=lambda c: np.nanmean(c.values), default=best)
-        slices = self._slices(task, of, best) if publish == "best" else {}
+        slices = self._slices(task, of, best) if publish == "best" and best.name != BLIND else {}
         told = {"published": best.name, "system": system, "metric": self.results[task.name].metric, "simple": simple.name}
         if not isinstance(counts, slice):
             told["judged"] = int(np.count_nonzero(counts))
         if publish == "best" and best.name in WHOLE.values() and _few(best.values[counts]):
             told["few"] = TELL
-        select = intervals({c.name: c.values for c in of}, self.seed)
+        select = intervals({c.name: c.values for c in every}, self.seed)
         told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
         parts = {"usual": self._whole(task, best)} | {which: self._whole(task, other) for which, other in slices.items()}
         if not slices:

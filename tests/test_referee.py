@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kgrec_core.contenders import alone, beside
+from kgrec_core.contenders import alone, beside, without_graph
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
-from kgrec_core.referee import WHOLE, Contender, Referee
+from kgrec_core.referee import BLIND, WHOLE, Contender, Referee
 from kgrec_core.report.verdict import short, verdict
 from kgrec_core.run.run import open_run
 
@@ -101,3 +101,28 @@ def test_a_run_is_the_best_of_its_parts_and_says_so(shop, cache, tmp_path):
     said = verdict("buys", task)
     assert said[0].startswith(f"Published for buys: {told['published']}; NDCG@10 ") and "12 test queries" in said[0]
     assert len(short(task)) == min(8, 2 + len(told["contenders"]))
+
+
+def test_a_retrieval_without_the_graph_has_no_channel_and_no_column_by_it():
+    near, graph = {"use": "faiss"}, {"use": "content", "by": "relations"}
+    merge = {"use": "merge", "by": "score", "weights": {"near": 1.0, "graph": 2.0}, "near": near, "graph": graph}
+    assert without_graph(merge) == {"use": "merge", "by": "score", "weights": {"near": 1.0}, "near": near}
+    ranker = {"use": "core/lambdarank", "leave_out": ["age"], "unchosen": {"graph": 1.0}, "graph": graph, "inner": merge}
+    found = without_graph(ranker)
+    assert found == {"use": "core/lambdarank", "leave_out": ["age", "near by"], "unchosen": {}, "inner": without_graph(merge)}
+    assert without_graph(near) == near
+
+
+@pytest.mark.parametrize(("weight", "published"), [(2.0, WHOLE["before"]), (-2.0, BLIND)])
+def test_where_the_graph_does_not_pay_auto_leaves_it_out_and_says_so(shop, cache, tmp_path, monkeypatch, weight, published):
+    """Customers buy one colour, which the graph knows: a chain that ranks by it is kept, one that ranks against it is not."""
+    monkeypatch.setattr("kgrec_core.results.Ranking.simple", lambda *_: {})
+    channels = {"graph": {"use": "content", "by": "relations"}, "popular": {"use": "popular"}}
+    table = {"use": "merge", "by": "score", "weights": {"graph": weight, "popular": 0.1}, **channels}
+    layers = {"fit": {"publish": "best", "graph": "auto"}, "train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}
+    run = fit(resolve(shop / "shop.toml", layers, {"retrieval": {"buys": table}}), tmp_path / "run")
+    told = run.metrics["tasks"]["buys"]["referee"]
+    assert told["published"] == published and set(told["contenders"]) == {WHOLE["before"], BLIND}
+    assert ("graph" in run.recipe.tables["retrieval"]["buys"]) is (published != BLIND)
+    assert ("does not do clearly better with it" in verdict("buys", run.metrics["tasks"]["buys"])[0]) is (published == BLIND)
+    assert len(open_run(tmp_path / "run").answer(["ruser0"], k=3)[0]) == 3

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BROUGHT = {"before": "fine-tuning", "without_knowledge": "knowledge", "without_language_model": "the language model"}
+BLIND = "the chain without the graph"
 SLICES = {"strangers": "who has met nothing", "short": "who has met little"}
 
 
@@ -25,6 +26,8 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
         said += f", {by} held-out question's answer another known one leads, and without one it is found by its own words alone."
     elif "few" in of:
         said += f", as the recipe has it: fewer than {of['few']} select queries say little."
+    elif of["published"] == BLIND:
+        said += ", as it does not do clearly better with it."
     elif of["simple"] == of["published"]:
         said += ", the best simple thing in it, as nothing that learned more does clearly better."
     elif gain:
