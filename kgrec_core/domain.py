@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = late(
         "update": "Updated update",
         "tune": "Tuned tune",
         "label_next": "label_next",
-        "generators": "Generate endpoint generator local",
+        "generators": "Generate causal endpoint generator local",
         "again": "evaluate_again held_out unseen",
         "audit": "Audit audited fitted_chain",
         "knowledge.leaks": "Leak leaks",

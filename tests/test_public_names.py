@@ -31,7 +31,6 @@ INSIDE = {
     "trainer.py",
     "user_profile.py",
     "trunk.py",
-    "written.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),

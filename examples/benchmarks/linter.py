@@ -11,7 +11,6 @@ users and of items; the same with every word replaced by its nearest other one, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from arguments import DATA, about
 from beauty_floor import BUYS, lines, load
 from ml100k import recipe as liked
 from order_book import SMALL
@@ -150,14 +150,13 @@ def with_texts(dataset: Dataset, kind: str, texts: Mapping[int, str]) -> Dataset
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("--texts", type=Path, help="what written.py wrote")
     parser.add_argument("--shoppers", type=int, default=120, help="of written.py")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="few users, one draw")
     asked = parser.parse_args()
-    data = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
-    folder, began, last = data / "amazon_beauty", time.monotonic(), Split(by="last")
+    folder, began, last = DATA / "amazon_beauty", time.monotonic(), Split(by="last")
     os.chdir(Path(__file__).parent)  # where the data parts are found
     found: dict[str, Any] = {"benchmark": "linter", "alarms": {}, "told": {}, "missed": [], "false": []}
 
@@ -170,7 +169,7 @@ def main() -> None:
 
     sets = [("beauty", load(folder, 400 if asked.small else None), last)] if folder.is_dir() else []
     with tempfile.TemporaryDirectory() as place:
-        for name, dataset, how in chain(sets, clean(data, Path(place), asked.small)):
+        for name, dataset, how in chain(sets, clean(DATA, Path(place), asked.small)):
             found["alarms"][name] = 0
             for draw in range(1 if asked.small else asked.draws):
                 start = time.monotonic()

