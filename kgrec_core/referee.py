@@ -31,7 +31,7 @@ WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
 BLIND = "the chain without the graph"
 FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
-TELL = 20  # select queries below which only what is clearly worse, by two standard errors, is not published as the recipe has it
+TELL = 20  # select queries below which a chain without a ranker, which learned from as few, yields to what is better by two standard errors only
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
 JUDGED = 0.2  # of the select queries: fewer for whose answer another question is known, and these alone tell what known questions are worth
 
@@ -149,7 +149,7 @@ class Referee:
         simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values[counts]), default=whole)
         mean, error = mean_error(own - simple.values[counts])
         learned = whole.retrieval.learns or system == "after"
-        margin = -2 * error if _few(own) else error if learned else -error / 2
+        margin = -2 * error if _few(own) and not whole.retrieval.learns else error if learned else -error / 2
         return whole if mean > margin or simple is whole else simple
 
     def _choice(self, task: Task, system: str, publish: str) -> Choice:

@@ -71,6 +71,14 @@ def test_hardly_a_query_takes_nothing_from_the_recipe_but_what_is_clearly_worse(
         assert Judge([contender(WHOLE["before"], before, "before"), after]).decide((), "after").system == system
 
 
+def test_a_ranker_that_learned_from_hardly_a_query_must_earn_its_place_all_the_more():
+    draw = np.random.default_rng(1)
+    simple, noise = draw.random(9), draw.normal(0, 0.1, 9)
+    for gain, published in ((0.2, WHOLE["before"]), (0.0, "repeat"), (-0.01, "repeat")):
+        chain = contender(WHOLE["before"], simple + noise - noise.mean() + gain, "before", learns=True)
+        assert best(chain, contender("repeat", simple)) == published
+
+
 def test_a_channel_alone_fills_its_list_with_what_is_popular():
     table = alone("nearest text", {"use": "faiss"})
     assert table["use"] == "merge" and table["nearest_text"] == {"use": "faiss"} and table["weights"]["filled"] < 0.01
