@@ -22,6 +22,7 @@ from kgrec_core.graph import Graph
 from kgrec_core.knowledge.imported import STRINGS, Imported
 
 FORMS = ("turtle", "nt", "xml", "json-ld")  # that read the file and nothing else
+LONGEST = 2**20  # bytes of a line: N-Triples' parser reads it anew for every two thousand of them
 
 
 class Rdf(Imported):
@@ -53,9 +54,11 @@ class Rdf(Imported):
                 raise ValueError(f"its context is at {other!r}, which is not read; write the context into the file")
             if form == "xml" and re.search(rb"<!ENTITY[^>]*&", self.file.read_bytes().replace(b"\0", b"")):
                 raise ValueError("it has an entity made of entities, which could be of any length; write it out")
+            if form == "nt" and (long := _long_line(self.file)):
+                raise ValueError(f"row {long} has more than {LONGEST:,} bytes, too long for a triple; shorten it")
             parsed = rdflib.Graph().parse(self.file, format=form)
         except Exception as error:  # every one of its parsers has exceptions of its own
-            raise KgrecError(f"{self.file.name} cannot be read as RDF: {str(error).strip().splitlines()[0][:200]}") from error
+            raise KgrecError(f"{self.file.name} cannot be read as RDF: {' '.join(str(error).split())[:200]}") from error
         finally:
             warns.disabled = silent
         labels = (rdflib.RDFS.label, rdflib.SKOS.prefLabel)
@@ -79,6 +82,12 @@ class Rdf(Imported):
         if address.startswith(self.items):
             return self.of, address.removeprefix(self.items)
         return self.kind, _local(address)
+
+
+def _long_line(file: Path) -> int | None:
+    """The number of the first line of more than LONGEST bytes."""
+    with file.open("rb") as lines:
+        return next((number for number, line in enumerate(lines, 1) if len(line) > LONGEST), None)
 
 
 def _elsewhere(node: Any) -> str | None:

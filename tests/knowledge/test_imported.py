@@ -142,6 +142,17 @@ def test_a_context_that_is_elsewhere_is_not_fetched(tmp_path, context):
         Rdf(file=tmp_path / "shop.trig", items="http://shop/item/").read(GRAPH)
 
 
+def test_a_triple_without_end_is_refused_and_what_is_wrong_is_said_whole(tmp_path):
+    pytest.importorskip("rdflib")
+    triple = '<http://shop/item/a> <http://shop/v#in> "{}" .'
+    (tmp_path / "shop.nt").write_text(triple.format("x") + "\n" + triple.format("x" * 2**20))
+    with pytest.raises(KgrecError, match=r"shop\.nt cannot be read as RDF: row 2 has more than 1,048,576 bytes"):
+        Rdf(file=tmp_path / "shop.nt", items="http://shop/item/").read(GRAPH)
+    (tmp_path / "shop.ttl").write_text("@prefix s: <http://shop/v#> . s:a s:in s:b \n s:c")
+    with pytest.raises(KgrecError, match=r"shop\.ttl cannot be read as RDF: at line 2 of <>: Bad syntax"):
+        Rdf(file=tmp_path / "shop.ttl", items="http://shop/item/").read(GRAPH)
+
+
 @pytest.mark.parametrize("code", ["utf-8", "utf-16"])
 def test_an_entity_of_entities_is_refused_before_it_is_read(tmp_path, code):
     pytest.importorskip("rdflib")
