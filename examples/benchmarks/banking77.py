@@ -9,9 +9,11 @@ to what `train.teacher` says of texts. --keep leaves the run in a folder, so tha
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from arguments import Clock, about, asked_of
 from few import training
@@ -24,20 +26,14 @@ FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "trai
 SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrastive=0.02", "train.validations=1"]
 
 
-def main() -> None:
-    parser = about(__doc__)
-    parser.add_argument("--per-class", type=int)
-    parser.add_argument("--unlabelled", action="store_true")
-    parser.add_argument("--keep", type=Path)
-    asked = asked_of(parser)
+def measured(asked: argparse.Namespace, clock: Clock) -> dict[str, Any]:
+    """The figures of one fit."""
     settings = [f"{part}.seed={asked.seed}" for part in ("data", "split", "train")] + (FEW if asked.per_class else FULL)
     settings += [f"data.per_class={asked.per_class}"] if asked.per_class else []
-    clock = Clock()
-
     with tempfile.TemporaryDirectory() as folder:
         if asked.unlabelled:
             texts = Path(folder) / "unlabelled.txt"
-            texts.write_text("".join(f"{' '.join(text.split())}\n" for text in training()), encoding="utf-8")
+            texts.write_text("".join(f"{' '.join(text.split())}\n" for text in training()[: 40 if asked.small else None]), encoding="utf-8")
             settings.append(f"train.teacher.texts={texts}")
         run = fit(
             resolve("kgrec_support:recipe.toml", settings + (SMALL if asked.small else []) + asked.settings),
@@ -50,7 +46,16 @@ def main() -> None:
         found[system] = test[system]["accuracy"]
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"], "gain": test["gain"]["after-before"]["accuracy"]}
     found |= {"training_seconds": history[-1]["seconds"] if history else 0, "select": history[-1]["select"] if history else None}
-    print(json.dumps(found | {"seconds": clock.seconds}))
+    return found
+
+
+def main() -> None:
+    parser = about(__doc__)
+    parser.add_argument("--per-class", type=int)
+    parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--keep", type=Path)
+    asked, clock = asked_of(parser), Clock()
+    print(json.dumps(measured(asked, clock) | {"seconds": clock.seconds}))
 
 
 if __name__ == "__main__":
