@@ -29,7 +29,7 @@ def said_of(strict: bool, leak: bool) -> dict[str, Any]:
 def check_command(domain: Domain) -> click.Command:
     """`check`, with the options of `fit` for the domain's own files."""
 
-    def check(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _strict: bool, _leak: bool, _json: bool, **given: Any) -> None:
+    def check(_recipe: tuple[str | Path, ...], _settings: tuple[str, ...], _strict: bool, _leak: bool, _json: bool, **given: Any) -> None:
         from kgrec_core.data.summary import told
         from kgrec_core.jobs.check import checked, every
 

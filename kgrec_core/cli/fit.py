@@ -27,7 +27,7 @@ def fit_command(domain: Domain) -> click.Command:
     example = f"Example: kgrec {domain.name} fit --run runs/mine --recipe mine.toml train.epochs=1"
 
     def fit(
-        _recipe: tuple[Path, ...],
+        _recipe: tuple[str | Path, ...],
         _settings: tuple[str, ...],
         _run: Path,
         _json: bool,
@@ -50,7 +50,7 @@ def fit_command(domain: Domain) -> click.Command:
 def demo_command(domain: Domain) -> click.Command:
     """`demo`: a small fit of what is embedded in the plugin, and what the domain shows of it."""
 
-    def demo(_recipe: tuple[Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
+    def demo(_recipe: tuple[str | Path, ...], _settings: tuple[str, ...], _run: Path, _json: bool, _verbose: bool, **given: Any) -> None:
         asked = made(own, given_values(given), "demo", typed=True)
         with progress_bar(quiet=_json) as progress, redirect_stdout(sys.stderr):
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)

@@ -22,7 +22,7 @@ def tune_command(domain: Domain) -> click.Command:
     """`tune`, with options for the domain's own files."""
 
     def tune(
-        _recipe: tuple[Path, ...], _settings: tuple[str, ...], _out: Path, _trials: int, _time: str, _json: bool, **given: Any
+        _recipe: tuple[str | Path, ...], _settings: tuple[str, ...], _out: Path, _trials: int, _time: str, _json: bool, **given: Any
     ) -> None:
         files = made(own, given_values(given), "tune", typed=True).layer() if own else {}
         with progress_bar(quiet=_json) as progress:

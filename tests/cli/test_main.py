@@ -72,6 +72,7 @@ def test_a_domain_command_gets_its_domain():
         (["show", "domain", "shoop"], "error: no domain is called 'shoop'; did you mean 'shop'? known: shop"),
         (["shop", "recipe", "trian.epochs=1"], "error: no section of a recipe is called 'trian'; did you mean 'train'? known: "),
         (["shop", "recipe", "--recipe", "absent.toml"], "error: recipe absent.toml: No such file or directory; give a TOML file"),
+        (["shop", "recipe", "--recipe", "kgrec_core:absent.toml"], "error: recipe kgrec_core:absent.toml: No such file or directory"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(words, told):
@@ -133,3 +134,10 @@ def test_recipe_layers(tmp_path):
     (tmp_path / "mine.toml").write_text("[train]\nepochs = 3\nlr = 1e-5\n")
     done = run("shop", "recipe", "--recipe", str(tmp_path / "mine.toml"), "train.lr=2e-5", "--json")
     assert json.loads(done.stdout) == {"encoder": {"use": "colour", "words": "words.txt"}, "train": {"epochs": 3, "lr": 2e-5}}
+
+
+def test_a_layer_that_a_package_brings():
+    found = json.loads(run("shop", "recipe", "--recipe", "kgrec_core:beside.toml", "encoder.large.model=models/e5", "--json").stdout)[
+        "encoder"
+    ]
+    assert found["use"] == "concat" and found["large"] == {"use": "text", "model": "models/e5", "train_layers": 0} and "words" not in found
