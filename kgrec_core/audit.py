@@ -37,8 +37,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
 from kgrec_core.retrieval.pool import top
 from kgrec_core.split import split
-from kgrec_core.stages import Progress
-from kgrec_core.verbs import silent
+from kgrec_core.stages import Progress, silent
 from kgrec_core.without import changed, emptied, knowledge, without_language_model
 
 if TYPE_CHECKING:

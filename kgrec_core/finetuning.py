@@ -19,7 +19,7 @@ from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import select_value
 from kgrec_core.split import Split, split
-from kgrec_core.stages import Progress, Stages
+from kgrec_core.stages import Progress, Stages, silent
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
@@ -113,4 +113,4 @@ def assist(recipe: Recipe, registry: Registry) -> None:
     while job := devices.shared(lambda: None):
         views = every if job.knowing else without_knowledge(every, dataset)
         model = build_model(job.recipe or recipe, registry, dataset.tasks, views["train"].graph)
-        fine_tuned(model, views, job.options or options, job, lambda what, done, total: None)
+        fine_tuned(model, views, job.options or options, job, silent)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from kgrec_core.data.formulas import guarded
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes
-from kgrec_core.stages import Progress
+from kgrec_core.stages import Progress, silent
 from kgrec_core.teaching.unlabelled import joined, texts_of
-from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
     from kgrec_core.run.asks import Judged

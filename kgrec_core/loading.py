@@ -9,11 +9,12 @@ from kgrec_core.data.facts import summary_of
 from kgrec_core.data.summary import Summary
 from kgrec_core.errors import Faults, KgrecError
 from kgrec_core.graph import Dataset
-from kgrec_core.knowledge.build import Progress, build
+from kgrec_core.knowledge.build import build
 from kgrec_core.knowledge.source import Source
 from kgrec_core.limits import Fit
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
+from kgrec_core.stages import Progress
 
 if TYPE_CHECKING:
     from kgrec_core.interfaces import Data

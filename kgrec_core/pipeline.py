@@ -32,7 +32,7 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.run import Run, open_run
 from kgrec_core.split import classes, split
-from kgrec_core.stages import Progress, Stages
+from kgrec_core.stages import Progress, Stages, silent
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter
 from kgrec_core.training.fitting import possible
@@ -47,7 +47,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
     progress(what, done, total) is told how far a long stage is. Raises KgrecError for every mistake in recipe or data; an
     older run in `folder` stays whole until the new one takes its place; its edits are carried over, or refused before anything is done.
     """
-    registry, progress, folder = registry or Registry.discover(), progress or (lambda what, done, total: None), Path(folder)
+    registry, progress, folder = registry or Registry.discover(), progress or silent, Path(folder)
     recipe = recipe.check(registry, SECTIONS)
     how, _, limits = sections(recipe, registry)
     stages, budget = Stages(progress), Budget(limits.minutes)

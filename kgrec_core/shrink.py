@@ -36,9 +36,8 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run import reopened, stored_graph
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
-from kgrec_core.stages import Progress
+from kgrec_core.stages import Progress, silent
 from kgrec_core.teaching.shallow import shallow
-from kgrec_core.verbs import silent
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run

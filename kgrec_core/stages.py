@@ -13,6 +13,10 @@ from pathlib import Path
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
 class Stages:
     """`with stages("fine-tuning"):` tells `progress` the name and adds up what the block cost.
 

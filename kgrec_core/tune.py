@@ -31,14 +31,13 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.results import select_value
 from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import split
-from kgrec_core.stages import Progress
+from kgrec_core.stages import Progress, silent
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training.failures import Failed
 from kgrec_core.training.fitting import train
 from kgrec_core.training.loop import Learner
 from kgrec_core.training.range_test import range_test, steepest
-from kgrec_core.verbs import silent
 
 log = logging.getLogger("kgrec")
 USUAL: dict[str, Any] = {

@@ -38,8 +38,7 @@ from kgrec_core.run import folder as run_folder
 from kgrec_core.run import stored_graph
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
-from kgrec_core.stages import Progress, Stages
-from kgrec_core.verbs import silent
+from kgrec_core.stages import Progress, Stages, silent
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run

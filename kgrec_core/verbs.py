@@ -18,7 +18,7 @@ from kgrec_core.recipe.components import Domain, Verb
 from kgrec_core.recipe.parameters import REQUIRED
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about, fields_of, made
-from kgrec_core.stages import Progress
+from kgrec_core.stages import Progress, silent
 
 R, T = TypeVar("R"), TypeVar("T")
 
@@ -145,7 +145,3 @@ def _or_error(function: Callable[..., T], *given: Any) -> T | KgrecError:
         return function(*given)
     except KgrecError as error:
         return error
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody looks at."""

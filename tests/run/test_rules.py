@@ -105,7 +105,7 @@ def test_the_price_of_rules_is_paired_and_stated_with_what_they_bring(published,
 def test_the_price_is_a_word_of_every_domain(published):
     from kgrec_core.jobs.standard import Price, priced
     from kgrec_core.jobs.standard import price as word
-    from kgrec_core.verbs import silent
+    from kgrec_core.stages import silent
 
     asked = Price(diversity=0.5)
     said = priced(word(open_run(published), asked, silent), asked)
