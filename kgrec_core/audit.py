@@ -28,8 +28,9 @@ from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.finetuning import SECTIONS, Job, build_model, build_retrievals, fine_tuned, sections
 from kgrec_core.graph import Dataset, Graph, Task, View
-from kgrec_core.knowledge.leaks import Encode, Leak, leaks
+from kgrec_core.knowledge.leaks import Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
+from kgrec_core.knowledge.told import Encode
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe

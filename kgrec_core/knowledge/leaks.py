@@ -7,14 +7,14 @@ would give: the same queries with the targets of others. What `knowledge.disguis
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
-from kgrec_core.knowledge.told import by_candidates, by_queries
+from kgrec_core.knowledge.told import Encode, by_candidates, by_queries
 from kgrec_core.split import Split
 
 ASKED = 2_000  # test queries of a task that are looked at
@@ -26,9 +26,6 @@ MORE, SURE, NEARER = 0.05, 3.0, 0.62  # what a text tells beyond what is known, 
 FEW, READ, ENCODED, MET = 50, 1_000, 300, 20  # texts that say something; that are read; that are encoded; of what each met last
 TWINS, TIES, NAMED = 0.02, 0.1, 0.01  # shares of test queries
 SEEN, MANY, ALIKE = 8, 20, 0.75  # met by those who may have a twin, of it looked at, in common
-
-
-Encode = Callable[[Sequence[str]], NDArray[np.float64]]
 
 
 class Leak(NamedTuple):
@@ -83,6 +80,10 @@ class _Asked:
         self.new = has.copy()  # what was met before is no news
         self.new[self.met.owner[self.met.rows == self.right[self.met.owner]]] = False
         self.kinds = task.relation.source, task.relation.target
+
+    def readings(self, which: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Encode | None]]:
+        """Which queries' texts are read by their words, and which by a language model, where there is one."""
+        return [(which, None), *([(which[:ENCODED], self.encode)] if self.encode else [])]
 
 
 def _all(graph: Graph, asked: _Asked, behaviour: set[Relation], how: Split, derived: frozenset[str]) -> Iterator[Leak]:
@@ -158,7 +159,7 @@ def _written(asked: _Asked) -> Iterator[Leak]:
     which = np.flatnonzero(asked.new & (own != ""))[:READ]
     if len(which) < FEW:
         return
-    for some, encode in ((which, None), *([(which[:ENCODED], asked.encode)] if asked.encode else [])):
+    for some, encode in asked.readings(which):
         met = [asked.met.rows[asked.met.indptr[i] : asked.met.indptr[i + 1]][-MET:] for i in some]
         rows, place = np.unique(np.concatenate([*met, asked.right[some]]), return_inverse=True)
         parts = np.split(place[: -len(some)], np.cumsum([len(of) for of in met])[:-1])
@@ -174,12 +175,15 @@ def _restated(asked: _Asked) -> Iterator[Leak]:
     """Texts of candidates that tell of their neighbours: that of what was met last is nearer to the held-out one than what is most like it."""
     target = asked.kinds[1]
     which = np.flatnonzero(asked.new)
-    if asked.kinds[0] != target and len(which) >= FEW and "text" in asked.graph.columns(target):
-        rows, place = np.unique(np.concatenate([asked.last[which], asked.right[which]]), return_inverse=True)
-        nearer, sure = by_candidates(place[: len(which)], place[len(which) :], _texts(asked.graph, target, rows))
+    if asked.kinds[0] == target or len(which) < FEW or "text" not in asked.graph.columns(target):
+        return
+    for some, encode in asked.readings(which):
+        rows, place = np.unique(np.concatenate([asked.last[some], asked.right[some]]), return_inverse=True)
+        nearer, sure = by_candidates(place[: len(some)], place[len(some) :], _texts(asked.graph, target, rows), encode)
         if nearer >= NEARER and sure >= SURE:
             said = f"in {nearer:.0%} of the held-out steps the texts are nearer to each other than to what is most like them: they tell of their neighbours"
             yield Leak("written from what is held out", f"{target}.text", said)
+            return
 
 
 def _code(id: str) -> bool:

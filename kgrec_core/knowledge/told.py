@@ -23,6 +23,7 @@ from kgrec_core.words import bigrams
 
 LATENT, RIDGE, FOLDS, DECAY, NEAR = 64, 1.0, 5, 0.7, 10
 Floats = NDArray[np.float64]
+Encode = Callable[[Sequence[str]], Floats]
 
 
 class Told(NamedTuple):
@@ -46,7 +47,7 @@ def by_queries(
     met: Sequence[NDArray[np.int64]],
     held: NDArray[np.int64],
     candidates: Sequence[str],
-    encode: Callable[[Sequence[str]], Floats] | None = None,
+    encode: Encode | None = None,
 ) -> Told:
     """Of texts of queries. met: rows of `candidates` that each is known to have met, oldest first, at least one; held: one that it is not.
     encode: texts -> (n, d) unit vectors."""
@@ -72,15 +73,16 @@ def by_queries(
     return Told(float(told.mean()), float(of_known.mean()), float(floor.mean()), _sure(told - floor), len(texts))
 
 
-def by_candidates(last: NDArray[np.int64], held: NDArray[np.int64], candidates: Sequence[str]) -> tuple[float, float]:
+def by_candidates(
+    last: NDArray[np.int64], held: NDArray[np.int64], candidates: Sequence[str], encode: Encode | None = None
+) -> tuple[float, float]:
     """Of texts of candidates: the chance that that of the last one met is nearer to the held-out one than to one that is much like it, a
-    half where they know nothing of each other; and by how many standard errors it is above."""
-    words = _tfidf(candidates)
-    near = _dense(words[held] @ words[held].T)
+    half where they know nothing of each other; and by how many standard errors it is above. By words in common, or by vectors."""
+    shown = _tfidf(candidates) if encode is None else sp.csr_matrix(encode(candidates))
+    near, score = (_dense(shown[rows] @ shown[held].T) for rows in (held, last))
     same = (held[:, None] == held) | (near > 0.999) | (last[:, None] == held)
     near[same] = -1
     nearest = np.argsort(-near, 1, kind="stable")[:, :NEAR]
-    score = _dense(words[last] @ words[held].T)
     own, other = np.diag(score)[:, None], np.take_along_axis(score, nearest, 1)
     usable = np.take_along_axis(~same, nearest, 1)
     value = ((own > other) + 0.5 * (own == other)) * usable
@@ -104,7 +106,10 @@ def _latent(words: sp.csr_matrix) -> Floats:
     from sklearn.decomposition import TruncatedSVD
 
     width = min(LATENT, min(words.shape) - 1)
-    found = TruncatedSVD(width, random_state=0).fit_transform(words)
+    if width < 1:
+        return np.zeros((words.shape[0], 1))
+    with np.errstate(divide="ignore", invalid="ignore"):  # where all texts are the same
+        found = TruncatedSVD(width, random_state=0).fit_transform(words)
     found /= np.linalg.norm(found, axis=1, keepdims=True) + 1e-9
     return found - found.mean(0)
 
@@ -113,6 +118,8 @@ def _tfidf(texts: Sequence[str], like: Sequence[str] | None = None) -> sp.csr_ma
     """(n, words) rows of length 1. like: texts whose words count; a word weighs what it does where it is the more common."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if not any(map(bigrams, texts if like is None else like)):
+        return sp.csr_matrix((len(texts), 1))
     if like is None:
         return TfidfVectorizer(analyzer=bigrams, sublinear_tf=True).fit_transform(texts)
     counter = TfidfVectorizer(analyzer=bigrams, sublinear_tf=True).fit(like)

@@ -104,6 +104,25 @@ def test_few_texts_that_restate_whole_sequences_are_told_by_vectors(world):
     assert world.found(encode=encode) == [("written from what is held out", "user.text", "leak")]
 
 
+def test_texts_of_things_that_restate_what_follows_are_told_by_vectors(world):
+    after = [{b for items in world.bought for a, b in itertools.pairwise(items) if a == item} for item in range(ITEMS)]
+    vectors = {name: row for name, row in zip(world.names, np.eye(ITEMS) + [[b in of for b in range(ITEMS)] for of in after], strict=True)}
+
+    def encode(texts: list[str]) -> np.ndarray:
+        rows = np.stack([vectors[text] for text in texts])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    assert world.found(encode=encode) == [("written from what is held out", "item.text", "leak")]
+
+
+@pytest.mark.parametrize("names", ["", "!!", "one and the same"])
+def test_texts_without_a_word_or_all_the_same_say_nothing(world, names):
+    world.names, world.users = [names] * ITEMS, ["..."] * USERS
+    assert world.found() == []
+    world.users = [f"customer {user}" for user in range(USERS)]
+    assert world.found() == []
+
+
 def test_texts_that_many_share_and_wide_histories_are_no_twins(world):
     draw = np.random.default_rng(0)
     world.users = [f"{20 + user % 3} years old" for user in range(USERS)]
