@@ -183,6 +183,35 @@ def test_the_seeds_of_an_ensemble_teach_one_more_fit_within_one_command(bank, tm
     np.testing.assert_allclose(final, two, atol=1e-6)
 
 
+def test_whom_members_teach_goes_on_where_it_was_killed(bank, tmp_path):
+    layer = {"steps": 2, "validations": 2, "ensemble": 2, "teacher": {"model": "members"}}
+    registry = Registry.discover()
+    recipe = resolve(bank.recipe, [f"encoder.model={bank.small}"], {"train": layer})
+    how, options, _ = sections(recipe, registry)
+    dataset = recipe.data(registry).load()
+    view = split(dataset, how)["train"]
+
+    def learned(folder, progress):
+        model = build_model(recipe, registry, dataset.tasks, view.graph)
+        history = train(model, view, with_teacher(options), lambda: {"intent": 1.0}, tmp_path / folder, "this", progress)
+        return [record["loss"] for record in history], model.weights()
+
+    def killed(what, done, total):
+        told.append(done)
+        if len(told) == 6:  # of three fits the second update of the third
+            raise KeyboardInterrupt
+
+    told = []
+    whole = learned("whole", lambda *of: told.append(of))
+    assert len(told) == 6 and whole[0][-1] == whole[0][-3]
+    told.clear()
+    with pytest.raises(KeyboardInterrupt):
+        learned("cut", killed)
+    again = learned("cut", lambda *of: told.append(of))
+    assert whole[0] == again[0]
+    assert all(torch.equal(value, part[name]) for part, of in zip(whole[1], again[1], strict=True) for name, value in of.items())
+
+
 def test_members_say_the_mean_of_their_scores_and_leave_the_model_as_it_was(bank):
     registry = Registry.discover()
     recipe = resolve(bank.recipe, [f"encoder.model={bank.small}"])
