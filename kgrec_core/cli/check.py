@@ -45,12 +45,6 @@ def check_command(domain: Domain) -> click.Command:
     own = load_target(domain.files, f"domain '{domain.name}'") if domain.files else None
     said = about(own)[0] if own else ""
     text = "Load and check a recipe and its files without fitting: every mistake at once, and what was read."
-    params = [
-        *recipe_options(),
-        *(options_of(own) if own else ()),
-        STRICT,
-        LEAK,
-        JSON,
-    ]
+    params = [*recipe_options(), *(options_of(own) if own else ()), STRICT, LEAK, JSON]
     example = f"Example: kgrec {domain.name} check --recipe mine.toml --strict"
     return Explained("check", params=params, callback=check, help="\n\n".join(filter(None, (text, said))), epilog=f"\b\n{example}")

@@ -122,15 +122,7 @@ def told(of, *asked):
 
 
 def _logits(
-    teacher: AnyTeacher,
-    task: Task,
-    head: Head,
-    whole: Nodes,
-    queries: Queries,
-    graph: Graph,
-    what: str,
-    how: Teacher,
-    options: Train,
+    teacher: AnyTeacher, task: Task, head: Head, whole: Nodes, queries: Queries, graph: Graph, what: str, how: Teacher, options: Train
 ) -> Objective:
     """What the teacher says of every class, for every query and every text."""
     classes = candidates(graph, task)

@@ -49,11 +49,7 @@ def check_retrieval(factory: Callable[[], Retrieval]) -> None:
     if not part.learns:
         twin, other = factory(), factory()
         twin.build(graph, task, found, colours)
-        same(
-            scores,
-            _dense(twin.search(queries, vectors, size), size),
-            "a build that the graph has kept must find the same",
-        )
+        same(scores, _dense(twin.search(queries, vectors, size), size), "a build that the graph has kept must find the same")
         other.build(graph, task, found.take(np.random.default_rng(1).permutation(size)), colours)
         same(scores, _dense(other.search(queries, vectors, size), size), "the hits depend on the order of the candidates")
 

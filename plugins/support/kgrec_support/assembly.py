@@ -78,9 +78,7 @@ def _questions(rows: pl.DataFrame, duplicates: float) -> pl.DataFrame:
     """id, text, locale, split (where any row has one) and group of the distinct questions, by first appearance."""
     parts = pl.Enum(["train", "validation", "test"])
     found = rows.group_by("text", maintain_order=True).agg(
-        pl.col("locale").drop_nulls().first(),
-        pl.col("split").cast(parts).max(),
-        pl.col("split").drop_nulls().n_unique().alias("parts"),
+        pl.col("locale").drop_nulls().first(), pl.col("split").cast(parts).max(), pl.col("split").drop_nulls().n_unique().alias("parts")
     )
     torn = (found["parts"] > 1).sum()
     if torn:

@@ -29,11 +29,7 @@ KNOWN: Known = {
         "sector": "sector industry 行业 行業 板块 板塊",
         "suppliers": "suppliers supplier suppliedby 供应商 供應商",
     },
-    "labels": {
-        "task": "task kind 任务 任務",
-        "label": "label id name 标签 標籤",
-        "text": "text description meaning 描述 说明 說明",
-    },
+    "labels": {"task": "task kind 任务 任務", "label": "label id name 标签 標籤", "text": "text description meaning 描述 说明 說明"},
 }
 NEEDED = {"articles": (), "companies": (), "labels": ("task", "label", "text")}
 

@@ -57,11 +57,7 @@ def knowledge(companies: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], dict[Re
     for kind, ids in (("sector", sectors), ("alias", names)):
         if len(ids):
             entities[kind] = pl.DataFrame({"id": ids, "text": ids})
-    for relation, column, ids in (
-        (IN_SECTOR, "sector", sectors),
-        (SUPPLIED_BY, "suppliers", companies["id"]),
-        (ALIAS, "aliases", names),
-    ):
+    for relation, column, ids in ((IN_SECTOR, "sector", sectors), (SUPPLIED_BY, "suppliers", companies["id"]), (ALIAS, "aliases", names)):
         pairs = companies.select(source=pl.int_range(pl.len(), dtype=pl.UInt32), target=column)
         pairs = (pairs.explode("target") if pairs.schema["target"] == pl.List else pairs).drop_nulls()
         if len(pairs):

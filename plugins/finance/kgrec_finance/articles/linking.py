@@ -31,8 +31,7 @@ from kgrec_finance.articles.tickers import ORDINARY, bare, marked, symbol
 _GAP = re.compile(r"[\s.·\-‐-―]{0,3}\Z")
 _HIDDEN = re.compile(r"\S+://\S+|www\.\S+|\S+@\S+\.\S+")
 _LEGAL = re.compile(
-    r"[\s,]+(?:inc|incorporated|corp|corporation|company|co|ltd|limited|plc|llc|l\.p|p\.l\.c|s\.a|n\.v|ag|se|nv|sa)\.?\s*$",
-    re.IGNORECASE,
+    r"[\s,]+(?:inc|incorporated|corp|corporation|company|co|ltd|limited|plc|llc|l\.p|p\.l\.c|s\.a|n\.v|ag|se|nv|sa)\.?\s*$", re.IGNORECASE
 )
 _ANOTHER = re.compile(r"\s+(?:prices?|dates?|ranges?|rates?|zones?|audiences?|jones)\b", re.IGNORECASE)  # "Target price", "Dow Jones"
 How = Literal["alias", "cashtag", "ticker", "fuzzy"]

@@ -77,11 +77,7 @@ class Detector:
 
     def moved(self, series: str, other: Self) -> None:
         """Take the past of one series over from another detector."""
-        for mine, theirs in (
-            (self._series, other._series),
-            (self._held, other._held),
-            (self._baseline.sums, other._baseline.sums),
-        ):
+        for mine, theirs in ((self._series, other._series), (self._held, other._held), (self._baseline.sums, other._baseline.sums)):
             mine.pop(series, None)
             mine.update({series: json.loads(json.dumps(theirs[series]))} if series in theirs else {})
 
