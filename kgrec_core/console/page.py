@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from kgrec_core.console.hints import HINTS_ZH
 from kgrec_core.console.session import Session, Sessions
 from kgrec_core.console.words import FIELDS_ZH, LANGUAGES, VERBS_ZH, labels, spoken, teller
 from kgrec_core.errors import KgrecError
@@ -66,6 +67,7 @@ class Page:
             "say": teller(self.language),
             "field": labels(self.language, FIELDS_ZH),
             "word": labels(self.language, VERBS_ZH),
+            "hint": labels(self.language, HINTS_ZH),
             "page": self,
             "name": name,
             "run": run,

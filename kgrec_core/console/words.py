@@ -1,4 +1,4 @@
-"""What the pages say, in English and Chinese. The English text is the key; a field of a third party's verb is called as it calls it."""
+"""What the pages say, in English and Chinese. The English text is the key; what forms say of fields stands in `hints`. A third party's verb is called and explained as it does it."""
 
 from __future__ import annotations
 
@@ -159,6 +159,18 @@ FIELDS_ZH = {
     "at least": "至少",
     "boost": "提升",
     "diversity": "多样性",
+    "note": "备注",
+    "n": "数量",
+    "column": "列",
+    "log": "记录问题",
+    "removed": "含已删除",
+    "asked": "查询数",
+    "again": "重新计算",
+    "compose": "合并回答",
+    "task": "任务",
+    "texts": "文本",
+    "episode": "警报编号",
+    "out of scope": "范围外比例",
 }
 VERBS_ZH = {
     "recommend": "推荐",

@@ -16,17 +16,21 @@ import kgrec_core.console
 from kgrec_core import open_run
 from kgrec_core.console.forms import inputs, table, values
 from kgrec_core.console.health import measured, speeds
+from kgrec_core.console.hints import HINTS_ZH
 from kgrec_core.console.shown import shown
-from kgrec_core.console.words import ZH, spoken
+from kgrec_core.console.words import FIELDS_ZH, ZH, labels, spoken
 from kgrec_core.errors import KgrecError
 from kgrec_core.explain.explanation import Explanation, Node
 from kgrec_core.explain.explanation import Path as Way
 from kgrec_core.recipe.components import Verb
+from kgrec_core.recipe.registry import Registry, load_target
+from kgrec_core.requests import about
 from kgrec_core.run.asks import Answer
 from kgrec_core.serving.access import Access
 from kgrec_core.serving.body import Limits
-from kgrec_core.serving.hosted import hosted
+from kgrec_core.serving.hosted import hosted, verbs_of
 from kgrec_core.serving.keys import Keys
+from kgrec_core.serving.schema import offered
 from kgrec_core.serving.service import Service
 from tests.asgi import Asking
 
@@ -192,6 +196,21 @@ def test_every_text_of_a_page_is_said_in_chinese():
     said = {text.replace("\\'", "'") for page in PAGES.glob("*.html") for text in re.findall(r"say\('((?:[^'\\]|\\.)*)'", page.read_text())}
     assert said - set(ZH) == set() and len(said) > 40
     assert [spoken(*of) for of in ((None, "zh-CN,en"), (None, "de"), ("en", "zh"), ("xx", ""))] == ["zh", "en", "en", "en"]
+
+
+def test_what_forms_say_is_chinese_for_every_domain_of_ours_and_a_third_partys_own_words():
+    known = Registry.discover().components("domain").values()
+    verbs = [verb for of in known if of.name in ("ecommerce", "finance", "support") for verb in verbs_of(of).values()]
+    requests = [load_target(verb.request, "") for verb in verbs]
+    said = {about(of)[0].split("\n\n")[0] for of in requests} | {field.doc for of in requests for field in offered(of).values()} - {""}
+    assert said - set(HINTS_ZH) == set() and len(said) > 10
+    assert {name.replace("_", " ") for of in requests for name in offered(of)} - set(FIELDS_ZH) == set()
+    hint = labels("zh", HINTS_ZH)
+    assert (
+        hint("how many.") == "数量。"
+        and hint("how loud it rings.") == "how loud it rings."
+        and labels("en", HINTS_ZH)("how many.") == "how many."
+    )
 
 
 def test_a_decision_is_taken_in_the_browser_and_holds_for_callers_by_their_age(run, tmp_path):
