@@ -26,7 +26,7 @@ from kgrec_core.encoder.known import Known
 from kgrec_core.encoder.pretrained import load, silence
 from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.encoder.static import Static
-from kgrec_core.encoder.tower import Tower
+from kgrec_core.encoder.tower import Tower, shape
 from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
@@ -72,6 +72,7 @@ class Text(Spoken):
         self.version_ = ""  # of the weights that the table and the memory were made with
         self.changes_: tuple[int, ...] = ()  # of the weights until then
         self.memory_: Known | None = None  # other texts met while fitting; a served run keeps none
+        self.last_: tuple[object, torch.Tensor] = None, torch.zeros(0)  # but the texts that were read last, how, and their vectors
 
     @classmethod
     def moved(cls, key: str, place: str) -> str | None:
@@ -120,6 +121,7 @@ class Text(Spoken):
 
     @torch.no_grad()
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
+        self.last_ = None, torch.zeros(0)
         if new is None:  # the graph may have changed, or the weights
             before, self.version_, self.changes_ = self.version_, self.tower_.fingerprint(), self.tower_.changes
             if before != self.version_:
@@ -179,6 +181,7 @@ class Text(Spoken):
     def train(self, mode: bool = True) -> Text:
         """As usual, but what is frozen has no dropout: its vectors are what they are."""
         super().train(mode)
+        self.last_ = None, torch.zeros(0)
         if mode and self.frozen_:
             self.tower_.eval()
         return self
@@ -228,9 +231,16 @@ class Text(Spoken):
             places = self.table_.places(texts)
             found, todo = np.flatnonzero(places >= 0), todo & (places < 0)
             out[torch.from_numpy(found)] = self.table_.vectors[torch.from_numpy(places[found])].to(out.device)
-            encode = self._fresh if self.memory_ is None else self._remembered
+            encode = self._just_read if self.memory_ is None else self._remembered
         at = np.flatnonzero(todo)
         return out.index_copy(0, torch.from_numpy(at).to(out.device), encode([texts[i] for i in at])) if len(at) else out
+
+    def _just_read(self, texts: list[str]) -> torch.Tensor:
+        """(n, dim) without gradients; the very texts that were read last, of which another task is asked, are not read again."""
+        key = texts, shape(), self.tower_.instead_, torch.get_num_threads(), torch.is_inference_mode_enabled()
+        if (last := self.last_)[0] != key:
+            self.last_ = last = key, self._fresh(texts)
+        return last[1]
 
     def _remembered(self, texts: list[str]) -> torch.Tensor:
         """(n, dim) without gradients; while fitting, a text is encoded once per weights, however many graphs it is asked on."""
@@ -258,6 +268,7 @@ class Text(Spoken):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Text:
         """As of any module: the vectors that are kept go where the weights go."""
         super()._apply(fn, recurse)
+        self.last_ = None, torch.zeros(0)
         for store in (self.table_, self.memory_):
             if store is not None:
                 store.move(fn)

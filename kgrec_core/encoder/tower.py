@@ -42,6 +42,11 @@ def fixed_shape(rows: int) -> Iterator[None]:
         _ROWS.reset(token)
 
 
+def shape() -> int | None:
+    """The rows of every pass, here and now; None = they follow from the texts."""
+    return _ROWS.get()
+
+
 class Tower(nn.Module):
     """A sentence-transformers model over texts. `tokens_` keeps the token ids of the texts that `remember` was given."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -106,7 +107,9 @@ class Logistic(Blockwise):
         model = learned(features(how.features), self.labels_, how.strength).sharpened(how.sharper)
         self.classes_, self.weights_, self.bias_ = model
         self.how_ = np.array([FEATURES.index(how.features), how.strength, how.sharper])
-        self.terms_, self.rarity_ = ([], np.zeros(0, np.float32)) if self.by == "vectors" else read[how.features][0][1:]
+        self.terms_, self.rarity_ = [], np.zeros(0, np.float32)
+        if self.by == "words":
+            self.terms_, self.rarity_ = read[how.features][0].terms, read[how.features][0].rarity
 
     def attach(self) -> None:
         """Raises ValueError where what was loaded does not fit together."""
@@ -172,7 +175,8 @@ class Logistic(Blockwise):
             graph.memo.get((told, *said), (), lambda: log.info(told, *said))
 
 
-class _Terms(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Terms:
     """n-grams of texts as TF-IDF rows of length one. terms: in the order of the columns; rarity: (f,) their idf."""
 
     ngrams: str
@@ -191,9 +195,14 @@ class _Terms(NamedTuple):
     def __call__(self, texts: pl.Series) -> sp.csr_matrix:
         if not self.terms:
             return sp.csr_matrix((len(texts), 0), dtype=np.float32)
+        return self._vectors.transform(texts)
+
+    @cached_property
+    def _vectors(self) -> Any:
+        """Made once: sklearn looks through all terms for doubles when it is given them."""
         vectors = _vectoriser(self.ngrams, vocabulary=self.terms)
         vectors.idf_ = self.rarity
-        return vectors.transform(texts)
+        return vectors
 
 
 def _vectoriser(ngrams: str, **more: Any) -> Any:

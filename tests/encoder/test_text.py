@@ -19,7 +19,7 @@ from kgrec_core.encoder.history import History
 from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tfidf import Tfidf
-from kgrec_core.encoder.tower import Tower
+from kgrec_core.encoder.tower import Tower, fixed_shape
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
 from kgrec_core.testing import checkerboard
@@ -272,3 +272,27 @@ def test_what_learned_is_not_kept_on_disk_though_nobody_refreshed(tmp_path):
     with torch.no_grad():
         assert torch.equal(encoder._cached(later), torch.nn.functional.normalize(encoder.tower_(later), dim=1))
     assert cache.get(later, 16)[1].tolist() == [True, False]
+
+
+def test_a_question_that_several_tasks_are_asked_is_read_once_until_something_learns(tmp_path, monkeypatch):
+    board, tasks = checkerboard(users=6, items=8)
+    fitted = Text(model=tiny.model(tmp_path / "model"), cache=tmp_path / "cache", foreign="allow")
+    fitted.prepare(board, tasks)
+    fitted.eval().refresh(board)
+    fitted.save(tmp_path / "saved")
+    encoder, read = Text(model="x", cache=tmp_path / "cache", foreign="allow"), []
+    encoder.load(tmp_path / "saved")
+    real = Tower.forward
+    monkeypatch.setattr(Tower, "forward", lambda self, texts: read.append(list(texts)) or real(self, texts))
+    users = Nodes(board, "user", np.arange(3), "query")
+    first = encoded(encoder, users)
+    np.testing.assert_array_equal(encoded(encoder, users), first)
+    assert len(read) == 1
+    with fixed_shape(4):
+        encoded(encoder, users)
+    assert len(read) == 2, "passes of another shape have bits of their own"
+    encoder.train()
+    with torch.no_grad():
+        next(encoder.parameters())[:] = torch.randn_like(next(encoder.parameters()))
+    encoder.eval()
+    assert not np.array_equal(encoded(encoder, users), first)
