@@ -113,6 +113,11 @@ def test_the_rule():
     assert _verdict({"buys": {}}, Update()) == (True, "not worse: there was nothing to ask")
 
 
+def test_that_no_new_query_is_asked_is_said():
+    told = updated(Updated(True, "runs/shop", "not worse", {"buys": {"old": {}, "new": {}}}, {"buys": 3}, {}), None)
+    assert "buys: too few new queries to hold one out" in told
+
+
 def test_the_command(copy, week):
     done = CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", str(week), "--json"], catch_exceptions=False)
     told = json.loads(done.stdout)

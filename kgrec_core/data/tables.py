@@ -34,6 +34,7 @@ from kgrec_core.data.numbering import Numbering
 from kgrec_core.data.numeric import numbers
 from kgrec_core.data.plain import plain_texts
 from kgrec_core.data.reading import read
+from kgrec_core.data.rows import header
 from kgrec_core.data.summary import Summary
 from kgrec_core.data.table import Table, quoted, shown, written
 from kgrec_core.data.times import micros
@@ -106,7 +107,8 @@ class Tables:
         return pairs.select("source", target=known.rows(pairs["id"]))
 
     def labelled(self, relation: str, file: Path) -> pl.DataFrame:
-        """The rows of another file with the relation's columns: ids `source`, `target` (null = none) and, where dated, `time`."""
+        """The rows of another file with the relation's columns: ids `source`, `target` (null = none) and, where dated, `time`; also the
+        sources' `text`, where the file has its columns."""
         if relation not in self.relations:
             raise choices("relation with a file", relation, self.relations)
         spec = self.relations[relation]
@@ -114,7 +116,13 @@ class Tables:
         spec, numbering = replace(spec, **ends, file=Path(file), weight=None, part=None, parts={}), {}
         edges = _edges(relation, spec, numbering, Summary())
         ends = (("source", spec.source.kind), ("target", spec.target.kind))
-        return edges.with_columns(numbering[kind].ids.gather(edges[end]).alias(end) for end, kind in ends)
+        found, entity = edges.with_columns(numbering[kind].ids.gather(edges[end]).alias(end) for end, kind in ends), spec.source.kind
+        of = self.entities.get(entity, Entity(file=Path(file), id=""))
+        if not of.text or not {of.id, *of.text} <= set(header(Path(file), f"data.entities.{entity}")):
+            return found
+        of = replace(of, file=Path(file), attributes=(), links={}, profile=None, where=None, since=None, until=None, duplicates="first")
+        told = _entity(entity, of, Summary())[0].select("text", source="id")
+        return found.join(told, on="source", how="left", maintain_order="left")
 
     def _task(self, name: str, goal: Goal, graph: Mapping[Relation, pl.DataFrame]) -> Task:
         found = {r.name: r for r in reversed(graph)}  # a relation comes before a link of the same name

@@ -147,6 +147,8 @@ def updated(found: Updated, request: Update) -> str:
     for task, why in found.skipped.items():
         counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
         lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
+    unasked = [task for task, n in found.learned.items() if n and not found.figures.get(task, {}).get("new")]
+    lines += [f"{task}: too few new queries to hold one out: all are learned, the old ones decide alone" for task in unasked]
     rows = [["", "queries", "before", "after", "gain"]]
     for task, of in found.figures.items():
         for which, parts in of.items():

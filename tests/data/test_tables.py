@@ -470,3 +470,17 @@ def test_file_or_parts(shop):
         load(shop, buys={"parts": {"train": shop / "orders.csv"}})
     with pytest.raises(KgrecError, match=r'data\.relations\.buys: file is missing; write file = "orders.csv"'):
         load(shop, buys={"file": None})
+
+
+def test_later_rows_bring_the_texts_of_sources_that_nobody_knew(tmp_path):
+    (tmp_path / "news.csv").write_text("id,title,lead,mood\na,Up,more,good\n")
+    (tmp_path / "week.csv").write_text("id,title,lead,mood\nb,Down,,bad\nc,Flat,as ever,good\n")
+    (tmp_path / "bare.csv").write_text("id,mood\nb,bad\n")
+    entity = Entity(file=tmp_path / "news.csv", id="id", text=("title", "lead"), attributes=("mood",))
+    edges = Edges(file=tmp_path / "news.csv", source=End(kind="story", column="id"), target=End(kind="mood", column="mood", unknown="add"))
+    data = Tables(entities={"story": entity}, relations={"has": edges}, tasks={"mood": Goal(relation="has")})
+    assert data.labelled("has", tmp_path / "week.csv").rows(named=True) == [
+        {"source": "b", "target": "bad", "text": "Down"},
+        {"source": "c", "target": "good", "text": "Flat. as ever"},
+    ]
+    assert data.labelled("has", tmp_path / "bare.csv").columns == ["source", "target"]
