@@ -55,6 +55,16 @@ SAYS = {
 }
 
 
+NAMES = {"type": "类型", "colour": "颜色", "color": "颜色", "material": "材质", "size": "尺寸", "count": "件数", "theme": "主题"}
+NAMES |= {
+    "for audience": "适用人群",
+    "brand": "品牌",
+    "category": "类别",
+    "categories": "类别",
+    "price band": "价位",
+}  # others as the tables have them
+
+
 def language_of(*texts: str | None) -> Language:
     """Chinese where a text has Chinese letters, else English."""
     return "zh" if any(text and HAN.search(text) for text in texts) else "en"
@@ -80,7 +90,7 @@ def _clause(path: Path, says: dict[str, str], language: Language) -> str:
         low, end, high = path.nodes[1:-1]
         words = dict.fromkeys(node.name for node in (low, high) if node != end)
     return says[kind].format(
-        relation=readable(path.relations[0]) if path.relations else "",
+        relation=readable(path.relations[0], language) if path.relations else "",
         end=end.name,
         count=f"{path.count:,}",
         words=_listed(words, says),
@@ -104,6 +114,7 @@ def _listed(words: Iterable[str], says: dict[str, str]) -> str:
     return says["and"].join(words)
 
 
-def readable(relation: str) -> str:
+def readable(relation: str, language: Language = "en") -> str:
     """A relation's name as a word: `has_brand` is brand."""
-    return relation.removeprefix("has_").replace("_", " ")
+    name = relation.removeprefix("has_").replace("_", " ")
+    return NAMES.get(name, name) if language == "zh" else name

@@ -29,7 +29,7 @@ def values_of(graph: Graph, task: Task, name: str, rows: NDArray[np.int64]) -> l
         return [ends.rows[ends.indptr[i] : ends.indptr[i + 1]].tolist() for i in range(len(rows))]
     columns = [column for column in graph.columns(kind) if column not in ("id", "text", "since", "until")]
     if name not in columns:
-        raise choices(f"relation or column of {kind}", name, [*_names(graph, kind), *columns])
+        raise choices(f"relation or column of {kind}", name, dict.fromkeys([*_names(graph, kind), *columns]))
     return [[] if value is None else [value] for value in graph.gather(kind, rows, name)[name].to_list()]
 
 

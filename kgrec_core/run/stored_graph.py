@@ -20,10 +20,10 @@ ENTITY, EDGE = {"id": pl.String}, {"source": pl.UInt32, "target": pl.UInt32}
 
 
 def fingerprint(graph: Graph) -> str:
-    """A hash of all that a graph holds."""
+    """A hash of all that a graph holds, however its strings lie in memory, which is not the same in every process."""
     digest = hashlib.sha256()
     for name, table in [*graph.entities.items(), *((str(r), t) for r, t in graph.relations.items())]:
-        digest.update(name.encode() + ipc(table.rechunk()))
+        digest.update(name.encode() + ipc(table.rechunk(), oldest=True))
     return digest.hexdigest()
 
 
@@ -75,8 +75,9 @@ def load_tasks(folder: Path, manifest: dict[str, Any], graph: Graph) -> tuple[Ta
         return tasks
 
 
-def ipc(table: pl.DataFrame) -> bytes:
-    """A table as Arrow IPC bytes, a stream, which polars writes and reads without threads of its own: after a fork there are none."""
+def ipc(table: pl.DataFrame, oldest: bool = False) -> bytes:
+    """A table as Arrow IPC bytes, a stream, which polars writes and reads without threads of its own: after a fork there are none.
+    oldest: strings one behind the other, not as views into buffers in any order."""
     buffer = BytesIO()
-    table.write_ipc_stream(buffer)
+    table.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest() if oldest else None)
     return buffer.getvalue()

@@ -187,6 +187,7 @@ def test_every_kind_of_path_is_said_in_both_languages(path):
     assert told["en"] != told["zh"] and told["en"].endswith(".") and told["zh"].endswith("。")
     for language, said in told.items():
         assert "{" not in said and (path.words == () or "red" in said), language
+        assert path.relations[:1] != ("has_brand",) or ("品牌" in said) is (language == "zh")
     assert language_of(told["zh"]) == "zh" and language_of(told["en"], None) == "en"
 
 

@@ -8,14 +8,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from kgrec_core import Graph
 from kgrec_core.errors import KgrecError
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import open_run
+from kgrec_core.run.stored_graph import fingerprint, ipc
 
 MINE = """
 import json
@@ -134,3 +137,11 @@ def test_a_layer_over_a_written_out_recipe_keeps_its_settings():
     for use, kept in (("tfidf", True), ("core/tfidf", True), ("good/tfidf", False), ("text", False)):
         assert ("width" in resolve(below, {"encoder": {"use": use}}).tables["encoder"]) == kept
     assert Registry.discover().full("encoder", "tfidf") == "core/tfidf" and np.isfinite(1)
+
+
+def test_a_fingerprint_is_of_what_a_graph_says_not_of_how_it_lies_in_memory():
+    """What threads gather lies in memory in another order each time; data that did not change would not be known again."""
+    table = pl.DataFrame({"id": [f"a name that is long enough {i:02}" for i in range(12)]})
+    other = pl.DataFrame({"id": table["id"].shuffle(1).unique().sort()})
+    assert other.equals(table) and ipc(other.rechunk()) != ipc(table.rechunk())
+    assert fingerprint(Graph({"item": other})) == fingerprint(Graph({"item": table})) != fingerprint(Graph({"item": table[:11]}))
