@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.check import checked
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.components import Domain
@@ -46,5 +47,8 @@ def test_what_has_no_text_anywhere_is_fitted_without_a_language_model(met, cache
     tables = run.recipe.tables
     assert tables["encoder"]["use"] == "core/history" and tables["encoder"]["items"]["use"] == "core/kge"
     assert "lexical" not in str(tables["retrieval"]) and not (met / "run" / "encoder" / "items" / "model.safetensors").exists()
+    again = open_run(met / "run")
     for user in ("a1", "b1"):
-        assert {answer.id[0] for answer in open_run(met / "run").answer([user], k=2)[0]} == {user[0]}
+        assert {answer.id[0] for answer in again.answer([user], k=2)[0]} == {user[0]}
+    with pytest.raises(KgrecError, match="nothing in this run has a text"):
+        again.answer([{"text": "jazz"}])

@@ -109,8 +109,9 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
     if isinstance(queries, str | bytes | Mapping) or not isinstance(queries, Iterable):
         raise KgrecError(f"{queries!r} is one query where a list belongs; write [{queries!r}]")
     described = {place: query for place, query in enumerate(queries) if isinstance(query, Mapping)}
+    reads = any("text" in graph.columns(end) for end in (kind, target, task.relation.target))
     for query in described.values():
-        _check(query)
+        _check(query, reads)
     ids = [f"\x00query {place}" for place in range(len(queries))]
     named = [place for place in range(len(queries)) if place not in described or described[place].get("id") not in (None, "")]
     rows = known(graph, kind, [described[place]["id"] if place in described else queries[place] for place in named])
@@ -138,10 +139,15 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
     return graph, graph.rows(kind, ids)
 
 
-def _check(query: Mapping[str, Any]) -> None:
+def _check(query: Mapping[str, Any], reads: bool) -> None:
+    """reads: whether the run has texts at all, with which one could be compared."""
     if stray := set(query) - {"id", "text", "history"}:
         raise choices("key of a query", sorted(map(str, stray))[0], ("id", "text", "history"))
     if not query:
         raise KgrecError("an empty query asks for nothing; give an id, a text or a history")
     if not isinstance(query.get("text", ""), str | None):
         raise KgrecError(f"text = {query['text']!r}: it takes words")
+    if query.get("text") and not reads:
+        raise KgrecError("text: nothing in this run has a text that it could be compared with; ask by id or by history")
+    if query.get("text") and not plain(query["text"]) and not (query.get("id") or query.get("history")):
+        raise KgrecError(f"text = {query['text']!r}: there is nothing in it to read")

@@ -129,6 +129,7 @@ def test_similar_leaves_the_item_itself_out(run):
         ({"queries": ["ruser0"], "task": "buy"}, "no task of this run is called 'buy'; did you mean 'buys'?"),
         ({"queries": [{"words": "x"}]}, "no key of a query is called 'words'"),
         ({"queries": [{}]}, "an empty query asks for nothing"),
+        ({"queries": [{"text": "\x00\u200b"}]}, "there is nothing in it to read"),
         ({"queries": ["ruser0"], "where": "pric < 5"}, "where = 'pric < 5': 'pric' is no column of item; did you mean 'price'?"),
         ({"queries": ["ruser0"], "where": "price <"}, "where = 'price <': it is no condition"),
         ({"queries": ["ruser0"], "where": "price"}, "'price' is a number and no condition"),
