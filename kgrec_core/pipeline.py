@@ -107,7 +107,9 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
     """
     (how, options, limits), views, tasks = sections(of.recipe, of.registry), of.views, of.dataset.tasks
     refuse_leak(possible(options), of.recipe, of.registry, of.dataset, views)
-    classes.doubted(views, [t for t in tasks if not of.recipe.head(of.registry, t.name).encodes_candidates], limits.strict)
+    ranked = [task for task in tasks if of.recipe.head(of.registry, task.name).encodes_candidates]
+    classes.doubted(views, [task for task in tasks if task not in ranked], limits.strict)
+    repeated.doubted(views, ranked)
     with of.stages("leaks"):
         found = leaks(of.dataset, views, how, derived, how.seed)
         for leak in found:

@@ -35,7 +35,7 @@ BUILT: Targets = {
 
 
 class LazyGroup(click.Group):
-    """A group over `targets`. A KgrecError ends it with one line and exit code 2, Ctrl-C with 130, a closed pipe in silence."""
+    """A group over `targets`. A KgrecError ends it with one line and exit code 2, Ctrl-C with one and 130, a closed pipe in silence."""
 
     def __init__(self, name: str | None, targets: Targets, **settings: Any) -> None:
         super().__init__(name, **settings)
@@ -85,6 +85,7 @@ class LazyGroup(click.Group):
             error.show()
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
+            click.echo("stopped; nothing is half-written, and a fit, a search or a long --out goes on with the same command", err=True)
             code = 130
         except BrokenPipeError:  # the reader (head, less) has seen enough; what is left in the buffer has nowhere to go
             _muted()

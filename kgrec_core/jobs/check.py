@@ -16,7 +16,7 @@ from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.recipe import Layer, Recipe, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.recipe.signatures import light, stand_in
-from kgrec_core.split import Split, classes, split
+from kgrec_core.split import Split, classes, repeated, split
 
 
 def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Summary:
@@ -55,6 +55,7 @@ def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
     views = split(dataset, recipe.section("split", Split))
     classified = [task for task in dataset.tasks if recipe.of_task("head", task.name)["use"].value == "classify"]
     summary.doubts += classes.doubted(views, classified, strict)
+    summary.doubts += repeated.doubted(views, [task for task in dataset.tasks if task not in classified])
     return summary
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Ragged, Relation, Task, candidates
-from kgrec_core.split import Split, split
+from kgrec_core.split import Split, repeated, split
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
 
@@ -416,3 +416,12 @@ def test_undated_last_is_an_order_and_no_clock(caplog):
     assert "task buys: user-buys->item has no time, so nothing says what of user-views->item came before" in caplog.text
     assert graph.dated(BUYS) and not graph.clocked(BUYS) and graph.clocked(VIEWS)
     assert split(world(BASE), Split(by="last"))["train"].graph.clocked(BUYS)
+
+
+def test_much_that_comes_back_is_doubted_where_it_is_never_recommended(caplog):
+    views, how = [(u, i, t) for t in range(20) for u, i in ((t % 6, t % 6), ((t + 1) % 6, t % 6))], Split(**WAYS["time"].__dict__)
+    (said,) = repeated.doubted(split(world(views), how), [TASK])
+    assert said == caplog.messages[-1] and "had met before" in said and said.endswith("set data.tasks.buys.repeats = true")
+    assert not repeated.doubted(split(world(views), how), [TASK._replace(repeats=True)])
+    once = [(u, (u + t // 4) % 6, t) for t in range(0, 20, 4) for u in range(6)]
+    assert not repeated.doubted(split(world(once), how), [TASK])
