@@ -31,7 +31,7 @@ from kgrec_core.run import carry, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
 from kgrec_core.run.run import Run, open_run
-from kgrec_core.split import classes, split
+from kgrec_core.split import classes, repeated, split
 from kgrec_core.stages import Progress, Stages, silent
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter

@@ -87,7 +87,7 @@ def test_a_missing_domain_is_explained_by_its_plugin():
 
 def test_interrupted():
     done = run("shop", "interrupted")
-    assert done.returncode == 130 and done.stderr.startswith("stopped; ") and done.stderr.count("\n") == 1
+    assert done.returncode == 130 and done.stderr.startswith("\nstopped; ") and done.stderr.count("\n") == 2
 
 
 def test_a_reader_that_has_seen_enough():
