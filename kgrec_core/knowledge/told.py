@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from kgrec_core.words import bigrams
 
-LATENT, RIDGE, FOLDS, DECAY, NEAR = 64, 1.0, 5, 0.7, 10
+LATENT, RIDGE, FOLDS, DECAY = 64, 1.0, 5, 0.7
+NEAR, FAR, TASTE = 10, 30, 0.55  # neighbours; candidates for one of them; how near a next one may be by what somebody likes
 Floats = NDArray[np.float64]
 Encode = Callable[[Sequence[str]], Floats]
 
@@ -77,17 +78,19 @@ def by_candidates(
     last: NDArray[np.int64], held: NDArray[np.int64], candidates: Sequence[str], encode: Encode | None = None
 ) -> tuple[float, float]:
     """Of texts of candidates: the chance that that of the last one met is nearer to the held-out one than to one that is much like it, a
-    half where they know nothing of each other; and by how many standard errors it is above. By words in common, or by vectors."""
+    half where they know nothing of each other; and by how many standard errors it is above what taste may do. By words in common, or by vectors.
+
+    Who is much like it are few where there are few: of sixty things the tenth nearest is of another kind."""
     shown = _tfidf(candidates) if encode is None else sp.csr_matrix(encode(candidates))
     near, score = (_dense(shown[rows] @ shown[held].T) for rows in (held, last))
     same = (held[:, None] == held) | (near > 0.999) | (last[:, None] == held)
     near[same] = -1
-    nearest = np.argsort(-near, 1, kind="stable")[:, :NEAR]
+    nearest = np.argsort(-near, 1, kind="stable")[:, : min(NEAR, 1 + len(np.unique(held)) // FAR)]
     own, other = np.diag(score)[:, None], np.take_along_axis(score, nearest, 1)
     usable = np.take_along_axis(~same, nearest, 1)
     value = ((own > other) + 0.5 * (own == other)) * usable
     each = (value.sum(1) / np.maximum(1, usable.sum(1)))[usable.any(1)]
-    return float(each.mean()) if len(each) else 0.5, _sure(each - 0.5)
+    return float(each.mean()) if len(each) else 0.5, _sure(each - TASTE)
 
 
 def _learned(own: sp.csr_matrix, known: Floats) -> Floats:
