@@ -96,6 +96,7 @@ class Triples(Imported):
     file: where they are. of: kind of source ends where the file has no column source_kind. kind: the same of target ends; "none" = of each
         relation the kind whose ids nearly all of its ends are, `of` before others, else "entity".
     source, relation, target: the file's columns. weight: one with the confidence; "none" = weight, where there is one.
+    where: a condition in SQL that rows have to meet; "none" = all.
     kinds: which kinds a file may name; "none" = the data's, and new ones that are not spelled nearly as one of these.
     """
 
@@ -109,17 +110,18 @@ class Triples(Imported):
         relation: str = "relation",
         target: str = "target",
         weight: str | None = None,
+        where: str | None = None,
         kinds: tuple[str, ...] | None = None,
     ) -> None:
         self.file, self.of, self.kind, self.weight, self.kinds = file, of, kind, weight, kinds
-        self.source, self.relation, self.target = source, relation, target
+        self.source, self.relation, self.target, self.where = source, relation, target, where
 
     def triples(self, graph: Graph) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         setting, there = "knowledge.*", column_names(self.file, "knowledge.*")
         wanted = {"source": self.source, "relation": self.relation, "target": self.target}
         wanted |= {name: name for name in ("source_kind", "target_kind", "target_text") if name in there}
         weight = self.weight or ("weight" if "weight" in there else None)
-        table = self._read(self.file, wanted | ({"weight": weight} if weight else {}))
+        table = self._read(self.file, wanted | ({"weight": weight} if weight else {}), where=self.where)
         for key in ("source", "relation", "target"):
             table.refuse_empty(table.frame[wanted[key]], wanted[key], setting)
         kinds = {"source_kind": self.of, "target_kind": self.kind or NEW}

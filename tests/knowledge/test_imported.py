@@ -57,6 +57,14 @@ def test_how_far_a_file_is_is_told_and_it_reads_the_same(tmp_path, monkeypatch, 
     assert made == [{(s, t) for s, r, t in ends if r == f"has{i}"} for i in (0, 1)]
 
 
+def test_rows_that_a_fault_names_can_be_left_out_as_it_says(tmp_path):
+    file = tmp_path / "facts.tsv"
+    file.write_text("source\trelation\ttarget\na\tr\tx\nb\t\ty\n")
+    with pytest.raises(KgrecError, match=r"row 3: relation is empty.*where = 'relation IS NOT NULL'"):
+        Triples(file=file).read(GRAPH)
+    assert edges(Triples(file=file, where="relation IS NOT NULL").read(GRAPH), Relation("item", "r", "entity")) == {("a", "x")}
+
+
 def test_entities_without_a_name_are_counted(tmp_path):
     file = tmp_path / "facts.tsv"
     file.write_text(
