@@ -22,8 +22,9 @@ import numpy as np
 from kgrec_core import KgrecError
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Refused
-from kgrec_finance.monitoring.ensemble import Ensemble, Judged, kind_of
+from kgrec_finance.monitoring.ensemble import Ensemble, Judged
 from kgrec_finance.monitoring.episodes import Change
+from kgrec_finance.monitoring.evidence import Evidence
 from kgrec_finance.monitoring.order import Order
 from kgrec_finance.monitoring.promise import met, told
 from kgrec_finance.monitoring.scores import Score, Scored, Unscored, stored
@@ -80,7 +81,7 @@ class Monitor:
         if self.ensemble.calibration and self.ensemble.episodes is None:  # decided after the last window of a history
             self.ensemble.open_for()
         self.stories = self._stories()
-        self._past: dict[int, Ensemble] = {}  # after the windows of a start: what `_evidence` looks at
+        self.evidence = Evidence(state, self.settings, self.reach)
 
     def offset(self, source: str) -> str | None:
         """Where to go on in a source."""
@@ -233,7 +234,7 @@ class Monitor:
     def _alarm(self, judged: Judged, change: Change) -> None:
         window = judged.window
         if change.what == "open":
-            self.state.prove(change.id, self._evidence(window))
+            self.state.prove(change.id, self.evidence.of(window))
         touching = [] if change.what == "close" else list(self.state.articles(window.start, window.end, window.series))
         of = sorted(((t, a) for a in touching for t in a.touches if t.series == window.series), key=lambda pair: -pair[0].weight)
         articles = [
@@ -242,24 +243,6 @@ class Monitor:
         ]
         body = alert(change, judged, self.names, judged.threshold, articles)
         self.state.alarm(body["key"], body)
-
-    def _evidence(self, window: Window) -> dict[str, Any]:
-        """What `explain` runs again: the series' last windows and, for each, what its detectors knew before it; and the ways on which
-        articles of other companies came to the series, as the graph knew them then."""
-        found, name = [], window.series
-        rows = {w.start: w for w, *_ in self.state.windows(window.length, series=name, end=window.start)}
-        before = self.state.checkpoints()[-self.settings.looked_back - 1 :]
-        starts = [*before[1:], window.start]
-        self._past = {start: self._past.get(start) or Ensemble.of(self.settings, self.state.checkpointed(start), None) for start in before}
-        for at, ensemble in zip(starts, self._past.values(), strict=True):
-            own = ensemble.of_kind(kind_of(name))
-            of = window if at == window.start else rows.get(at, Window(name, at, window.length))
-            alone = {key: detector.alone(of) for key, detector in own.items()}
-            if at in rows or at == window.start or any(detector.knows(name) for detector in alone.values()):
-                found.append({"window": list(of), "detectors": {key: detector.state() for key, detector in alone.items()}})
-        touching = self.state.articles(starts[0] if starts else window.start, window.end, name)
-        vias = {touch.via for article in touching for touch in article.touches if touch.series == name}
-        return {"windows": found, "paths": {via: self.reach.path(via, name, window.start) for via in sorted(vias)}}
 
     def _calibrate(self) -> None:
         rows = list(self.state.windows(self.settings.window))
