@@ -91,7 +91,6 @@ def test_the_first_trees_leave_only_what_cannot_be_among_the_best(board):
         [Rows(x, right, np.full(40, 100))],
         ["a", "b", "c"],
         ("lambdarank",),
-        1,
         0,
         40,
         {"num_leaves": 7, "min_data_in_leaf": 5, "num_threads": 1},

@@ -174,11 +174,12 @@ def answering(run: Run | Snapshot) -> Task:
 
 
 def encoding(snapshot: Snapshot, task: Task) -> Encode:
-    """encode(texts) -> (n, d) rows of length one, as the run reads questions."""
+    """encode(texts) -> (n, d) rows of length one, as the run reads questions; zeros for a text in which there is nothing to read."""
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        vectors = snapshot.encode(task.name, [{"text": text or " "} for text in texts])
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        says = np.array([bool(plain(text)) for text in texts], bool)
+        told = snapshot.encode(task.name, [{"text": text if some else "-"} for text, some in zip(texts, says, strict=True)])
+        return told * says[:, None] / np.maximum(np.linalg.norm(told, axis=1, keepdims=True), 1e-12)
 
     return encode
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import kgrec_support
+import numpy as np
 import pytest
 from kgrec_support.desk import encoding
 from kgrec_support.plain import LONGEST, cut
@@ -234,8 +235,8 @@ def test_readers_are_never_wrong_while_entries_come_and_go(run, bank):
         for one in reading:
             one.result()
     assert all(kgrec_support.ask(reader, name).text == f"About {name}." for name in names)
-    vectors = encoding(reader.snapshot, reader.task("answer"))(["a card", ""])
-    assert vectors.shape[0] == 2
+    vectors = encoding(reader.snapshot, reader.task("answer"))(["a card", "", "<b></b>"])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1.0, 0.0, 0.0])
 
 
 def test_an_faq_with_one_question_an_entry_still_answers_by_its_questions(write, tmp_path):
