@@ -67,6 +67,15 @@ def load(folder: Path, users: int | None = None) -> Dataset:
     return Dataset(graph, (Task("buys", BUYS),))
 
 
+def related(dataset: Dataset, folder: Path, name: str) -> pl.DataFrame:
+    """Edges between items by also_bought, also_viewed or bought_together, which the shop collected after what is held out was bought."""
+    row = {asin: i for i, asin in enumerate(dataset.graph.entities["item"]["id"])}
+    products, others = lines(folder / "pgpr/product.txt.gz"), lines(folder / "pgpr/related_product.txt.gz")
+    linked = zip(products, lines(folder / f"pgpr/{name}_p_p.txt.gz"), strict=False)
+    pairs = [(row[one], row[others[int(i)]]) for one, of in linked if one in row for i in of.split() if others[int(i)] in row]
+    return pl.DataFrame([pair for pair in pairs if pair[0] != pair[1]], {"source": pl.UInt32, "target": pl.UInt32}, orient="row")
+
+
 def lines(path: Path) -> list[str]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return file.read().split("\n")

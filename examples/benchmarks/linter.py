@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from arguments import DATA, about
-from beauty_floor import BUYS, lines, load
+from beauty_floor import BUYS, load, related
 from ml100k import recipe as liked
 from order_book import SMALL
 from stackfaq import SETTINGS as FAQ
@@ -83,11 +83,7 @@ def controls(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Dataset]]:
         row: f"{name}. Often followed by {'; '.join(sorted(those))}" for row, (name, those) in enumerate(zip(names, after, strict=True))
     }
     yield "item texts", with_texts(dataset, "item", texts)
-    row = {id: i for i, id in enumerate(items["id"].to_list())}
-    products, related = lines(folder / "pgpr/product.txt.gz"), lines(folder / "pgpr/related_product.txt.gz")
-    also = zip(products, lines(folder / "pgpr/also_bought_p_p.txt.gz"), strict=False)
-    pairs = [(row[one], row[related[int(i)]]) for one, of in also if one in row for i in of.split() if related[int(i)] in row]
-    table = pl.DataFrame([pair for pair in pairs if pair[0] != pair[1]], {"source": pl.UInt32, "target": pl.UInt32}, orient="row")
+    table = related(dataset, folder, "also_bought")
     for name in ("also_bought", "goes_with"):
         relation = Relation("item", name, "item")
         more = Graph(dict(graph.entities), {**graph.relations, relation: table}, graph.timeless | {relation})
