@@ -95,7 +95,10 @@ class Referee:
             heard.append(Contender(WHOLE[system], system, table, retrieval, result.asked(model, retrieval, view)))
 
     def hear_blind(self, retrievals: Mapping[str, Retrieval], model: Model, view: View) -> None:
-        """A chain that was fitted without knowledge, and `view` of the select queries without it; published, it is fitted anew, as it is written then."""
+        """A chain that was fitted without knowledge, and `view` of the select queries without it; published, it is fitted anew, as it is written then.
+
+        Its vectors are those that fine-tuning left, whichever system is published: it is fitted once for both.
+        """
         for name, retrieval in retrievals.items():
             table, heard = self.recipe.tables["retrieval"][name], self.heard[name]
             if (blind := without_graph(table)) != table and heard:
