@@ -15,9 +15,10 @@ from kgrec_core.errors import KgrecError, choices, damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.blockwise import chosen
-from kgrec_core.retrieval.pool import explained, lookup, relative, top, union
+from kgrec_core.retrieval.pool import Columns, alike, explained, lookup, relative, top, union
 from kgrec_core.stored import rows
 
+OWN = 1e-3  # of what a channel says of a candidate alone, where it counts together with others: enough to order them
 DEPTH = 100  # hits by which a re-ranker is judged: every channel gives at least so many, so that the order does not depend on k
 
 
@@ -136,6 +137,8 @@ class Merge(Around):
 
     by: "rank", sum of weight / (60 + rank) (Cormack et al. 2009); "score", sum of weight * score / best score of the query.
     weights: per channel, 1 where none is given. pool: how many candidates each channel gives.
+    together: a channel; candidates that it says the same of stand together, as the answers to one known question do: every other channel
+        counts for all of them by the one that it likes best, so that no stranger comes between them. "none" = each for itself.
     Every channel is asked for at least k, so where one of them always finds k, so does this.
     """
 
@@ -143,12 +146,14 @@ class Merge(Around):
     by: Literal["rank", "score"] = "rank"
     weights: Mapping[str, float] = field(default_factory=dict)
     pool: int = 200
+    together: str = "none"
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's score."""
-        for name in self.weights:
-            if name not in self.channels:
-                raise choices("channel", name, self.channels, f"retrieval.{self.task_.name}.weights names channels")
+        for key, names in (("weights", self.weights), ("together", [self.together] if self.together != "none" else [])):
+            for name in names:
+                if name not in self.channels:
+                    raise choices("channel", name, self.channels, f"retrieval.{self.task_.name}.{key} names channels")
         return self._merged(*self._found(queries, vectors, max(k, self.pool), allowed, exclude), k)
 
     def explain(
@@ -156,8 +161,9 @@ class Merge(Around):
     ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
         """See Retrieval: what every channel adds."""
         found, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)
-        added = {name: np.asarray(part, np.float64) for name, part in parts(pool, found, columns, self.by, self.weights)}
-        return explained(pool, fuse(pool, found, columns, self.by, self.weights), k, columns, added)
+        how = self.by, self.weights, self.together
+        added = {name: np.asarray(part, np.float64) for name, part in parts(pool, found, columns, *how)}
+        return explained(pool, fuse(pool, found, columns, *how), k, columns, added)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn; nothing is learnt here. Returns (n, min(100, candidates)) hits."""
@@ -167,30 +173,37 @@ class Merge(Around):
     def _with(self, channels: Mapping[str, Retrieval]) -> Self:
         other = super()._with(channels)
         other.weights = {name: weight for name, weight in self.weights.items() if name in channels}
+        other.together = self.together if self.together in channels else "none"
         return other
 
-    def _merged(self, found: Mapping[str, Hits], pool: Ragged, columns: Mapping[str, NDArray[np.float32]], k: int) -> Hits:
-        return top(pool, fuse(pool, found, columns, self.by, self.weights), k, columns)
+    def _merged(self, found: Mapping[str, Hits], pool: Ragged, columns: Columns, k: int) -> Hits:
+        return top(pool, fuse(pool, found, columns, self.by, self.weights, self.together), k, columns)
 
 
 def fuse(
-    pool: Ragged, found: Mapping[str, Hits], columns: Mapping[str, NDArray[np.float32]], by: str, weights: Mapping[str, float]
+    pool: Ragged, found: Mapping[str, Hits], columns: Columns, by: str, weights: Mapping[str, float], together: str = "none"
 ) -> NDArray[np.float32]:
     """(len(pool.rows),) the merged score of every pair."""
     total = np.zeros(len(pool.rows), np.float32)
-    for _, part in parts(pool, found, columns, by, weights):
+    for _, part in parts(pool, found, columns, by, weights, together):
         total += part
     return total
 
 
 def parts(
-    pool: Ragged, found: Mapping[str, Hits], columns: Mapping[str, NDArray[np.float32]], by: str, weights: Mapping[str, float]
+    pool: Ragged, found: Mapping[str, Hits], columns: Columns, by: str, weights: Mapping[str, float], together: str = "none"
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Every channel and what it adds to the score of every pair."""
+    group = alike(pool, columns[together]) if together != "none" else None
     for name, hits in found.items():
         if by == "rank":
             rank = lookup(hits, pool, np.broadcast_to(np.arange(1, hits.rows.shape[1] + 1), hits.rows.shape))
             part = 1 / (60 + rank)
         else:
             part = relative(pool, columns[name])
-        yield name, np.float32(weights.get(name, 1.0)) * np.nan_to_num(part)
+        part = np.nan_to_num(part)
+        if group is not None and name != together:
+            best = np.zeros(len(part), part.dtype)
+            np.maximum.at(best, group, part)
+            part = best[group] + np.float32(OWN) * part
+        yield name, np.float32(weights.get(name, 1.0)) * part

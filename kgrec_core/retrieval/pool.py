@@ -59,6 +59,12 @@ def _keys(owner: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.i
     return (owner << 32) + bits
 
 
+def alike(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(len(pool.rows),) the group of every pair: pairs of a query with the same score above 0 are in one, every other pair in its own."""
+    keys = np.where(scores > 0, _keys(pool.owner, scores), -(2**33) - np.arange(len(scores)))
+    return np.unique(keys, return_inverse=True)[1]
+
+
 def relative(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scores divided by the best one of the query; 0 where that is not positive."""
     best = np.zeros(len(pool.indptr) - 1, np.float32)

@@ -53,7 +53,31 @@ def test_weighted_scores_are_relative_to_the_best(board):
     np.testing.assert_allclose(hits.scores[0], [1 + 0.45, 0.5], rtol=1e-6)
 
 
+class Values(Says):
+    """A channel that says given values of the rows from 0 on."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = np.array(values, np.float32)
+
+    def search(self, queries, vectors, k, allowed=None, exclude=None) -> Hits:
+        order = np.argsort(-self.values, kind="stable")[:k]
+        return Hits(np.tile(order, (len(queries), 1)), np.tile(self.values[order], (len(queries), 1)))
+
+
+def test_answers_to_one_question_stand_together(board):
+    channels = {"questions": Values(0.8, 0.8, 0.7, 0.0, 0.0), "answers": Values(1.0, 0.2, 0.9, 0.3, 0.1)}
+    apart = merged(board, channels=channels, by="score", weights={"answers": 0.5}, k=5)
+    assert apart.rows[0].tolist() == [0, 2, 1, 3, 4]
+    together = merged(board, channels=channels, by="score", weights={"answers": 0.5}, k=5, together="questions")
+    assert together.rows[0].tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(together.scores[0], [1.5005, 1.5001, 0.875 + 0.45045, 0.15015, 0.05005], rtol=1e-6)
+    merge = Merge(channels=channels, together="questions")
+    assert merge._with({"answers": channels["answers"]}).together == "none"
+
+
 def test_mistakes(board):
+    with pytest.raises(KgrecError, match="together names channels"):
+        merged(board, channels={"a": Says(1)}, together="b")
     with pytest.raises(KgrecError, match="no channel is called 'aa'; did you mean 'a'"):
         merged(board, channels={"a": Says(1)}, weights={"aa": 1.0})
     with pytest.raises(KgrecError, match="no channel to rank"):
