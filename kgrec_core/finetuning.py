@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_core import devices
-from kgrec_core.comparison import Chain
+from kgrec_core.comparison.ablation import without_knowledge
+from kgrec_core.comparison.chains import Chain
+from kgrec_core.comparison.results import select_value
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.interfaces import Retrieval
@@ -17,13 +19,11 @@ from kgrec_core.limits import Budget, Fit, sampled
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import select_value
 from kgrec_core.split import Split, split
 from kgrec_core.stages import Progress, Stages, silent
 from kgrec_core.teaching.distillation import with_teacher
 from kgrec_core.training.fitting import train
 from kgrec_core.training.options import Train
-from kgrec_core.without import without_knowledge
 
 SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update": Update, "tune": Tune}
 

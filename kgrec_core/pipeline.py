@@ -15,7 +15,10 @@ import polars as pl
 from kgrec_core import devices, fusing, wordless
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import as_table
-from kgrec_core.comparison import Chain, Comparison
+from kgrec_core.comparison.ablation import knowledge, without_knowledge, without_language_model
+from kgrec_core.comparison.chains import Chain, Comparison
+from kgrec_core.comparison.referee import Referee
+from kgrec_core.comparison.results import results_of
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, Fitting, assist, sections
 from kgrec_core.knowledge.leaks import leaks
@@ -25,8 +28,6 @@ from kgrec_core.model import Model
 from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.referee import Referee
-from kgrec_core.results import results_of
 from kgrec_core.run import carry, stored_graph
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.certain import by_known
@@ -36,7 +37,6 @@ from kgrec_core.stages import Progress, Stages, silent
 from kgrec_core.teaching.leak import refuse_leak
 from kgrec_core.training import adapter
 from kgrec_core.training.fitting import possible
-from kgrec_core.without import knowledge, without_knowledge, without_language_model
 
 log = logging.getLogger("kgrec")
 

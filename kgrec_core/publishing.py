@@ -12,7 +12,7 @@ import polars as pl
 
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import save_calibration
-from kgrec_core.comparison import Chain
+from kgrec_core.comparison.chains import Chain
 from kgrec_core.graph import Dataset
 from kgrec_core.knowledge.source import Source
 from kgrec_core.recipe.recipe import Recipe

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kgrec_core import devices
-from kgrec_core.comparison import Chain
+from kgrec_core.comparison.chains import Chain
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import build_model, build_retrievals
 from kgrec_core.graph import Nodes, candidates

@@ -100,7 +100,7 @@ def shop(products: int, orders: int) -> Dataset:
 def published(folder: Path, dataset: Dataset) -> Path:
     """A run folder over the shop, as `fit` writes it after its last stage."""
     from kgrec_core import finetuning
-    from kgrec_core.comparison import Chain
+    from kgrec_core.comparison.chains import Chain
     from kgrec_core.publishing import Finished, write
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry

@@ -49,7 +49,7 @@ seed = 0
 def published(place: Path, folder: Path, products: int) -> None:
     """A run of so many products, whose recipe tells their number as its seed."""
     from kgrec_core import finetuning
-    from kgrec_core.comparison import Chain
+    from kgrec_core.comparison.chains import Chain
     from kgrec_core.graph import Dataset, Graph, Relation, Task
     from kgrec_core.publishing import Finished, write
     from kgrec_core.recipe.recipe import resolve

@@ -24,10 +24,10 @@ from pathlib import Path
 from arguments import about, asked_of
 from safetensors.numpy import load_file
 
+from kgrec_core.comparison.results import select_value
 from kgrec_core.domain import resolve, split
 from kgrec_core.finetuning import build_model, sections
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import select_value
 from kgrec_core.training.fitting import train
 
 DATA = ["data.per_class=10", "data.intents=10", "train.weights.answer=0", "train.batch=16"]

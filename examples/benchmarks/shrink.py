@@ -20,7 +20,7 @@ from pathlib import Path
 import kgrec_core
 from kgrec_core import KgrecError
 from kgrec_core.domain import resolve
-from kgrec_core.shrink import shrink
+from kgrec_core.lifecycle.shrink import shrink
 
 WORDS = ("card", "payment", "red", "kitchen", "lost", "refund", "clock", "transfer", "heart", "limit", "garden", "fee")
 SETS = {

@@ -11,7 +11,7 @@ from kgrec_core.cli.run import allow, as_json, run
 from kgrec_core.printing import columns, say, say_json
 
 if TYPE_CHECKING:
-    from kgrec_core.audit import Audit
+    from kgrec_core.lifecycle.audit import Audit
 
 LEAKY = 3  # the exit code
 
@@ -28,8 +28,8 @@ def audit(ctx: click.Context, run: Path, relations: tuple[str, ...], seed: int, 
 
     Written to RUN.audit.json too, which the report shows. Exit code 3 where the data leak.
     """
-    from kgrec_core.audit import audit as audited
     from kgrec_core.cli.progress import progress_bar
+    from kgrec_core.lifecycle.audit import audit as audited
     from kgrec_core.run.run import open_run
 
     opened = open_run(run, allow)

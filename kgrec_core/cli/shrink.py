@@ -24,9 +24,9 @@ from kgrec_core.printing import columns, say
 @allow
 def shrink(run: Path, to: str, out: Path | None, loss: float, allow: tuple[str, ...]) -> None:
     """Make RUN faster or smaller: measured again on its adjust queries, and refused where it lost more than --loss."""
+    from kgrec_core.lifecycle.shrink import shrink as shrunk
     from kgrec_core.report.verdict import figure
     from kgrec_core.run.run import open_run
-    from kgrec_core.shrink import shrink as shrunk
 
     found = shrunk(open_run(run, allow), to, out, loss, lambda what, done, total: say(what))
     rows = [["", "queries", "before", "after", "gain"]]

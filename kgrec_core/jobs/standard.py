@@ -11,10 +11,10 @@ from kgrec_core.recipe.components import Verb
 from kgrec_core.run.rules import Rules
 
 if TYPE_CHECKING:
-    from kgrec_core.label_next import Next
+    from kgrec_core.lifecycle.label_next import Next
+    from kgrec_core.lifecycle.update import Updated
     from kgrec_core.run.run import Run
     from kgrec_core.stages import Progress
-    from kgrec_core.update import Updated
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def evaluate(run: Run, request: Evaluate, progress: Progress) -> dict[str, Any]:
     if request.again:
         if request.data is not None:
             raise KgrecError("evaluate: --again computes the run's own test figures, --data those of new rows; give one of them")
-        from kgrec_core.again import evaluate_again
+        from kgrec_core.lifecycle.held_out import evaluate_again
 
         return evaluate_again(run)
     if request.data is None:
@@ -132,8 +132,8 @@ def report(run: Run, request: Report, progress: Progress) -> Path:
 
 
 def update(run: Run, request: Update, progress: Progress) -> Updated:
-    """See `kgrec_core.update.update`."""
-    from kgrec_core.update import update as updated_run
+    """See `kgrec_core.lifecycle.update.update`."""
+    from kgrec_core.lifecycle.update import update as updated_run
 
     return updated_run(run, request.data, progress)
 
@@ -167,8 +167,8 @@ def updated(found: Updated, request: Update) -> str:
 
 
 def label_next(run: Run, request: LabelNext, progress: Progress) -> Next:
-    """See `kgrec_core.label_next.label_next`."""
-    from kgrec_core.label_next import label_next as next_texts
+    """See `kgrec_core.lifecycle.label_next.label_next`."""
+    from kgrec_core.lifecycle.label_next import label_next as next_texts
 
     return next_texts(run, request.texts, request.n, request.out, request.task, request.column, progress=progress)
 
@@ -182,8 +182,8 @@ def listed(found: Next, request: LabelNext) -> str:
 
 
 def price(run: Run, request: Price, progress: Progress) -> dict[str, Any]:
-    """See `kgrec_core.price.price`."""
-    from kgrec_core.price import price as priced
+    """See `kgrec_core.lifecycle.price.price`."""
+    from kgrec_core.lifecycle.price import price as priced
 
     return priced(run, request, request.task, request.asked, where=request.where, exclude=request.exclude)
 

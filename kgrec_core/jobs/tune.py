@@ -12,17 +12,17 @@ from kgrec_core.recipe.components import Domain
 from kgrec_core.stages import Progress, silent
 
 if TYPE_CHECKING:
+    from kgrec_core.lifecycle.tune import Tuned
     from kgrec_core.recipe.recipe import Layer
-    from kgrec_core.tune import Tuned
 
 TUNE = "Search for better settings by [tune] of the recipe, on its select queries alone, and write the best recipe."
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def tuned(domain: Domain, folder: Path, layers: Sequence[Layer], trials: int, minutes: float, progress: Progress) -> Tuned:
-    """See `kgrec_core.tune.tune`. layers: over the domain's recipe, a later one wins."""
+    """See `kgrec_core.lifecycle.tune.tune`. layers: over the domain's recipe, a later one wins."""
+    from kgrec_core.lifecycle.tune import tune
     from kgrec_core.recipe.recipe import resolve
-    from kgrec_core.tune import tune
 
     return tune(resolve(domain.recipe, *layers), folder, trials, minutes, progress=progress)
 

@@ -180,7 +180,7 @@ class Llm(Source):
         return PROMPT.format(relations=told, most=MOST, text=" ".join(text.replace(LINE, " ").split())[:LONGEST])
 
     def _generator(self) -> Any:
-        from kgrec_core.generators import endpoint, likely
+        from kgrec_core.knowledge.generators import endpoint, likely
 
         if self.server:
             key = f"env:{self.key_variable}" if self.key_variable else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from kgrec_core.generators import Likely
+from kgrec_core.knowledge.generators import Likely
 
 WORDS, MOST = 3, 40  # of a stretch; words of a text that are read
 NONE = 3.0  # log-odds that a question must add for a stretch to be as likely its answer as not

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.later_rows import DIRECT
+from kgrec_core.lifecycle.later_rows import DIRECT
 from kgrec_core.serving.feedback import EVENTS
 
 COLUMNS = ("at", "event", "id", "source", "text", "run", "edit", "arm", "propensity", "answered", "request", "caller")

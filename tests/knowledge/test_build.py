@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from kgrec_core import Dataset, Graph, KgrecError, Relation, Source, Task, open_run
-from kgrec_core.again import evaluate_again
 from kgrec_core.knowledge.build import build, grown
 from kgrec_core.knowledge.delta import delta
+from kgrec_core.lifecycle.held_out import evaluate_again
 from kgrec_core.loading import loaded
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve

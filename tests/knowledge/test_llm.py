@@ -76,7 +76,7 @@ def server() -> Iterator[tuple[str, list]]:
 
 def test_the_build_goes_on_lists_what_failed_and_resumes(server, tmp_path, monkeypatch):
     url, got = server
-    monkeypatch.setattr("kgrec_core.generators.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("kgrec_core.knowledge.generators.time.sleep", lambda seconds: None)
     source = Llm(model="m", server=url, relations=RELATIONS, timeout=0.3, cache=tmp_path)
     told: list[tuple[int, int]] = []
     source.progress = lambda done, total: told.append((done, total))
@@ -125,7 +125,7 @@ def test_a_run_keeps_the_answers_and_where_they_are_from(server, tmp_path, monke
 
 
 def test_a_server_that_is_gone_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("kgrec_core.generators.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("kgrec_core.knowledge.generators.time.sleep", lambda seconds: None)
     monkeypatch.setattr(llm, "LOST", 2)
     graph = Graph({"item": pl.DataFrame({"id": [str(i) for i in range(9)], "text": [f"mug {i}" for i in range(9)]})})
     source = Llm(model="m", server="http://127.0.0.1:9/v1", relations=RELATIONS, cache=tmp_path, at_once=1)

@@ -40,7 +40,7 @@ def test_relations_compete_for_a_stretch():
 
 
 def test_a_local_model_is_asked_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("kgrec_core.generators.likely", lambda model: likely)
+    monkeypatch.setattr("kgrec_core.knowledge.generators.likely", lambda model: likely)
     source = Llm(model="somewhere", relations=RELATIONS, cache=tmp_path)
     import polars as pl
 
@@ -56,7 +56,7 @@ def test_likelihood_of_a_causal_model_is_that_of_its_tokens_one_by_one():
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    from kgrec_core import generators
+    from kgrec_core.knowledge import generators
 
     words = {w: i for i, w in enumerate(["<e>", "a", "b", "c", "d"])}
     raw = Tokenizer(models.WordLevel(words, unk_token="<e>"))

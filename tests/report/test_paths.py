@@ -44,7 +44,7 @@ def test_without_a_path_nothing_is_drawn():
 
 
 def test_a_report_draws_answers_says_what_leaks_and_shows_the_audit_of_this_run(copy):
-    from kgrec_core.audit import beside
+    from kgrec_core.lifecycle.audit import beside
     from kgrec_core.run.run import open_run
 
     run = open_run(copy)

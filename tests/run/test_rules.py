@@ -90,7 +90,7 @@ def test_explanations_are_of_the_answers_that_rules_leave(run):
 
 
 def test_the_price_of_rules_is_paired_and_stated_with_what_they_bring(published, cache):
-    from kgrec_core.price import price
+    from kgrec_core.lifecycle.price import price
 
     found = price(open_run(published), Rules(at_least={"colour=red": 1, "colour=blue": 5}))
     without, with_ = (found["ndcg@10"][which]["mean"] for which in ("without", "with"))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import kgrec_core
 from kgrec_core.cli.main import main
-from kgrec_core.later_rows import labelled
+from kgrec_core.lifecycle.later_rows import labelled
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.serving.feedback import Answered, Feedback, FeedbackLog, known_to
 from kgrec_core.serving.hosted import hosted

@@ -14,7 +14,7 @@ from kgrec_core.encoder.pretrained import load
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import build_model, sections
-from kgrec_core.label_next import drawn, label_next
+from kgrec_core.lifecycle.label_next import drawn, label_next
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry

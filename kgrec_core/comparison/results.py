@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core import contenders
+from kgrec_core.comparison import contenders
+from kgrec_core.comparison.class_floor import class_floor
+from kgrec_core.comparison.floor import Floor
 from kgrec_core.evaluation import beyond, class_metrics, class_tables, curves, rank_tables, slices, variants
 from kgrec_core.evaluation.metrics import measure
-from kgrec_core.floor import Floor
-from kgrec_core.floor_classes import class_floor
 from kgrec_core.graph import Graph, Queries, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits, Retrieval, Vectors
 from kgrec_core.model import Model

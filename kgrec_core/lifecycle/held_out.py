@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kgrec_core.comparison.results import results_of
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import View, candidates
 from kgrec_core.limits import Fit, sampled
 from kgrec_core.loading import Loaded, loaded
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import results_of
 from kgrec_core.run import stored_graph
 from kgrec_core.run.asked import Query
 from kgrec_core.run.run import open_run

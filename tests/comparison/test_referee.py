@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kgrec_core.contenders import alone, beside, without_graph
+from kgrec_core.comparison.contenders import alone, beside, without_graph
+from kgrec_core.comparison.referee import BLIND, WHOLE, Contender, Referee
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
-from kgrec_core.referee import BLIND, WHOLE, Contender, Referee
 from kgrec_core.report.verdict import short, verdict
 from kgrec_core.run.run import open_run
 
@@ -124,7 +124,7 @@ def test_a_retrieval_without_the_graph_has_no_channel_and_no_column_by_it():
 @pytest.mark.parametrize(("weight", "published"), [(2.0, WHOLE["before"]), (-2.0, BLIND)])
 def test_where_the_graph_does_not_pay_auto_leaves_it_out_and_says_so(shop, cache, tmp_path, monkeypatch, weight, published):
     """Customers buy one colour, which the graph knows: a chain that ranks by it is kept, one that ranks against it is not."""
-    monkeypatch.setattr("kgrec_core.results.Ranking.simple", lambda *_: {})
+    monkeypatch.setattr("kgrec_core.comparison.results.Ranking.simple", lambda *_: {})
     channels = {"graph": {"use": "content", "by": "relations"}, "popular": {"use": "popular"}}
     table = {"use": "merge", "by": "score", "weights": {"graph": weight, "popular": 0.1}, **channels}
     layers = {"fit": {"publish": "best", "graph": "auto"}, "train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}

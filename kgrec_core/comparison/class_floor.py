@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kgrec_core.comparison.floor import no_vectors
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.class_metrics import Rows, predicted, value
 from kgrec_core.evaluation.variants import Case, whole
-from kgrec_core.floor import no_vectors
 from kgrec_core.graph import Graph, Queries, Task, View, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.retrieval.logistic import Logistic

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.calibration.confidence import calibrated
+from kgrec_core.comparison.referee import Referee, Verdict
+from kgrec_core.comparison.results import Results
 from kgrec_core.evaluation import rank_tables, variants
 from kgrec_core.graph import Graph, Queries, Task, View, candidates
 from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
-from kgrec_core.referee import Referee, Verdict
-from kgrec_core.results import Results
 from kgrec_core.retrieval.switch import Switch
 from kgrec_core.split import Split
 from kgrec_core.stages import Stages

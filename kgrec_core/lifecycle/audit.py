@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.again import loaded_again
-from kgrec_core.comparison import Chain, learn_retrieval
+from kgrec_core.comparison.ablation import changed, emptied, knowledge, without_language_model
+from kgrec_core.comparison.chains import Chain, learn_retrieval
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import choices
 from kgrec_core.evaluation import class_metrics, rank_tables, slices, variants
@@ -31,6 +31,7 @@ from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.knowledge.leaks import Leak, leaks
 from kgrec_core.knowledge.shuffled import shuffled
 from kgrec_core.knowledge.told import Encode
+from kgrec_core.lifecycle.held_out import loaded_again
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.model import Model, Silent
 from kgrec_core.recipe.recipe import Recipe
@@ -39,7 +40,6 @@ from kgrec_core.retrieval.merge import DEPTH, Merge, fuse
 from kgrec_core.retrieval.pool import top
 from kgrec_core.split import split
 from kgrec_core.stages import Progress, silent
-from kgrec_core.without import changed, emptied, knowledge, without_language_model
 
 if TYPE_CHECKING:
     from kgrec_core.run.run import Run

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kgrec_core.again import evaluate_again, held_out, unseen
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_core.jobs.standard import Evaluate, evaluate, evaluated
+from kgrec_core.lifecycle.held_out import evaluate_again, held_out, unseen
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run

@@ -21,19 +21,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.confidence import as_table
-from kgrec_core.comparison import Chain, learn_retrieval
+from kgrec_core.comparison.chains import Chain, learn_retrieval
+from kgrec_core.comparison.referee import TELL
+from kgrec_core.comparison.results import asked_values
 from kgrec_core.evaluation.interval import Interval, intervals
 from kgrec_core.finetuning import Job, fine_tuned, sections
 from kgrec_core.graph import Dataset, Graph, Queries, Relation, Task, View
 from kgrec_core.later import Update
-from kgrec_core.later_rows import joined, labelled
+from kgrec_core.lifecycle.later_rows import joined, labelled
 from kgrec_core.limits import sampled
 from kgrec_core.publishing import Finished, publish
 from kgrec_core.recipe.binding import tree
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.referee import TELL
-from kgrec_core.results import asked_values
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run import stored_graph
 from kgrec_core.run.run import open_run

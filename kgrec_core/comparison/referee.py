@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.contenders import Table, complete, explained, without_graph
+from kgrec_core.comparison.contenders import Table, complete, explained, without_graph
+from kgrec_core.comparison.results import Results
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals, mean_error
 from kgrec_core.graph import Graph, Task, View, candidates
@@ -23,7 +24,6 @@ from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import Results
 from kgrec_core.retrieval.switch import Switch
 
 log = logging.getLogger("kgrec")

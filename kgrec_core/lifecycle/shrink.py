@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from kgrec_core.comparison import Chain
+from kgrec_core.comparison.chains import Chain
+from kgrec_core.comparison.results import asked_values
 from kgrec_core.encoder.int8 import quantised
 from kgrec_core.encoder.static import static
 from kgrec_core.encoder.text import Text
@@ -31,7 +32,6 @@ from kgrec_core.finetuning import sections
 from kgrec_core.graph import Dataset, Task, View, candidates
 from kgrec_core.limits import sampled
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import asked_values
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run import reopened, stored_graph
 from kgrec_core.run.run import open_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kgrec_core.comparison import Chain
+from kgrec_core.comparison.chains import Chain
 from kgrec_core.encoder import facts
 from kgrec_core.graph import Dataset, Graph, Relation, View
 from kgrec_core.limits import Budget

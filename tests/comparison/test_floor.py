@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from kgrec_core.comparison.floor import Floor, Method, methods
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.rank_tables import chain_hits
 from kgrec_core.evaluation.variants import cold, cold_alone, new_only, repeat_only, whole
-from kgrec_core.floor import Floor, Method, methods
 from kgrec_core.graph import DAY, Dataset, Graph, Nodes, Queries, Ragged, Relation, Task, View, candidates
 from kgrec_core.model import Silent
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
@@ -102,8 +102,8 @@ def test_frequency_counts_baskets_and_recency_is_chosen_on_select():
 
 def test_neighbours_are_what_the_definition_says(monkeypatch):
     """The same floor in dense matrices, query by query, with fixed decay and weights."""
-    monkeypatch.setattr("kgrec_core.floor.DECAYS", (0.7,))
-    monkeypatch.setattr("kgrec_core.floor.WEIGHTS", (0.6,))
+    monkeypatch.setattr("kgrec_core.comparison.floor.DECAYS", (0.7,))
+    monkeypatch.setattr("kgrec_core.comparison.floor.WEIGHTS", (0.6,))
     draw, task, users, items = np.random.default_rng(5), Task("buys", BUYS), 30, 25
     orders = [draw.permutation(items)[: draw.integers(4, 9)] for _ in range(users)]
     bought = [(u, i, t) for u, of in enumerate(orders) for t, i in enumerate(of)]

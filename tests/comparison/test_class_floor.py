@@ -11,14 +11,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from kgrec_core.comparison.class_floor import class_floor
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.class_metrics import value
-from kgrec_core.floor_classes import class_floor
 from kgrec_core.graph import Dataset, Graph, Queries, Ragged, Relation, Task, View
 from kgrec_core.split import Split, split
 
 TASK = Task("intent", Relation("question", "has_intent", "intent"))
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared/data"))
+DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared/data"))
 
 
 def views(texts, classes, part=None, **columns):

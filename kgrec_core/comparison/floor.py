@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.contenders import TIE
+from kgrec_core.comparison.contenders import TIE
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import RANKED, measure
 from kgrec_core.evaluation.ranks import BLOCK, block_columns, block_ranks, columns

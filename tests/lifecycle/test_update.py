@@ -14,11 +14,11 @@ from kgrec_core.cli.verbs import verb_command
 from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.standard import STANDARD, updated
 from kgrec_core.later import Update
+from kgrec_core.lifecycle.update import Updated, _verdict, update
 from kgrec_core.pipeline import sections
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run.run import open_run
-from kgrec_core.update import Updated, _verdict, update
 
 ALWAYS = Update(publish="always")
 COMMAND = verb_command("update", STANDARD["update"], "shop")
@@ -70,7 +70,7 @@ def test_next_weeks_orders(copy, week):
 
 def test_new_queries_are_asked_however_few_a_fit_asks(copy, week, monkeypatch):
     how, options, limits = sections(open_run(copy).recipe, Registry.discover())
-    monkeypatch.setattr("kgrec_core.update.sections", lambda *of: (how, options, replace(limits, select=1, adjust=1, test=1)))
+    monkeypatch.setattr("kgrec_core.lifecycle.update.sections", lambda *of: (how, options, replace(limits, select=1, adjust=1, test=1)))
     figures = update(open_run(copy), [week], rule=ALWAYS).figures["buys"]
     asked = [figures[which][part]["after"]["n"] for which in ("old", "new") for part in ("select", "test")]
     assert all(1 <= n <= 2 for n in asked)  # a shopper has old and new orders; each kind draws one

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.again import held_out
 from kgrec_core.evaluation import beyond, variants
 from kgrec_core.evaluation.interval import gain, interval
 from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.graph import Nodes, candidates
 from kgrec_core.interfaces import Filter, Hits
+from kgrec_core.lifecycle.held_out import held_out
 from kgrec_core.run.asked import allowed
 from kgrec_core.run.rules import Rules
 from kgrec_core.run.steering import steered

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kgrec_core.comparison.results import select_value
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
@@ -28,7 +29,6 @@ from kgrec_core.loading import loaded
 from kgrec_core.recipe.binding import Leaf
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.results import select_value
 from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import split
 from kgrec_core.stages import Progress, silent

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from kgrec_core.audit import audit, audited, beside
 from kgrec_core.cli.audit import told
 from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Relation, Task
 from kgrec_core.knowledge.shuffled import shuffled
+from kgrec_core.lifecycle.audit import audit, audited, beside
 from kgrec_core.recipe.recipe import Recipe, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
@@ -117,6 +117,6 @@ def test_the_command_tells_the_leak_ends_with_three_and_keeps_the_audit_beside_t
     assert not found.leaky and json.loads(beside(copy).read_text())["pays"]["buys"].keys() == kept
     from kgrec_core.knowledge.leaks import Leak
 
-    monkeypatch.setattr("kgrec_core.audit.audited", lambda *given: found._replace(leaks=[Leak("mirror", "a-b->c", "it tells")]))
+    monkeypatch.setattr("kgrec_core.lifecycle.audit.audited", lambda *given: found._replace(leaks=[Leak("mirror", "a-b->c", "it tells")]))
     done = CliRunner().invoke(main, ["graph", "audit", str(copy)])
     assert done.exit_code == 3 and "leak: a-b->c: it tells" in done.output

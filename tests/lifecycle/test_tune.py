@@ -12,12 +12,12 @@ import torch
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.tune import minutes_of
+from kgrec_core.lifecycle.tune import Tuned, flat, tune
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.training.failures import Failed
 from kgrec_core.training.range_test import steepest
-from kgrec_core.tune import Tuned, flat, tune
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SPACE = {"train": {"head_lr": {"low": 1e-3, "high": 0.3, "log": True}, "steps": [2, 6]}}
 
 
@@ -52,7 +52,7 @@ def test_the_best_recipe_is_written_and_the_search_goes_on(colours, tmp_path):
 
 
 def test_a_trial_that_fails_is_cut_and_one_that_was_killed_is_not_forgotten(colours, tmp_path, monkeypatch):
-    from kgrec_core import tune as module
+    from kgrec_core.lifecycle import tune as module
 
     tried = []
 

@@ -17,9 +17,9 @@ from kgrec_core.encoder.int8 import FILE, Int8
 from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError
+from kgrec_core.lifecycle.shrink import _gate, shrink
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
-from kgrec_core.shrink import _gate, shrink
 from kgrec_core.teaching import shallow
 from kgrec_core.training.layers import layers
 
