@@ -1,4 +1,5 @@
-"""Who may ask: API keys from a file, or JWTs signed by a key of a JWKS file; with scopes, expiry, a rate and a daily quota.
+"""Who may ask: API keys from a file, or JWTs signed by a key of a JWKS file; with scopes, expiry, a rate and a daily quota. A file that
+changes is read again.
 
 Without either, everybody may, and the service listens to this machine alone.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import time
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.serving.keys import SCOPES, Keys
 from kgrec_core.serving.problem import Refused
 
+log = logging.getLogger("kgrec.serving")
 SECRET = ("key", "api_key", "apikey", "token", "access_token")
 ALGORITHMS = ("RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA")  # none that is signed with a secret which the JWKS file would tell
 
@@ -47,15 +49,12 @@ class Access:
         quota: int = 0,
         storage: str = "memory://",
     ) -> None:
-        from limits import parse
-        from limits.storage import storage_from_string
-        from limits.strategies import FixedWindowRateLimiter
+        from kgrec_core.serving.counting import Counting
 
         self.keys = Keys(keys) if keys else None
-        self.jwks, self.audience = _jwks(jwks) if jwks else None, audience
+        self.signers, self.audience = Signers(jwks) if jwks else None, audience
         self.required = bool(keys or jwks)
-        self._limits = [(parse(f"{n}/{unit}"), unit) for n, unit in ((rate, "minute"), (quota, "day")) if n]
-        self._counted = FixedWindowRateLimiter(storage_from_string(storage)) if self._limits else None
+        self.counted = Counting({"minute": rate, "day": quota}, storage)
 
     def caller(self, authorization: str | None, query: Mapping[str, str], scope: str) -> Caller:
         """Raises Refused: 400 for a secret in the address, 401 for no, a forged, revoked or expired one, 403 where the scope is lacking."""
@@ -79,23 +78,20 @@ class Access:
 
     def spend(self, caller: Caller, requests: int) -> None:
         """Raises Refused 429 with Retry-After."""
-        for item, unit in self._limits:
-            if not self._counted.hit(item, caller.name, cost=requests):
-                again = max(1, round(self._counted.get_window_stats(item, caller.name).reset_time - time.time()))
-                raise Refused(429, f"{item.amount:,} requests a {unit} are used up; come again in {again} s", {"Retry-After": str(again)})
+        self.counted.spend(caller.name, requests)
 
     def _of_key(self, secret: str) -> Caller | None:
         key = self.keys.known(secret) if self.keys else None
         return Caller(key.name, frozenset(key.scopes)) if key else None
 
     def _of_token(self, token: str) -> Caller | None:
-        if self.jwks is None or token.count(".") != 2 or len(token) > 8192:
+        if self.signers is None or token.count(".") != 2 or len(token) > 8192:
             return None
         import jwt
 
         try:
-            head = jwt.get_unverified_header(token)
-            key = self.jwks[head["kid"]] if "kid" in head or len(self.jwks) != 1 else next(iter(self.jwks.values()))
+            head, keys = jwt.get_unverified_header(token), self.signers.keys()
+            key = keys[head["kid"]] if "kid" in head or len(keys) != 1 else next(iter(keys.values()))
             if head["alg"] not in ALGORITHMS:
                 return None
             said = jwt.decode(
@@ -107,9 +103,9 @@ class Access:
             )
         except (jwt.PyJWTError, LookupError, ValueError, TypeError):
             return None
-        told = said.get("scope", "")
-        scopes = told.split() if isinstance(told, str) else [str(one) for one in told]
-        return Caller(str(said["sub"]), frozenset(scopes) & set(SCOPES))
+        told = said.get("scope")
+        scopes = told.split() if isinstance(told, str) else told if isinstance(told, list) else []
+        return Caller(str(said["sub"]), frozenset(scope for scope in scopes if scope in SCOPES))
 
 
 def refuse_open_door(host: str, access: Access) -> None:
@@ -131,6 +127,32 @@ def _masked(name: str) -> str:
 
 def _who(told: str) -> Refused:
     return Refused(401, told, {"WWW-Authenticate": "Bearer"})
+
+
+class Signers:
+    """The public keys of a JWKS file, by their `kid`. Raises KgrecError for a file that is none."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self._mark = file, _mark(file)
+        self._keys = _jwks(file)
+
+    def keys(self) -> dict[str, Any]:
+        """As the file is now; while it is damaged or gone, as it was, and the log says so."""
+        if (mark := _mark(self.file)) != self._mark:
+            self._mark = mark
+            try:
+                self._keys = _jwks(self.file)
+            except KgrecError as error:
+                log.error("%s; those of before stay", error)
+        return self._keys
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def _jwks(file: Path) -> dict[str, Any]:

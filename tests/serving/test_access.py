@@ -75,9 +75,18 @@ def test_tokens(tmp_path):
         token(key=None, algorithm="none"),
     ):
         refused(401, access, wrong)
+    for scope in (5, None, {"ask": 1}, [["ask"]]):
+        refused(403, access, token(scope=scope))
+    assert asked(access, token(scope=["ask"])) == "anna"
+
+    rotated = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(other.public_key())) | {"kid": "1", "alg": "ES256"}
     file.write_text("{}")
+    assert asked(access, token()) == "anna"  # half-written
     with pytest.raises(KgrecError, match="is no JWKS file"):
         Access(jwks=file)
+    file.write_text(json.dumps({"keys": [rotated]}))
+    assert asked(access, token(other)) == "anna"
+    refused(401, access, token())
 
 
 def test_rate_and_quota(tmp_path):
