@@ -11,6 +11,7 @@ import torch
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.training.objective import Step
+from kgrec_core.training.together import out_of_memory
 
 if TYPE_CHECKING:
     from kgrec_core.training.loop import Learner
@@ -26,25 +27,20 @@ class Failed(KgrecError):
 def within_memory(learner: Learner, step: Step, gradients: Callable[[], float]) -> float:
     """The loss of a batch. Short of memory, it is computed in halves from then on, once in a fit; after that Failed is raised.
 
-    Of several processes each adds to what all gather, so one of them cannot halve alone: Failed says what to set.
+    Of several processes all halve, where one of them is short.
     """
     try:
         return gradients()
     except (MemoryError, RuntimeError) as error:
-        if not _short(error):
+        if not out_of_memory(error):
             raise
-        if (several := learner.accelerator.num_processes) > 1:
-            nodes = -(-(len(step.queries) + len(step.candidates)) // several)
-            raise Failed(
-                f"the memory does not hold a process's share of a batch of [train], {nodes:,} nodes{f' in parts of {learner.chunk:,}' if learner.chunk else ''}; "
-                f"several processes do not halve it by themselves: e.g. train.chunk = {max(1, (learner.chunk or nodes) // 2)}; {SMALLER}"
-            ) from error
         if learner.halved:
             raise Failed(f"the memory does not hold a batch of [train], not even in parts of {learner.chunk} nodes; {SMALLER}") from error
     learner.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    learner.halved, learner.chunk = True, max(1, (learner.chunk or len(step.queries) + len(step.candidates)) // 2)
+    nodes = -(-(len(step.queries) + len(step.candidates)) // learner.accelerator.num_processes)
+    learner.halved, learner.chunk = True, max(1, (learner.chunk or nodes) // 2)
     log.warning(
         "the memory does not hold a whole batch: it is computed in parts of %d nodes now, with the same result; to go on so, %s",
         learner.chunk,
@@ -66,15 +62,4 @@ def must_be_finite(value: float, what: str, learner: Learner, number: int, which
         f"update {number + 1}: the {what} is {value} for the batch of {nodes.kind} {', '.join(map(repr, ids))}, ... "
         f"({type(getattr(objective, 'inside', objective)).__name__}{task}; techniques: {used}); the checkpoint of the last validation stays. "
         f'Lower train.lr or train.head_lr, set train.clip = 1.0 or train.precision = "fp32", or leave a technique out'
-    )
-
-
-def _short(error: BaseException) -> bool:
-    """Whether an error says that memory was asked for in vain."""
-    said = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "out of memory" in said
-        or "allocate memory" in said
-        or "not enough memory" in said
     )

@@ -28,6 +28,7 @@ from kgrec_core.training.options import Train
 from kgrec_core.training.passes import accelerator
 from kgrec_core.training.supervised import Supervised
 from kgrec_core.training.table import techniques
+from kgrec_core.training.together import begin_alike
 from kgrec_core.training.update import Vectors, backward
 
 log = logging.getLogger("kgrec")
@@ -99,7 +100,8 @@ class Learner:
         still = [self._still(phase) for phase in self.starts]
         ends = [start for start, one, two in zip([*self.starts.values()][1:], still, still[1:], strict=False) if one != two]
         self.schedule = schedule(made, options, [0, *ends, self.total])
-        self.module, self.optimizer = self.accelerator.prepare(self.vectors, made)
+        self.optimizer = self.accelerator.prepare(made)
+        begin_alike(self.vectors)
 
     def update(self, number: int) -> float:
         """Update number `number`, counted from 0; returns the loss of its batch."""
@@ -115,7 +117,7 @@ class Learner:
         step = self.vectors.objectives[which].step(number)
 
         def gradients() -> float:
-            return backward(self.accelerator, self.module, which, step, self.chunk, (self.options.seed, number))
+            return backward(self.accelerator, self.vectors, which, step, self.chunk, (self.options.seed, number))
 
         loss = within_memory(self, step, gradients)
         must_be_finite(loss, "loss", self, number, which, step)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 
 from kgrec_core import devices
 from kgrec_core.errors import KgrecError
@@ -35,7 +34,6 @@ def accelerator(options: Train) -> Accelerator:
         cpu=device.type == "cpu",
         device_placement=False,
         mixed_precision=options.precision if options.precision in ("bf16", "fp16") else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 

@@ -1,13 +1,12 @@
 """One update of the weights: vectors of the whole batch, one loss, whatever number of devices and chunks they come from.
 
-The wrapped module is encoder + `project`; the loss is outside, on gathered vectors. So two processes, or gradient caching
+The module is encoder + `project`; the loss is outside, on gathered vectors. So two processes, or gradient caching
 (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"), equal one big batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import nn
 from kgrec_core.graph import Nodes
 from kgrec_core.interfaces import Encoder, Head
 from kgrec_core.training.objective import Objective, Step
+from kgrec_core.training.together import average, several, share
 
 
 class Vectors(nn.Module):
@@ -41,9 +41,12 @@ class Vectors(nn.Module):
         return x.to(next((p.device for p in self.parameters()), x.device))
 
 
-def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step, chunk: int, seed: tuple[int, ...]) -> float:
-    """Add the gradients of one batch of an objective; returns the loss. chunk: nodes per forward pass, 0 = all at once."""
-    objective = accelerator.unwrap_model(module).objectives[which]
+def backward(accelerator: Accelerator, module: Vectors, which: int, step: Step, chunk: int, seed: tuple[int, ...]) -> float:
+    """Add the gradients of one batch of an objective; returns the loss. chunk: nodes per forward pass, 0 = all at once.
+
+    Raises MemoryError in all processes where one of them has not the memory for its share.
+    """
+    objective = module.objectives[which]
     encodes = objective.encodes_candidates
     passes = getattr(objective, "passes", 1)  # a head alone may stand in for an objective
     mine = _mine(len(step.queries)), _mine(len(step.candidates))
@@ -51,47 +54,59 @@ def backward(accelerator: Accelerator, module: nn.Module, which: int, step: Step
     parts = max(1, -(-(len(queries) + (len(candidates) if encodes else 0)) // chunk)) if chunk else 1
     pieces = list(zip(np.array_split(np.arange(len(queries)), parts), np.array_split(np.arange(len(candidates)), parts), strict=True))
     pieces, parts = pieces * passes, parts * passes
-    batch = send_to_device(step.batch, next(module.parameters()).device)
-    world = accelerator.num_processes
+    device = next(module.parameters()).device
+    batch, world = send_to_device(step.batch, device), accelerator.num_processes
 
     def forward(number: int) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(hash((*seed, number, accelerator.process_index)))  # the same dropout in both passes of a chunk
         q, c = pieces[number]
-        return module(which, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
+        with accelerator.autocast():
+            return module(which, queries.take(q), candidates.take(c) if encodes else None, step.candidates)
 
-    def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        every = _of_all(c, len(step.candidates), passes) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
-        return objective.loss(_of_all(q, len(step.queries), passes), every, batch)
-
-    def joined(found: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
-        q, c = zip(*found, strict=True)
+    def joined() -> tuple[torch.Tensor, torch.Tensor]:
+        q, c = zip(*map(forward, range(parts)), strict=True)
         return torch.cat(q).float(), torch.cat(c).float() if encodes else c[0].float()
 
-    if parts == 1 or (parts == passes and world == 1):  # DDP counts the passes of an update
-        with accelerator.autocast():
-            found = [forward(n) for n in range(parts)]
-        loss = loss_of(*joined(found))
-        accelerator.backward(loss * world)
-        return loss.item()
-    with torch.no_grad(), accelerator.autocast():
-        first = [forward(n) for n in range(parts)]
-    q, c = (v.requires_grad_() for v in joined(first))
-    loss = loss_of(q, c)
-    (loss * world).backward()
-    gradients = torch.split(q.grad, [len(i) for i, _ in pieces]), torch.split(c.grad, [len(i) for _, i in pieces]) if encodes else None
-    for n in range(parts):
-        with nullcontext() if n == parts - 1 else accelerator.no_sync(module):
-            with accelerator.autocast():
-                again, other = forward(n)
+    def loss_of(q: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Times the processes, over which gradients are averaged."""
+        return objective.loss(q, c, batch) * world
+
+    def everyone(q: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        every = _of_all(c, len(step.candidates), passes) if encodes else c.detach() + (c - c.detach()) / world  # all have all of c
+        return _of_all(q, len(step.queries), passes), every
+
+    def at_once() -> torch.Tensor:
+        loss = loss_of(*every)
+        accelerator.backward(loss)
+        return loss
+
+    def piece_by_piece() -> torch.Tensor:
+        loss = loss_of(*every)
+        loss.backward()
+        gradients = torch.split(q.grad, [len(i) for i, _ in pieces]), torch.split(c.grad, [len(i) for _, i in pieces]) if encodes else None
+        for n in range(parts):
+            again, other = forward(n)
             surrogate = (again.float() * gradients[0][n]).sum()
             surrogate = surrogate + (other.float() * (gradients[1][n] if encodes else c.grad / parts)).sum()
             accelerator.backward(surrogate)
-    return loss.item()
+        return loss
+
+    if parts == passes:
+        every = everyone(*share(joined, device))
+        loss = share(at_once, device)
+    else:
+        with torch.no_grad():
+            first = share(joined, device)
+        q, c = (v.requires_grad_() for v in first)
+        every = everyone(q, c)
+        loss = share(piece_by_piece, device)
+    average(module.parameters())
+    return loss.item() / world
 
 
 def _mine(n: int) -> np.ndarray:
     """This process's share of n nodes."""
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = (dist.get_rank(), dist.get_world_size()) if several() else (0, 1)
     return np.array_split(np.arange(n), world)[rank]
 
 
@@ -101,8 +116,8 @@ def _of_all(x: torch.Tensor, n: int, passes: int) -> torch.Tensor:
 
 
 def _gathered(x: torch.Tensor, n: int) -> torch.Tensor:
-    """(n, d) the rows of all processes in order; only this one's carry gradients, which DDP then averages."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    """(n, d) the rows of all processes in order; only this one's carry gradients, which are then averaged."""
+    if not several():
         return x
     sizes = [len(part) for part in np.array_split(np.arange(n), dist.get_world_size())]
     padded = x.detach().new_zeros(max(sizes), x.shape[1])

@@ -1,9 +1,10 @@
 """A small encoder on the checkerboard. As a script: the gradients of one batch and the weights after a step, from one of several
-processes (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in the environment), into a folder.
+processes (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in the environment), into a folder; and what they do where the second has no memory.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from safetensors.torch import save_file
 from torch import nn
 
@@ -23,7 +23,9 @@ from kgrec_core.model import Model
 from kgrec_core.split import Split, split
 from kgrec_core.testing import BUYS, checkerboard
 from kgrec_core.training.examples import Examples
+from kgrec_core.training.failures import Failed
 from kgrec_core.training.fitting import train
+from kgrec_core.training.loop import Learner
 from kgrec_core.training.options import Train
 from kgrec_core.training.update import Vectors, backward
 from tests import tiny
@@ -74,20 +76,42 @@ def gradients(kind: str, chunk: int) -> dict[str, torch.Tensor]:
     graph, tasks = checkerboard()
     views = split((graph, tasks), Split(by="last"))
     examples = Examples(views["train"].graph, tasks[0], tasks, views["train"].queries["buys"], Train(batch=13, negatives=3, seed=0))
-    accelerator = Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    accelerator = Accelerator(cpu=True)
     vectors = Vectors(Latest(), [Rank(temperature=0.2) if kind == "rank" else Classes()])
-    module, optimizer = accelerator.prepare(vectors, torch.optim.SGD(vectors.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(vectors.parameters(), lr=0.1)
     for number in range(2):
         optimizer.zero_grad()
-        backward(accelerator, module, 0, examples.step(number), chunk, (0, number))
+        backward(accelerator, vectors, 0, examples.step(number), chunk, (0, number))
         found = {name: p.grad.clone() for name, p in vectors.named_parameters() if p.grad is not None}
         optimizer.step()
     return found | {f"after.{name}": p.detach().clone() for name, p in vectors.named_parameters()}
 
 
+class Short(Latest):
+    """Holds so many nodes of a pass, in the second of two processes; in any where there is one."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def forward(self, nodes):
+        if len(nodes) > self.room and torch.is_grad_enabled() and os.environ.get("RANK", "1") == "1":
+            raise MemoryError
+        return super().forward(nodes)
+
+
+def short_of_memory(room: int) -> tuple[dict[str, torch.Tensor], int]:
+    """The gradients of a batch that the memory of one process does not hold at once, and how many nodes it was halved to."""
+    graph, tasks = checkerboard()
+    views = split((graph, tasks), Split(by="last"))
+    learner = Learner(Short(room), {"buys": Rank(temperature=0.2)}, tasks, views["train"], Train(batch=12, epochs=1, seed=0, lr=0.1))
+    learner.update(0)
+    return {name: p.detach().clone() for name, p in learner.vectors.named_parameters()}, learner.chunk
+
+
 @pytest.fixture
 def toy():
-    return SimpleNamespace(Latest=Latest, Classes=Classes, gradients=gradients, cases=CASES)
+    return SimpleNamespace(Latest=Latest, Classes=Classes, gradients=gradients, short_of_memory=short_of_memory, cases=CASES)
 
 
 @pytest.fixture
@@ -126,4 +150,8 @@ if __name__ == "__main__":
     for kind, chunk in CASES:
         found = gradients(kind, chunk)
         save_file(found, Path(sys.argv[1]) / f"{kind}-{chunk}-{torch.distributed.get_rank()}.safetensors")
+    found, chunk = short_of_memory(4)
+    save_file({"chunk": torch.tensor(chunk), **found}, Path(sys.argv[1]) / f"short-{torch.distributed.get_rank()}.safetensors")
+    with pytest.raises(Failed, match=r"not even in parts of \d+ nodes"):
+        short_of_memory(1)
     torch.distributed.destroy_process_group()

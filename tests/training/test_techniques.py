@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +12,7 @@ from click.testing import CliRunner
 from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
 from kgrec_core.training import augment, passes, table
-from kgrec_core.training.failures import Failed, within_memory
 from kgrec_core.training.layers import language_models, layers
-from kgrec_core.training.objective import Step
 from kgrec_core.training.optimiser import optimizer, pretrained
 from kgrec_core.training.options import Augment, Train
 
@@ -296,17 +293,6 @@ def test_short_of_memory_a_batch_is_halved_once(tuned, tmp_path, monkeypatch, er
     monkeypatch.setattr(loop, "backward", short(2))
     with pytest.raises(KgrecError, match=r"does not hold a batch of \[train\], not even in parts of \d+ nodes; set train\.chunk"):
         tuned(Train(**FEW), tmp_path / "none")
-
-
-def test_several_processes_short_of_memory_are_told_what_to_set():
-    def short():
-        raise MemoryError
-
-    learner = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2), halved=False, chunk=0)
-    with pytest.raises(
-        Failed, match=r"a process's share of a batch of \[train\], 12 nodes; several .*: e.g. train.chunk = 6; set train.chunk"
-    ):
-        within_memory(learner, Step(range(8), range(16), None), short)
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------------------

@@ -53,3 +53,14 @@ def test_two_processes_equal_one(toy, tmp_path):
         one = toy.gradients(kind, chunk)
         for rank in (0, 1):
             assert_equal(one, load_file(tmp_path / f"{kind}-{chunk}-{rank}.safetensors"))
+    assert_halved_together(toy, tmp_path)
+
+
+def assert_halved_together(toy, folder: Path) -> None:
+    """The second process alone was short of memory: both went on in halves, to the weights of one process that had enough."""
+    one, chunk = toy.short_of_memory(1000)
+    assert chunk == 0
+    for rank in (0, 1):
+        found = load_file(folder / f"short-{rank}.safetensors")
+        assert 0 < found.pop("chunk") <= 6
+        assert_equal(one, found)
