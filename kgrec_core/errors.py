@@ -39,6 +39,10 @@ class KgrecError(Exception):
         return [self]
 
 
+class NotSaved(KgrecError):
+    """What was asked for is right, and could not be written down: a full disk, a file that may not be written. Nothing was changed."""
+
+
 class Mistakes(KgrecError):
     """Several mistakes; its text is the first and how many more there are."""
 

@@ -22,7 +22,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.serving import body as bodies
 from kgrec_core.serving.access import Caller
 from kgrec_core.serving.hosted import Hosted
-from kgrec_core.serving.problem import TITLES, Refused
+from kgrec_core.serving.problem import TITLES, Refused, status_of
 from kgrec_core.serving.service import Service
 
 log = logging.getLogger("kgrec.serving")
@@ -137,7 +137,7 @@ async def posted(request: Request, limits: bodies.Limits) -> dict[str, list[str]
 
 
 def _refusal(page: Page, error: KgrecError) -> Response:
-    status = getattr(error, "status", 400)
+    status = status_of(error)
     if status == 401 and page.session.key == "" and page.request.method == "GET":
         return RedirectResponse("/console/login", 303)
     found = page.answer(

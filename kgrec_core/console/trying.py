@@ -13,7 +13,7 @@ from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import about
 from kgrec_core.serving.asking import SCOPES, asked, counted
 from kgrec_core.serving.hosted import verbs_of
-from kgrec_core.serving.problem import Refused
+from kgrec_core.serving.problem import Refused, status_of
 
 
 async def trying(page: Page) -> Response:
@@ -35,19 +35,20 @@ async def asking(page: Page) -> Response:
         if verb.kind != "ask":
             service.repeats.ready()
             repeated = service.repeats.key(page.form.get("once", [None])[0], page.caller, word, [typed])
-        if repeated is not None and service.repeats.found(repeated) is not None:
+        with service.repeats.once(repeated) as once:
+            if once.before is None:
+                (result,), edit = await asked(service, of, word, verb, [typed], page.caller, page.id, service.seconds)
+                if isinstance(result, KgrecError):
+                    raise result
+                once.answer = {"edit": edit}
+        if once.before is not None:
             told = "This was done already; it was not done again."
         else:
-            (result,), edit = await asked(service, of, word, verb, [typed], page.caller, page.id, service.seconds)
-            if isinstance(result, KgrecError):
-                raise result
-            if repeated is not None:
-                service.repeats.keep(repeated, {"edit": edit})
             told = "answered by {run} as of edit {edit}" if verb.kind == "ask" else "Done; edit {edit} of {run}."
             found = shown(result) or Shown("text", "")
             return _page(page, word, verbs, page.form, found=found, told=told, about_run={"run": of.name, "edit": edit})
     except KgrecError as error:
-        status = getattr(error, "status", 400)
+        status = status_of(error)
         return _page(page, word, verbs, page.form, status, wrong=str(error))
     return _page(page, word, verbs, page.form, found=Shown("text", ""), told=told, about_run={})
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import KgrecError, NotSaved, choices
 
 VERDICTS = ("allow", "block", "open")  # open: a decision is taken back
 TABLES = """
@@ -74,7 +74,8 @@ class Decisions:
             return []
         try:
             with closing(sqlite3.connect(f"file:{self.file}?mode=ro", timeout=10, uri=True)) as db:
-                return db.execute(query, given).fetchall()
+                made = db.execute("SELECT 1 FROM sqlite_master").fetchone()  # else the disk had no room for the first decision
+                return db.execute(query, given).fetchall() if made else []
         except sqlite3.Error as error:
             raise KgrecError(f"{self.file} holds no decisions, or is damaged ({error}); restore it from a copy") from None
 
@@ -85,7 +86,7 @@ class Decisions:
                 db.executescript(TABLES)
                 db.executemany(query, rows)
         except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise KgrecError(f"{self.file}: the decision was not saved ({error}); free space or make it writable, then repeat it") from None
+            raise NotSaved(f"{self.file}: the decision was not saved ({error}); free space or make it writable, then repeat it") from None
 
 
 def fingerprint(text: str) -> str:

@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, NotSaved
 from kgrec_core.run.entry import Entry, chained, read, written
 from kgrec_core.stored import document, framed, stream
 
@@ -210,7 +210,7 @@ class Live:
                 yield db
                 db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise KgrecError(f"{self.file}: {told} ({error}); free space or make the file writable, then repeat it") from error
+            raise NotSaved(f"{self.file}: {told} ({error}); free space or make the file writable, then repeat it") from error
         if place is None or _place(self.file) != place:
             raise KgrecError(f"{self.file} was deleted or replaced while it was written to: {told}; repeat it")
 

@@ -144,29 +144,28 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
         if verb.kind != "ask":
             service.repeats.ready()
         repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
-        if repeated is not None and (before := service.repeats.found(repeated)) is not None:
-            return JSONResponse(before, headers={"Idempotent-Replay": "true"})
-        with service.judging(arm) as judged:
-            results, edit = await asked(
-                service,
-                of,
-                word,
-                verb,
-                values,
-                caller,
-                request.state.id,
-                _seconds(request, service),
-                lambda work: _while_connected(request, work),
-            )
-            judged += results
-        if not many and isinstance(results[0], KgrecError):
-            raise results[0]
-        told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
-        whole = {"run": of.name, "edit": edit, **({"results": told} if many else told[0])}
+        with service.repeats.once(repeated) as once:
+            if once.before is not None:
+                return JSONResponse(once.before, headers={"Idempotent-Replay": "true"})
+            with service.judging(arm) as judged:
+                results, edit = await asked(
+                    service,
+                    of,
+                    word,
+                    verb,
+                    values,
+                    caller,
+                    request.state.id,
+                    _seconds(request, service),
+                    lambda work: _while_connected(request, work),
+                )
+                judged += results
+            if not many and isinstance(results[0], KgrecError):
+                raise results[0]
+            told = [{"error": described(r)} if isinstance(r, KgrecError) else {"result": as_data(r)} for r in results]
+            whole = once.answer = {"run": of.name, "edit": edit, **({"results": told} if many else told[0])}
         if verb.kind == "ask":
             note(service, arm, edit, caller, source, request, many, zip(values, results, strict=True))
-        if repeated is not None:
-            service.repeats.keep(repeated, whole)
         return JSONResponse(whole)
 
     return handle

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, NotSaved
 
 TITLES = {
     400: "The request cannot be answered",
@@ -20,7 +20,7 @@ TITLES = {
     422: "The request cannot be answered",
     429: "Too many requests",
     500: "A fault of the service",
-    503: "Too busy",
+    503: "Not now",
     504: "Too late",
 }
 
@@ -38,14 +38,19 @@ def busy(told: str, seconds: float = 1.0) -> Refused:
     return Refused(503, told, {"Retry-After": str(max(1, round(seconds)))})
 
 
+def status_of(error: KgrecError) -> int:
+    """A plain KgrecError is a mistake in the request: 400."""
+    return getattr(error, "status", 503 if isinstance(error, NotSaved) else 400)
+
+
 def described(error: KgrecError) -> dict[str, object]:
     """The members of a problem document."""
-    status = getattr(error, "status", 400)
+    status = status_of(error)
     return {"type": "about:blank", "title": TITLES.get(status, "Refused"), "status": status, "detail": str(error)}
 
 
 def response(error: KgrecError, request_id: str = "") -> JSONResponse:
-    """`error` as application/problem+json; a plain KgrecError is a user's mistake: 400."""
+    """`error` as application/problem+json."""
     body = described(error) | ({"request_id": request_id} if request_id else {})
     headers = getattr(error, "headers", {})
-    return JSONResponse(body, getattr(error, "status", 400), headers, media_type="application/problem+json")
+    return JSONResponse(body, status_of(error), headers, media_type="application/problem+json")

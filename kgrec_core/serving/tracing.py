@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.serving.problem import status_of
 
 PLACE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -53,7 +54,7 @@ class Tracing:
                     status = found.status_code
                     return found
                 except KgrecError as error:
-                    status = getattr(error, "status", 400)
+                    status = status_of(error)
                     raise
                 finally:
                     told = {"http.route": path, "http.response.status_code": status}

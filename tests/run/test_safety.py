@@ -15,7 +15,7 @@ from kgrec_core.cli.review import review as command
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_core.run import safety
-from kgrec_core.run.decisions import fingerprint
+from kgrec_core.run.decisions import Decisions, fingerprint
 from kgrec_core.run.review import decide, decided, export, queue
 from kgrec_core.run.safety import _word, named
 
@@ -101,6 +101,14 @@ def test_a_decision_holds_at_once_in_other_processes_and_after_another_fit(run, 
     shutil.rmtree(run.folder)
     shutil.copytree(published, run.folder)
     assert not {"r2", "r0"} & shown(kgrec_core.open_run(run.folder).snapshot)
+
+
+def test_a_file_that_found_no_room_for_the_first_decision_is_no_damage(tmp_path):
+    of = Decisions(tmp_path / "none.review.sqlite")
+    of.file.touch()
+    assert of.latest() == {} and of.scores("model") == {}
+    of.decide({"a": "red"}, "allow", "me")
+    assert of.latest()["a"].verdict == "allow"
 
 
 def test_a_text_that_changes_waits_again(run):

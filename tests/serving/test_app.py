@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import kgrec_core
+from kgrec_core.errors import KgrecError, NotSaved
 from kgrec_core.requests import as_data
-from kgrec_core.serving import batching
-from kgrec_core.serving.access import Access
+from kgrec_core.run.log import Live
+from kgrec_core.serving import batching, repeats
+from kgrec_core.serving.access import Access, Caller
 from kgrec_core.serving.batching import Batcher
 from kgrec_core.serving.body import Limits
 from kgrec_core.serving.hosted import hosted
@@ -183,3 +187,57 @@ def test_where_an_edit_cannot_be_noted_it_is_not_made_and_reading_goes_on(run, t
         assert shut("POST", RECOMMEND, json={"user": "ruser0", "k": 1}).json()["edit"] == before
     finally:
         shut.close()
+
+
+def test_a_full_disk_refuses_edits_and_not_answers(run, tmp_path, monkeypatch):
+    full = Asking(Service(hosted([run], "ecommerce"), state=tmp_path / "state"))
+    row, key = {"sku": "f1", "name": "red f", "colour": "red", "price": 1}, {"Idempotency-Key": "f"}
+    add = {"json": {"file": [row]}, "headers": key}
+    try:
+        before = full("POST", RECOMMEND, json={"user": "ruser0", "k": 1}).json()["edit"]
+        monkeypatch.setattr(repeats.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
+        found = full("POST", "/v1/ecommerce/add-items", **add)
+        assert found.status_code == 503 and "4,096 bytes left" in found.json()["detail"]
+        monkeypatch.undo()
+        monkeypatch.setattr(Live, "_writing", no_room)
+        found = full("POST", "/v1/ecommerce/add-items", **add)
+        assert found.status_code == 503 and "was not saved" in found.json()["detail"]
+        assert full("POST", RECOMMEND, json={"user": "ruser0", "k": 1}).json()["edit"] == before
+        monkeypatch.undo()
+        assert full("POST", "/v1/ecommerce/add-items", **add).json()["edit"] == before + 1
+    finally:
+        full.close()
+        kgrec_core.open_run(run).remove("item", ["f1"])
+
+
+def no_room(*given):
+    raise NotSaved("the edit was not saved (database or disk is full)")
+
+
+def test_an_edit_that_is_being_made_is_not_made_twice(tmp_path, monkeypatch, caplog):
+    of = repeats.Repeats(tmp_path / "repeats.sqlite")
+    key = of.key("a", Caller("shop", frozenset()), "add", [{}])
+    with of.once(key) as first, pytest.raises(Refused, match="is being made") as caught, of.once(key):
+        raise AssertionError("two made it")
+    assert caught.value.status == 503 and first.before is None
+    with pytest.raises(KgrecError, match="bad"), of.once(key):
+        raise KgrecError("bad")
+    with of.once(key) as again:  # what came to nothing may be tried again
+        again.answer = {"edit": 1}
+    with of.once(key) as last:
+        assert last.before == {"edit": 1}
+
+    gone = of.key("b", Caller("shop", frozenset()), "add", [{}])
+    monkeypatch.setattr(repeats.os, "getpid", lambda: 2**22 + 1)  # one that no process has
+    assert of._begun(gone) is None and of._begun(gone) is None
+    monkeypatch.undo()
+    with of.once(gone) as made:
+        made.answer = {"edit": 2}
+        monkeypatch.setattr(repeats.sqlite3, "connect", no_disk)
+    assert "was not noted" in caplog.text
+    of.audit(tmp_path, "shop", "add", "run", 1, 1, "id")  # a folder cannot be written to as a file
+    assert "it lacks: " in caplog.text and '"what": "add"' in caplog.text
+
+
+def no_disk(*given, **named):
+    raise sqlite3.OperationalError("database or disk is full")
