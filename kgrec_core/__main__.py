@@ -41,10 +41,16 @@ def together(words: list[str]) -> int:
 
 
 def _ended(number: int, frame: object) -> None:
-    """A launcher ends the others where a process was killed, and reports which."""
+    """A launcher ends the others where a process was killed: the first of those that are left says which."""
+    gone, rank = devices.gone(), int(os.environ["RANK"])
+    if rank == next(left for left in range(devices.world()) if left not in gone):
+        who = (
+            f"process {', '.join(map(str, gone))} was killed or ended"
+            if gone
+            else "ended by the launcher, as it does when another process is lost"
+        )
+        print(f"error: {who}; the same command goes on from the last checkpoint", file=sys.__stderr__, flush=True)
     if devices.main():
-        said = "error: ended by the launcher, as it does when another process is lost; the same command goes on from the last checkpoint"
-        print(said, file=sys.stderr, flush=True)
         sys.exit(1)
     os._exit(1)  # it has nothing to put away, and SystemExit, raised while a component is imported, is told as that component's mistake
 

@@ -6,11 +6,13 @@ Several processes (`torchrun`, `accelerate launch`) fine-tune together; the main
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kgrec_core.errors import KgrecError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHOSEN: ContextVar[str] = ContextVar("what auto means", default="auto")
+_MET: dict[int, int] = {}  # rank -> process id, of this machine, once they have met
 PATIENCE = timedelta(days=7)  # how long the others wait for what the main process does alone; torch's own half hour is shorter than a fit
 
 
@@ -39,6 +42,27 @@ def joined() -> None:
         from accelerate import PartialState
 
         PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
+        import torch.distributed as dist
+
+        found: list[tuple[int, str, int]] = [(0, "", 0)] * world()
+        dist.all_gather_object(found, (int(os.environ["RANK"]), socket.gethostname(), os.getpid()))
+        _MET.update({rank: process for rank, host, process in found if host == socket.gethostname()})
+
+
+def gone() -> list[int]:
+    """The ranks of the processes of this machine that are no more, of those that had met."""
+    return [rank for rank, process in sorted(_MET.items()) if not _runs(process)]
+
+
+def _runs(process: int) -> bool:
+    """Not whether a launcher has already heard of its end: until then the system keeps a zombie."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:  # no such file: this system has none, or the process ended a moment ago
+        return not Path("/proc/self/stat").exists()
 
 
 @contextmanager

@@ -119,6 +119,30 @@ def test_when_a_process_is_killed_the_main_one_says_how_to_go_on(rank, told):
     assert done.stderr.count("another process is lost; the same command goes on from the last checkpoint") == told
 
 
+KILLED = """
+import os, signal, sys, time
+from kgrec_core import __main__, devices
+
+def killed(words, **how):
+    devices.joined()
+    if os.environ["RANK"] == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+__main__.main = killed
+sys.exit(__main__.together(["ecommerce", "fit"]))
+"""
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_who_is_left_says_which_process_was_killed(rank, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    done = warm.torchrun(tmp_path / "killed.py", rank, env=HIDDEN | {"PYTHONPATH": str(ROOT)})
+    told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode != 0
+    assert told == [f"error: process {rank} was killed or ended; the same command goes on from the last checkpoint"]
+
+
 def test_what_is_not_a_fit_is_done_once():
     done = started("accelerate", "list", "encoder", "--json")
     assert done.returncode == 0 and {part["name"] for part in json.loads(done.stdout)} > {"text", "tfidf"}, done.stderr[-2000:]
