@@ -5,20 +5,29 @@ from kgrec_core.client import Client
 client = Client("http://localhost:8000", key="kg_...")
 client.recommend(user="12346", k=3)                      # what kgrec_ecommerce.recommend(run, user="12346", k=3) gives, as plain values
 client.recommend([{"user": "12346"}, {"text": "red"}])   # many: a result or a KgrecError each
+
+What is asked and how answers are read is written once, as generators of steps; `Client` and `AsyncClient` only take these.
+It needs httpx, which the extra `serve` brings.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import httpx
 
 from kgrec_core.errors import KgrecError, choices
 
 AGAIN = (429, 502, 503)  # refused before any work
 TRIES, LONGEST = 5, 10.0
+
+Request = tuple[str, str, dict[str, Any]]  # method, path, httpx's keywords
+Steps = Generator[float | Request, httpx.Response | httpx.TransportError | None, Any]  # a float: wait for so many seconds
 
 
 class Client:
@@ -28,10 +37,11 @@ class Client:
     want of room, and a connection that breaks, are tried again after a pause; an edit carries an idempotency key, so it is made once.
     """
 
+    _sender: type[httpx.Client] | type[httpx.AsyncClient] = httpx.Client
+
     def __init__(self, url: str, key: str | None = None, run: str | None = None, seconds: float = 10.0) -> None:
         self.url, self.run, self.seconds = url.rstrip("/"), run, seconds
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http: Any = None
+        self._http = self._sender(base_url=self.url, headers={"Authorization": f"Bearer {key}"} if key else {})
         self._paths: dict[str, str] = {}
 
     def __getattr__(self, word: str) -> Callable[..., Any]:
@@ -41,21 +51,18 @@ class Client:
 
     def __call__(self, word: str, requests: Sequence[Mapping[str, Any]] | None = None, /, **fields: Any) -> Any:
         """The result of one request of keywords, or of many as a list of results and KgrecErrors. Raises KgrecError."""
-        found = self._send("POST", self._path(word), _body(requests, fields))
-        return _results(found, requests is not None)
+        return self._taken(self._verb(word, requests, fields))
 
-    def embeddings(self, texts: Sequence[str]) -> list[list[float]]:
-        """Vectors of texts by the run's text tower."""
-        found = self._send("POST", "/v1/embeddings", {"input": list(texts), **({"model": self.run} if self.run else {})})
-        return [one["embedding"] for one in found["data"]]
+    def embeddings(self, texts: Sequence[str]) -> Any:
+        """A list of floats for each text, by the run's text tower. Raises KgrecError."""
+        return self._taken(self._embeddings(texts))
 
-    def runs(self) -> list[dict[str, Any]]:
-        """What is served."""
-        return self._send("GET", "/v1/runs")["runs"]
+    def runs(self) -> Any:
+        """What is served: a list of objects, one a run. Raises KgrecError."""
+        return self._taken(self._runs())
 
-    def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
+    def close(self) -> Any:
+        self._http.close()
 
     def __enter__(self) -> Client:
         return self
@@ -63,47 +70,61 @@ class Client:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _path(self, word: str) -> str:
-        if not self._paths:
-            self._paths = _paths(self._send("GET", "/openapi.json"))
-        return _found(self._paths, word)
-
-    def _send(self, method: str, path: str, body: Any = None) -> Any:
-        import httpx
-
-        if self._http is None:
-            self._http = httpx.Client(base_url=self.url, headers=self._headers)
-        given = _given(self, path, body)
-        for attempt in range(TRIES):
+    def _taken(self, steps: Steps) -> Any:
+        answer = None
+        while True:
             try:
-                found = self._http.request(method, path, **given)
+                step = steps.send(answer)
+            except StopIteration as end:
+                return end.value
+            try:
+                answer = time.sleep(step) if isinstance(step, float) else self._http.request(*step[:2], **step[2])
             except httpx.TransportError as error:
-                _give_up(attempt, self.url, error)
-                time.sleep(_pause(None, attempt))
-                continue
-            if found.status_code not in AGAIN or attempt == TRIES - 1:
+                answer = error
+
+    def _verb(self, word: str, requests: Sequence[Mapping[str, Any]] | None, fields: dict[str, Any]) -> Steps:
+        if requests is not None and fields:
+            raise KgrecError("give one request as keywords, or many as a list; not both")
+        if not self._paths:
+            self._paths = _paths((yield from self._answer("GET", "/openapi.json")))
+        if (name := word.replace("-", "_")) not in self._paths:
+            raise choices("word of this service", word, self._paths)
+        body = fields if requests is None else {"requests": [dict(one) for one in requests]}
+        found = yield from self._answer("POST", self._paths[name], json=body, params={"run": self.run} if self.run else {})
+        if requests is None:
+            return found["result"]
+        return [KgrecError(one["error"]["detail"]) if "error" in one else one["result"] for one in found["results"]]
+
+    def _embeddings(self, texts: Sequence[str]) -> Steps:
+        model = {"model": self.run} if self.run else {}
+        return [
+            one["embedding"] for one in (yield from self._answer("POST", "/v1/embeddings", json={"input": list(texts), **model}))["data"]
+        ]
+
+    def _runs(self) -> Steps:
+        return (yield from self._answer("GET", "/v1/runs"))["runs"]
+
+    def _answer(self, method: str, path: str, **given: Any) -> Steps:
+        """One idempotency key for all tries: an edit whose answer was lost is not made again."""
+        headers = {"X-Deadline-Ms": str(max(1, round(1e3 * self.seconds))), "Idempotency-Key": uuid.uuid4().hex}
+        for attempt in range(TRIES):
+            found = yield method, path, {"headers": headers, "timeout": self.seconds + 5, **given}
+            broken, last = isinstance(found, Exception), attempt == TRIES - 1
+            if broken and last:
+                raise KgrecError(f"{self.url} does not answer ({found}); is `kgrec serve` running there?")
+            if not broken and (found.status_code not in AGAIN or last):
                 return _read(found)
-            time.sleep(_pause(found, attempt))
+            told = "" if broken else found.headers.get("retry-after", "")
+            yield min(LONGEST, float(told)) if told.isdigit() else 0.1 * 2**attempt
 
 
 class AsyncClient(Client):
-    """`Client` for asyncio: `await client.recommend(user="12346")`."""
+    """`Client` for asyncio: `await client.recommend(user="12346")`; so are `embeddings`, `runs` and `close`."""
 
-    async def __call__(self, word: str, requests: Sequence[Mapping[str, Any]] | None = None, /, **fields: Any) -> Any:
-        if not self._paths:
-            self._paths = _paths(await self._send("GET", "/openapi.json"))
-        return _results(await self._send("POST", _found(self._paths, word), _body(requests, fields)), requests is not None)
-
-    async def embeddings(self, texts: Sequence[str]) -> list[list[float]]:
-        found = await self._send("POST", "/v1/embeddings", {"input": list(texts), **({"model": self.run} if self.run else {})})
-        return [one["embedding"] for one in found["data"]]
-
-    async def runs(self) -> list[dict[str, Any]]:
-        return (await self._send("GET", "/v1/runs"))["runs"]
+    _sender = httpx.AsyncClient
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
+        await self._http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -111,43 +132,17 @@ class AsyncClient(Client):
     async def __aexit__(self, *raised: object) -> None:
         await self.close()
 
-    async def _send(self, method: str, path: str, body: Any = None) -> Any:
-        import asyncio
-
-        import httpx
-
-        if self._http is None:
-            self._http = httpx.AsyncClient(base_url=self.url, headers=self._headers)
-        given = _given(self, path, body)
-        for attempt in range(TRIES):
+    async def _taken(self, steps: Steps) -> Any:
+        answer = None
+        while True:
             try:
-                found = await self._http.request(method, path, **given)
+                step = steps.send(answer)
+            except StopIteration as end:
+                return end.value
+            try:
+                answer = await (asyncio.sleep(step) if isinstance(step, float) else self._http.request(*step[:2], **step[2]))
             except httpx.TransportError as error:
-                _give_up(attempt, self.url, error)
-                await asyncio.sleep(_pause(None, attempt))
-                continue
-            if found.status_code not in AGAIN or attempt == TRIES - 1:
-                return _read(found)
-            await asyncio.sleep(_pause(found, attempt))
-
-
-def _given(client: Client, path: str, body: Any) -> dict[str, Any]:
-    """One idempotency key for all tries: an edit whose answer was lost is not made again."""
-    headers = {"X-Deadline-Ms": str(max(1, round(1e3 * client.seconds))), "Idempotency-Key": uuid.uuid4().hex}
-    params = {"run": client.run} if client.run and path.startswith("/v1/") and body is not None and path != "/v1/embeddings" else {}
-    return {"headers": headers, "params": params, "timeout": client.seconds + 5, **({} if body is None else {"json": body})}
-
-
-def _body(requests: Sequence[Mapping[str, Any]] | None, fields: dict[str, Any]) -> dict[str, Any]:
-    if requests is not None and fields:
-        raise KgrecError("give one request as keywords, or many as a list; not both")
-    return fields if requests is None else {"requests": [dict(one) for one in requests]}
-
-
-def _results(found: dict[str, Any], many: bool) -> Any:
-    if not many:
-        return found["result"]
-    return [KgrecError(one["error"]["detail"]) if "error" in one else one["result"] for one in found["results"]]
+                answer = error
 
 
 def _paths(document: dict[str, Any]) -> dict[str, str]:
@@ -161,23 +156,7 @@ def _paths(document: dict[str, Any]) -> dict[str, str]:
     return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
 
 
-def _found(paths: Mapping[str, str], word: str) -> str:
-    if (name := word.replace("-", "_")) not in paths:
-        raise choices("word of this service", word, paths)
-    return paths[name]
-
-
-def _give_up(attempt: int, url: str, error: Exception) -> None:
-    if attempt == TRIES - 1:
-        raise KgrecError(f"{url} does not answer ({error}); is `kgrec serve` running there?") from None
-
-
-def _pause(found: Any, attempt: int) -> float:
-    told = found.headers.get("retry-after", "") if found is not None else ""
-    return min(LONGEST, float(told)) if told.isdigit() else 0.1 * 2**attempt
-
-
-def _read(found: Any) -> Any:
+def _read(found: httpx.Response) -> Any:
     try:
         told = found.json()
     except ValueError:
