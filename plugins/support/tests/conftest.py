@@ -14,6 +14,8 @@ import pytest
 import warm
 from click.testing import CliRunner
 
+from kgrec_core import Dataset, Relation
+
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
@@ -27,6 +29,39 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def log(write: Callable[..., Path]) -> Path:
+    """What was said in three sessions."""
+    lines = (
+        "conversation_id,sender,timestamp,message",
+        "s1,customer,2024-01-01 10:00,Hello",
+        "s1,agent,2024-01-01 10:01,How can I help you today?",
+        "s1,customer,2024-01-01 10:03,It is late.",
+        "s1,customer,2024-01-01 10:02,Where is my order?",
+        "s2,agent,2024-01-02 09:00,Hi there",
+        "s2,customer,2024-01-02 09:01,Where is it?",
+        "s2,system,2024-01-02 09:01,agent joined",
+        "s2,agent,2024-01-02 09:02,\"It is on its way to you!\"",
+        "s1,agent,2024-01-01 10:04,It is on its way to you.",
+        "s3,customer,2024-01-03 09:00,Where?",
+        "s3,agent,2024-01-03 09:01,It is on its way to you.",
+        "s3,agent,2024-01-03 09:02,",
+    )  # fmt: skip
+    return write("log.csv", *lines)
+
+
+@pytest.fixture(scope="session")
+def links() -> Callable[[Dataset, Relation], set[tuple[str, str]]]:
+    """`links(dataset, relation)` -> (text of the source, text of the target) of every edge"""
+
+    def links(dataset: Dataset, relation: Relation) -> set[tuple[str, str]]:
+        table = dataset.graph.relations[relation]
+        ends = ((relation.source, "source"), (relation.target, "target"))
+        return set(zip(*(dataset.graph.entities[kind]["text"].gather(table[end]) for kind, end in ends), strict=True))
+
+    return links
 
 
 @pytest.fixture(scope="session")
