@@ -36,33 +36,12 @@ def state(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explained")
     (folder / "companies.csv").write_text("id,name,sector,suppliers\nAAA,<b>Aa</b>,Metal,BBB\nBBB,Bb,,\n")
     draw, rows = np.random.default_rng(0), []
-    words = [
-        "profit",
-        "loss",
-        "order",
-        "plant",
-        "court",
-        "union",
-        "merger",
-        "bond",
-        "price",
-        "export",
-        "market",
-        "share",
-        "chief",
-        "strike",
-    ]
+    words = ["profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export", "market", "share", "chief", "strike"]  # fmt: skip
     for hour in range(116):
         for company in ("AAA", "BBB"):
             for n in range(draw.poisson(1.0)):
-                rows.append(
-                    (
-                        BEGIN + hour * HOUR + int(draw.integers(HOUR)),
-                        f"{company} {' '.join(draw.choice(words, 8))} {hour} {n}",
-                        company,
-                        GOOD,
-                    )
-                )
+                moment = BEGIN + hour * HOUR + int(draw.integers(HOUR))
+                rows.append((moment, f"{company} {' '.join(draw.choice(words, 8))} {hour} {n}", company, GOOD))
     for n in range(8):
         said = f"Fire <script> number {n} halts the {words[n]} {words[n + 1]} of the plant in region {n}"
         rows.append((BEGIN + 110 * HOUR + n, said, "AAA", BAD))

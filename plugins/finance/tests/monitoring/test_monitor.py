@@ -11,7 +11,7 @@ from kgrec_finance.articles.companies import graph_of
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.feeds.events import Event
 from kgrec_finance.monitoring.monitor import Monitor
-from kgrec_finance.monitoring.settings import Settings, span, spelled
+from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.spread import Reach
 from kgrec_finance.monitoring.state import State
 
@@ -21,28 +21,10 @@ HOUR = DAY // 24
 BEGIN = 1_400_000 * HOUR // HOUR * 1_000_000_000 // HOUR * HOUR  # the start of some hour
 QUICK = Settings(window=HOUR, lateness=HOUR // 4, cooldown=3 * HOUR, warmup=48 * HOUR, learn=120 * HOUR, rate=2.0, leap=6 * HOUR)
 COMPANIES = ("AAA", "BBB", "CCC", "DDD")
-WORDS = np.array(
-    [
-        "profit",
-        "loss",
-        "order",
-        "plant",
-        "court",
-        "union",
-        "merger",
-        "bond",
-        "price",
-        "export",
-        "market",
-        "share",
-        "chief",
-        "strike",
-        "recall",
-        "growth",
-        "debt",
-        "yield",
-    ]
-)
+WORDS = np.array([
+    "profit", "loss", "order", "plant", "court", "union", "merger", "bond", "price", "export",
+    "market", "share", "chief", "strike", "recall", "growth", "debt", "yield",
+])  # fmt: skip
 
 
 def stream(hours: int = 192, burst: tuple[int, int] = (180, 30), seed: int = 0) -> list[tuple[Event, str]]:
@@ -194,31 +176,6 @@ def test_a_full_disk_stops_it_with_the_state_whole(tmp_path, events, undisturbed
     assert alarmed(tmp_path / "s") == undisturbed
 
 
-def test_the_second_monitor_is_refused_by_name(tmp_path):
-    import os
-
-    with State(tmp_path / "s", write=True):
-        with pytest.raises(KgrecError, match=f"belongs to the monitor that runs as process {os.getpid()}"):
-            State(tmp_path / "s", write=True)
-        State(tmp_path / "s", write=False).close()
-    State(tmp_path / "s", write=True).close()
-
-
-def test_other_settings_another_model_and_foreign_files_are_refused(tmp_path):
-    with State(tmp_path / "s", write=True) as state:
-        Monitor(state, QUICK, model="a")
-        with pytest.raises(KgrecError, match=r"was begun with rate = 2\.0"):
-            Monitor(state, Settings.of(QUICK.state() | {"rate": 1.0}), model="a")
-        with pytest.raises(KgrecError, match="was begun with a, not b"):
-            Monitor(state, QUICK, model="b")
-    (tmp_path / "odd").write_text("not a database at all" * 100)
-    for write in (True, False):
-        with pytest.raises(KgrecError, match="is no state file of a monitor"):
-            State(tmp_path / "odd", write=write)
-    with pytest.raises(KgrecError, match="there is no state file"):
-        State(tmp_path / "none", write=False)
-
-
 # --- bad input --------------------------------------------------------------------------------------------------------
 def bad(events, at, *more):
     return [*events[:at], *((event, "{}") for event in more), *events[at:]]
@@ -258,7 +215,7 @@ def test_an_event_of_nobody_only_moves_time(tmp_path, events):
         assert monitor.counts["of nobody"] == 3 and monitor.windows.latest == BEGIN + 2
 
 
-# --- spread and settings ----------------------------------------------------------------------------------------------
+# --- spread ---------------------------------------------------------------------------------------------------------
 def test_an_event_spreads_with_decreasing_weight(companies):
     graph = graph_of(companies)
     assert Reach(graph, 0.5, 1).of("AAA", 0) == {"company:AAA": 1.0, "sector:Metal": 0.5, "company:BBB": 0.5}
@@ -286,16 +243,6 @@ def test_companies_are_linked_where_scores_are_of_the_article_alone(tmp_path, co
         ("company:CCC", 0.333333), ("company:DDD", 0.333333), ("company:AAA", 0.333333), ("topic:orders", 0.5)
     }  # fmt: skip
     assert all(t.moods == (0.7, 0.2, 0.1) for t in found.touches)
-
-
-def test_spans_and_settings():
-    assert span("15m") == 900_000_000 and span("1.5h") == 5_400_000_000 and spelled(span("2w")) == "2w"
-    for wrong in ({"rate": 0.0}, {"learn": HOUR}, {"detectors": ("cusom:volume",)}, {"window": 0}, {"keep": 1}):
-        with pytest.raises(KgrecError):
-            Settings.of(Settings().state() | wrong)
-    with pytest.raises(KgrecError, match="is no span of time"):
-        span("soon")
-    assert Settings.of(json.loads(json.dumps(QUICK.state()))) == QUICK
 
 
 # --- a feed that changes ------------------------------------------------------------------------------------------------
