@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -55,17 +55,24 @@ class Adapter(Technique):
             merge(learner.encoder, model)
 
 
+class Alone(NamedTuple):
+    """An adapter without its model. config: peft's."""
+
+    tensors: dict[str, torch.Tensor]
+    config: Any
+
+
 @dataclass
 class Attached:
     """What a language model knows of its adapter. around: peft's module in its place; None = merged, or inside of it.
 
-    before: which of its weights learned without. tensors: the adapter's own, once merged.
+    before: which of its weights learned without. alone: once merged, the adapter as peft keeps it; of every member, where it is a mean of several.
     """
 
     settings: dict[str, Any]
     around: list[nn.Module] = field(default_factory=list)  # a list, so that the model does not contain what contains it
     before: list[tuple[nn.Parameter, bool]] = field(default_factory=list)
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    alone: list[Alone] = field(default_factory=list)
     merged: bool = False
 
 
@@ -89,15 +96,29 @@ def merge(root: nn.Module, model: PreTrainedModel) -> None:
     found = getattr(model, "adapter_", None)
     if found is None or not found.around:
         return
+    from peft import get_peft_model_state_dict
+
     around = found.around[0]
-    tensors = {name: value.detach().cpu().clone() for name, value in _tensors(found).items()}
     try:
+        own = get_peft_model_state_dict(around, save_embedding_layers=False)
+        alone = Alone({name: value.detach().cpu().clone() for name, value in own.items()}, next(iter(around.peft_config.values())))
         plain = around.merge_and_unload()
     except (AttributeError, NotImplementedError, ValueError):
         return
     _put(root, around, plain)
-    found.around, found.tensors, found.merged = [], tensors, True
+    found.around, found.alone, found.merged = [], [alone], True
     _open(found)
+
+
+def alone(root: nn.Module) -> list[list[Alone]]:
+    """What was merged into every language model."""
+    return [found.alone for found in _merged(root)]
+
+
+def keep(root: nn.Module, members: Sequence[list[list[Alone]]]) -> None:
+    """The weights are the mean of models into which these were merged: each is kept, as no one of them has that mean."""
+    for number, found in enumerate(_merged(root)):
+        found.alone = [one for member in members for one in member[number]]
 
 
 def remove(root: nn.Module) -> None:
@@ -136,15 +157,19 @@ def aside(root: nn.Module) -> Iterator[None]:
 
 
 def save(root: nn.Module, folder: Path) -> None:
-    """The adapter alone, where the root has one: peft's own files, and what its recipe said."""
+    """The adapter alone, where the root has one: peft's own files, and what its recipe said. Of several members each in a folder."""
     for model in language_models(root):
         if found := getattr(model, "adapter_", None):
             folder.mkdir(parents=True, exist_ok=True)
-            tensors = found.tensors or _tensors(found, model)
-            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, folder / "adapter_model.safetensors")
-            (folder / "kgrec.json").write_text(json.dumps({"settings": found.settings, "merged": found.merged}))
-            if found.around:
-                next(iter(found.around[0].peft_config.values())).save_pretrained(str(folder))
+            config = next(iter(found.around[0].peft_config.values())) if found.around else None
+            every = found.alone or [Alone(_tensors(found, model), config)]
+            for number, (tensors, config) in enumerate(every):
+                place = folder if len(every) == 1 else folder / f"member-{number}"
+                place.mkdir(exist_ok=True)
+                save_file({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, place / "adapter_model.safetensors")
+                if config is not None:
+                    config.save_pretrained(str(place))
+            (folder / "kgrec.json").write_text(json.dumps({"settings": found.settings, "merged": found.merged, "members": len(every)}))
 
 
 def load(root: nn.Module, folder: Path) -> None:
@@ -229,6 +254,10 @@ def _put(root: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if child is old and parent is not new:
                 parent._modules[name] = new
+
+
+def _merged(root: nn.Module) -> list[Attached]:
+    return [found for model in language_models(root) if (found := getattr(model, "adapter_", None)) and found.merged]
 
 
 def _open(found: Attached) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ from kgrec_core.training.options import Train
 Fitting = Callable[[Train, int, Budget], list[dict[str, Any]]]
 
 
+class Member(NamedTuple):
+    """score: of its best validation. adapters: what was merged into each of its language models."""
+
+    score: float
+    number: int
+    weights: Weights
+    adapters: list[list[adapter.Alone]]
+
+
 def soup(
     model: Model, view: View, options: Train, validate: Callable[[], dict[str, float]], fit: Fitting, budget: Budget
 ) -> list[dict[str, Any]]:
@@ -32,7 +41,7 @@ def soup(
     The best member comes first, each further one stays where the mean does not get worse by it (greedy soup: Wortsman et al. 2022, "Model Soups").
     All begin as the model is, so that their weights can be averaged. fit(options, member, budget) -> history; the best weights stay.
     """
-    began, members, history = model.weights(), [], []
+    began, members, history = model.weights(), list[Member](), []
     taught = {name: objective for name, objective in options.objectives.items() if objective.members}
     options = replace(options, objectives={name: of for name, of in options.objectives.items() if name not in taught})
     fits = options.ensemble + bool(taught)
@@ -49,25 +58,28 @@ def soup(
     for member in range(options.ensemble):
         if not (records := one(member)):
             return []
-        members.append((max(_score(record["select"], options) for record in records), member, model.weights()))
-    members.sort(key=lambda found: (-found[0], found[1]))
-    best, chosen, select = members[0][0], [members[0]], None
+        members.append(
+            Member(max(_score(record["select"], options) for record in records), member, model.weights(), adapter.alone(model.encoder))
+        )
+    members.sort(key=lambda found: (-found.score, found.number))
+    best, chosen, select = members[0].score, [members[0]], None
     for found in members[1:]:
-        model.restore(mean([weights for _, _, weights in [*chosen, found]]))
+        model.restore(mean([of.weights for of in [*chosen, found]]))
         asked = devices.shared(lambda: (model.refresh(view.graph), validate())[1])
         if (score := _score(asked, options)) >= best:
             best, select = score, asked
             chosen.append(found)
     if taught:
-        every = [weights for _, _, weights in sorted(members, key=lambda found: found[1])]
+        every = [found.weights for found in sorted(members, key=lambda found: found.number)]
         records = one(options.ensemble, objectives={**options.objectives, **{n: of.after(model, every) for n, of in taught.items()}})
         told = max(records, key=lambda record: _score(record["select"], options))
         if _score(told["select"], options) >= best:
             return [*history, told | {"best": True, "member": options.ensemble, "taught": True}]
-    model.restore(mean([weights for _, _, weights in chosen]))
+    model.restore(mean([found.weights for found in chosen]))
+    adapter.keep(model.encoder, [found.adapters for found in chosen])
     model.refresh(view.graph)
-    told = max((r for r in history if r["member"] == chosen[0][1]), key=lambda r: _score(r["select"], options))
-    return [*history, told | {"select": select or told["select"], "best": True, "members": [member for _, member, _ in chosen]}]
+    told = max((r for r in history if r["member"] == chosen[0].number), key=lambda r: _score(r["select"], options))
+    return [*history, told | {"select": select or told["select"], "best": True, "members": [found.number for found in chosen]}]
 
 
 def mean(of: Sequence[Weights]) -> Weights:

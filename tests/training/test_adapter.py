@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModel
 
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError
@@ -63,6 +65,24 @@ def test_only_the_adapter_learns_and_what_is_saved_gives_the_same_vectors(board,
     assert names == came.keys() and (merged or all(torch.equal(came[n], model.encoder.state_dict()[n]) for n in names))
     model.encoder.save(tmp_path / "plain")
     assert not (tmp_path / "plain/kgrec/adapter").exists()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_what_was_merged_is_kept_as_peft_keeps_it(tuned, folder, tmp_path, members):
+    """One adapter, or each of a mean of several: with the model as it came they give the published weights again."""
+    scores = iter([0.5, 0.5, 0.6])
+    _, model = tuned(Train(**FEW, adapter=KINDS["lora"], ensemble=members), validate=lambda: {"buys": next(scores)})
+    model.encoder.save(tmp_path / "run")
+    kept = tmp_path / "run/kgrec/adapter"
+    places = [kept] if members == 1 else sorted(kept.glob("member-*"))
+    with_each = [
+        PeftModel.from_pretrained(AutoModel.from_pretrained(folder, add_pooling_layer=False), place).merge_and_unload().state_dict()
+        for place in places
+    ]
+    published = language_models(model.encoder)[0].state_dict()
+    assert len(places) == members and with_each[0].keys() <= published.keys()
+    for name in with_each[0]:
+        torch.testing.assert_close(published[name], torch.stack([of[name] for of in with_each]).mean(0), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["lora", "bottleneck"])
