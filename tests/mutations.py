@@ -79,7 +79,7 @@ MUTATIONS = [
         "retrieval/cooccurrence.py",
         " * ~(others & (part.indices == owner))",
         "",
-        CHANNELS,
+        "tests/retrieval/test_cooccurrence.py",
     ),
     Mutation("weights of a merge are not used", "retrieval/merge.py", "np.float32(weights.get(name, 1.0))", "np.float32(1.0)", "tests/retrieval/test_merge.py"),
     Mutation("known candidates are negatives", "head/rank.py", 'logits.masked_fill(batch.mask, float("-inf"))', "logits", "tests/head/test_rank.py"),

@@ -1,4 +1,4 @@
-"""`tables`: small shops whose graph is known beforehand, every mistake with its place and remedy, and real orders."""
+"""`tables`: small shops whose graph is known beforehand, and real orders."""
 
 from __future__ import annotations
 
@@ -21,28 +21,11 @@ from kgrec_core.graph import Dataset, Graph, Relation, Task
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.split import Split, split
+from tests.data.conftest import ORDERS
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data"))
 BUYS = Relation("user", "buys", "item")
-
-PRODUCTS = """sku,name,description,price,brand,colours,listed_on
-0071,Red mug,holds tea,4.50,Acme,red | white,2024-01-01
-0072,Blue mug,,6.00,Acme,blue,2024-02-01
-0073,Lamp,warm light,25.00,,white,
-"""
-ORDERS = """customer,sku,date,quantity
-9,0072,2024-03-02,2
-8,0071,2024-03-01 10:00:00,1
-9,0071,2024-03-02,1
-"""
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    (tmp_path / "products.csv").write_text(PRODUCTS)
-    (tmp_path / "orders.csv").write_text(ORDERS)
-    return tmp_path
 
 
 def items(folder: Path, **changes) -> Entity:
@@ -190,43 +173,6 @@ def test_order_lines_name_their_products(tmp_path):
     assert table("first", None) == [("1", "New", 3.0), ("2", "Two", 9.0)]
 
 
-def test_words_of_names_are_links_for_a_shop_without_attributes(tmp_path):
-    names = ["Red glass lamp", "RED metal lamp", "Glass bowl", "Lamp of oak 12"]
-    pl.DataFrame({"sku": ["a", "b", "c", "d"], "name": names}).write_csv(tmp_path / "products.csv")
-    spec = Entity(file=tmp_path / "products.csv", id="sku", links={"word": Link(column="name", words=True, min_count=2, max_share=0.5)})
-    graph = Tables(entities={"item": spec}).load().graph
-    assert sorted(named(graph, Relation("item", "word", "word"))) == [("a", "glass"), ("a", "red"), ("b", "red"), ("c", "glass")]
-
-
-def test_links_may_name_the_same_kind_a_kind_with_a_table_and_json_lists(tmp_path):
-    (tmp_path / "items.jsonl").write_text('{"id": 7, "with": ["8", "9"], "maker": "m1"}\n{"id": 8, "with": null, "maker": "m2"}\n')
-    (tmp_path / "makers.csv").write_text("id,name\nm1,Acme\n")
-    links = {"with": Link(column="with", kind="item"), "maker": Link(column="maker", kind="company")}
-    entities = {
-        "item": Entity(file=tmp_path / "items.jsonl", id="id", links=links),
-        "company": Entity(file=tmp_path / "makers.csv", id="id", text=("name",)),
-    }
-    graph = Tables(entities=entities).load().graph
-    assert named(graph, Relation("item", "with", "item")) == [("7", "8"), ("7", "9")]
-    assert graph.entities["company"].rows() == [("m1", "Acme"), ("m2", "m2")]
-
-
-def test_quantile_buckets_are_of_like_size(tmp_path):
-    pl.DataFrame({"sku": [str(i) for i in range(100)], "price": [None, *range(1, 100)]}).write_csv(tmp_path / "products.csv")
-    spec = Entity(file=tmp_path / "products.csv", id="sku", links={"band": Link(column="price", buckets=4)})
-    graph = Tables(entities={"item": spec}).load().graph
-    sizes = graph.degree(Relation("item", "band", "band"), np.arange(graph.size("band")), inverse=True)
-    assert len(sizes) == 4 and sizes.sum() == 99 and sizes.max() - sizes.min() <= 1
-
-
-def test_a_link_may_be_what_a_task_predicts(tmp_path):
-    (tmp_path / "questions.csv").write_text("id,text,intent\n1,where is it,track\n2,hello,\n")
-    spec = Entity(file=tmp_path / "questions.csv", id="id", text=("text",), links={"intent": Link(column="intent")})
-    dataset = Tables(entities={"question": spec}, tasks={"intent": Goal(relation="intent")}).load()
-    assert dataset.tasks[0].relation == Relation("question", "intent", "intent")
-    assert not dataset.graph.timeless  # what is predicted is not true at all times
-
-
 def test_an_empty_target_can_mean_that_nothing_is_right(shop):
     (shop / "orders.csv").write_text(ORDERS + "7,,2024-03-05,1\n")
     graph = load(shop, buys={"empty": "keep"})
@@ -244,136 +190,6 @@ def test_blank_lines_are_no_rows_and_keep_the_numbering(shop):
         load(shop)
     (shop / "orders.csv").write_text(ORDERS + "\n\n")
     assert len(load(shop).relations[BUYS]) == 3
-
-
-def bad(
-    message: str, *, products: str | bytes = PRODUCTS, orders: str | bytes = ORDERS, item: dict | None = None, buys: dict | None = None
-):
-    return pytest.param(products, orders, item or {}, buys or {}, message, id=message[:50])
-
-
-@pytest.mark.parametrize(
-    ("products", "ordered", "item", "buys", "message"),
-    [
-        bad(
-            "data.relations.buys.time = \"dat\" is no column of orders.csv; did you mean 'date'? columns: customer, sku",
-            buys={"time": "dat"},
-        ),
-        bad("data.entities.item.text[1] = \"NAMES\" is no column of products.csv; did you mean 'name'?", item={"text": ("name", "NAMES")}),
-        bad(
-            'products.csv row 5: sku "0071" stands in row 2 too; remove one, or set data.entities.item.duplicates = "first" or "last"',
-            products=PRODUCTS + "0071,Mug,,1,,,\n",
-        ),
-        bad(
-            "products.csv row 5: sku is empty (1 such rows); fill it, or leave them out: data.entities.item.where = 'sku IS NOT NULL'",
-            products=PRODUCTS + ",Mug,,1,,,\n",
-        ),
-        bad("orders.csv row 5: customer is empty (2 such rows)", orders=ORDERS + ",0071,2024-03-05,1\n,0071,2024-03-05,1\n"),
-        bad('set data.relations.buys.empty = "keep"', orders=ORDERS + "7,,2024-03-05,1\n"),
-        bad("orders.csv row 5: date is empty (1 such rows)", orders=ORDERS + "7,0071,,1\n"),
-        bad(
-            "no kind of entity is called 'user'; known: item; add [data.entities.user], or set data.relations.buys.source.unknown",
-            buys={"unknown": "reject"},
-        ),
-        bad('orders.csv row 3: date "01/03/2024" is no time', orders=ORDERS.replace("2024-03-01 10:00:00", "01/03/2024")),
-        bad(
-            'orders.csv row 2 and row 3: date "2024-03-02" and "2024-03-01T10:00:00+02:00", one with a time zone and one without; set '
-            'data.relations.buys.time_zone to what those without mean, e.g. "UTC"',
-            orders=ORDERS.replace("2024-03-01 10:00:00", "2024-03-01T10:00:00+02:00"),
-        ),
-        bad("products.csv: the table has no rows", products="sku,name,description\n"),
-        bad("orders.csv: the table has no rows, the file is empty", orders=""),
-        bad(
-            "orders.csv line 5: byte 0xe9 at offset 101 is not UTF-8; save the file as UTF-8, e.g. iconv",
-            orders=ORDERS.encode() + b"7,caf\xe9,2024-03-05,1\n",
-        ),
-        bad("orders.csv row 5: 5 fields where the header has 4", orders=ORDERS + "7,0071,2024-03-05,1,1\n"),
-        bad("orders.csv row 5: 3 fields where the header has 4", orders=ORDERS + "7,0071,2024-03-05\n"),
-        bad(
-            "orders.csv row 3: 2 fields where the header has 4", orders='customer,sku,date,quantity\n1,"00\n71",2024-03-05,1\n1,"0,,,071"\n'
-        ),
-        bad(
-            'orders.csv row 5: quantity "nan" is no weight, which is a number >= 0',
-            orders=ORDERS + "7,0071,2024-03-05,nan\n",
-            buys={"weight": "quantity"},
-        ),
-        bad('orders.csv row 5: quantity "inf" is no weight', orders=ORDERS + "7,0071,2024-03-05,inf\n", buys={"weight": "quantity"}),
-        bad('orders.csv row 5: quantity "-1" is no weight', orders=ORDERS + "7,0071,2024-03-05,-1\n", buys={"weight": "quantity"}),
-        bad('orders.csv row 5: quantity "two" is no weight', orders=ORDERS + "7,0071,2024-03-05,two\n", buys={"weight": "quantity"}),
-        bad('orders.csv row 5: quantity "two" is no number', orders=ORDERS + "7,0071,2024-03-05,two\n", buys={"where": "quantity > 1"}),
-        bad("orders.csv: none of 3 rows is left by data.relations.buys.where = 'quantity > 9'", buys={"where": "quantity > 9"}),
-        bad(
-            "data.relations.buys.where = 'quantty > 9': 'quantty' is no column of orders.csv; did you mean 'quantity'?",
-            buys={"where": "quantty > 9"},
-        ),
-        bad("'SELECT' is no column of orders.csv; columns: ", buys={"where": "sku IN (SELECT sku FROM read_csv('products.csv'))"}),
-        bad("open (...) is a function or a query, and none is allowed", buys={"where": "open(sku)"}),
-        bad("data.relations.buys.where = 'sku'", buys={"where": "sku"}),
-        bad("orders.csv row 1: column 'sku' stands twice in the header", orders=ORDERS.replace("date", "sku", 1)),
-        bad('timeless = true and time = "date" exclude each other', buys={"timeless": True}),
-        bad("'since' is a column that kgrec writes itself", item={"attributes": ("since",), "since": "listed_on"}),
-        bad('data.entities.item.links.b: column "brand" is not numeric', item={"links": {"b": Link(column="brand", buckets=3)}}),
-        bad(
-            "data.entities.item.links.b.pattern = '[' is no regular expression",
-            item={"links": {"b": Link(column="name", words=True, pattern="[")}},
-        ),
-        bad("exclude each other; keep one", item={"links": {"b": Link(column="name", words=True, separator=" ")}}),
-        bad(
-            "data.relations.buys.time_zone = \"Europe/Londn\" is no time zone; did you mean 'Europe/London'?",
-            buys={"time_zone": "Europe/Londn"},
-        ),
-    ],
-)
-def test_a_mistake_is_told_with_place_and_remedy_in_one_line(tmp_path, products, ordered, item, buys, message):
-    for name, content in (("products.csv", products), ("orders.csv", ordered)):
-        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(KgrecError) as caught:
-        load(tmp_path, item, buys)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_unknown_ids_are_counted(shop):
-    (shop / "orders.csv").write_text(ORDERS + "8,88x1,2024-03-05,1\n8,99,2024-03-05,1\n8,99,2024-03-05,1\n")
-    (shop / "users.csv").write_text("id\n8\n9\n")
-    users = {"item": items(shop), "user": Entity(file=shop / "users.csv", id="id")}
-    with pytest.raises(KgrecError) as caught:
-        Tables(entities=users, relations={"buys": orders(shop, unknown="reject")}).load()
-    assert str(caught.value) == (
-        'orders.csv row 5: sku "88x1" is no item (2 such ids in 3 rows); products.csv has 3 ids; '
-        'fix the rows or set data.relations.buys.target.unknown = "add" or "drop"'
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (
-            "order.csv",
-            None,
-            "is called 'order.csv'; did you mean 'orders.csv'? known: orders.csv, products.csv; correct data.relations.buys.file",
-        ),
-        ("no/orders.csv", None, "there is no folder"),
-        ("orders.xlsx", b"x", "no table format is called 'xlsx'"),
-        ("orders.parquet", b"not a parquet file", "orders.parquet cannot be read as Parquet"),
-        ("orders.jsonl", b'{"customer": 1}\nnonsense\n', "orders.jsonl row 2: Expecting value"),
-        ("orders.jsonl", b'{"customer": 1}\n[1, 2]\n', "orders.jsonl row 2: '[1, 2]' is no JSON object"),
-        ("orders.jsonl", b"", "orders.jsonl: the table has no rows"),
-    ],
-)
-def test_a_file_that_is_missing_or_broken_is_named(shop, name, content, message):
-    if content is not None:
-        (shop / name).write_bytes(content)
-    with pytest.raises(KgrecError) as caught:
-        load(shop, buys={"file": shop / name})
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_task_names_a_relation_that_there_is(shop):
-    tables = Tables(entities={"item": items(shop)}, relations={"buys": orders(shop)}, tasks={"t": Goal(relation="buys", history=("view",))})
-    with pytest.raises(KgrecError, match=r"no relation is called 'view'; known: buys; correct data.tasks.t.history"):
-        tables.load()
 
 
 @pytest.mark.skipif(not (DATA / "online-retail-2009").is_dir(), reason="the set online-retail-2009 is not in KGREC_DATA")
@@ -463,13 +279,6 @@ validation = 0.4
     ids = [dataset.graph.gather(k, rows, "id")["id"].to_list() for k, rows in (("user", test.nodes.rows), ("item", test.targets.rows))]
     assert sorted(zip(*ids, strict=True)) == [("8", "0073"), ("9", "0073")]
     assert len(views["test"].graph.relations[BUYS]) == 6 and len(views["train"].graph.relations[BUYS]) < 6
-
-
-def test_file_or_parts(shop):
-    with pytest.raises(KgrecError, match=r"data\.relations\.buys: parts exclude file"):
-        load(shop, buys={"parts": {"train": shop / "orders.csv"}})
-    with pytest.raises(KgrecError, match=r'data\.relations\.buys: file is missing; write file = "orders.csv"'):
-        load(shop, buys={"file": None})
 
 
 def test_later_rows_bring_the_texts_of_sources_that_nobody_knew(tmp_path):

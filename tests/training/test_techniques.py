@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
 import pytest
 import torch
-from click.testing import CliRunner
 
-from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
-from kgrec_core.training import augment, passes, table
-from kgrec_core.training.layers import language_models, layers
-from kgrec_core.training.optimiser import optimizer, pretrained
+from kgrec_core.training import passes, table
+from kgrec_core.training.layers import language_models
 from kgrec_core.training.options import Augment, Train
 
-DOCS = Path(__file__).parents[2] / "docs/training.md"
 FEW = {"epochs": 9, "steps": 4, "batch": 12, "lr": 0.01, "validations": 2, "schedule": "constant", "warmup": 0.0}
 
 
@@ -28,38 +21,6 @@ def assert_same(one: dict, other: dict, **near) -> None:
     assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name], msg=f"{name} differs", **near)
-
-
-# --- the table ----------------------------------------------------------------------------------------------------------
-def test_one_table_in_code_docs_and_command_line():
-    assert table.markdown() in DOCS.read_text("utf-8"), "docs/training.md: put the output of table.markdown() between its markers"
-    shown = CliRunner().invoke(main, ["show", "train"]).output
-    keys = {key for row in table.ROWS for key in row.keys.split()}
-    for row in table.ROWS:
-        assert row.does in shown and row.when
-    assert {f"train.{field.name}" for field in fields(Train)} <= keys, "every key of [train] stands in the table"
-    assert {key.split(".")[1] for key in keys if key.startswith("train.")} <= {field.name for field in fields(Train)}
-    assert not table.techniques(Train()), "by default a plain loop"
-
-
-@pytest.mark.parametrize(("words", "said"), [(["show"], "Missing argument"), (["show", "encoder"], "kgrec show train needs none")])
-def test_show_without_a_name(words, said):
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 2 and said in done.output + str(done.exception)
-
-
-# --- optimisation ----------------------------------------------------------------------------------------------------------
-def test_each_layer_learns_less_than_the_one_above_it(tuned):
-    _, model = tuned(Train(epochs=0))
-    groups = optimizer(model.encoder, pretrained(model.encoder), Train(lr=1.0, layer_decay=0.5)).param_groups
-    rate = {p: group["lr"] for group in groups for p in group["params"]}
-    decay = {p: group["weight_decay"] for group in groups for p in group["params"]}
-    bert = language_models(model.encoder)[0]
-    assert [{rate[p] for p in layer.parameters()} for layer in layers(bert)] == [{0.25}, {0.5}, {1.0}]
-    assert {rate[p] for p in bert.embeddings.parameters()} == {0.125}
-    assert all((decay[p] > 0) == (p.ndim > 1) for p in bert.parameters())
-    plain = optimizer(model.encoder, pretrained(model.encoder), Train()).param_groups
-    assert [group["lr"] for group in plain] == [3e-5, 3e-5]
 
 
 @pytest.mark.parametrize("options", [{"gradient_checkpointing": True}, {"compile": True}], ids=str)
@@ -127,12 +88,6 @@ def test_the_mean_of_the_weights_is_validated_and_published(tuned, tmp_path, kin
     assert_same(fit(kind, f"{kind}-often", 4), mean, atol=1e-6, rtol=1e-5)  # being asked in between changes nothing
 
 
-@pytest.mark.parametrize("key", ["layer_decay", "average_decay", "average_share"])
-def test_a_share_is_a_share(key):
-    with pytest.raises(KgrecError, match=f"train.{key} = 1.5 is not above 0 and at most 1"):
-        Train(**{key: 1.5})
-
-
 # --- against overfitting ----------------------------------------------------------------------------------------------------
 def test_fgm_adds_the_gradients_of_moved_embeddings_and_moves_them_back(tuned, tmp_path, monkeypatch):
     from kgrec_core.training.adversarial import Fgm
@@ -181,64 +136,6 @@ def test_rdrop_draws_two_passes_together(tuned, board, tmp_path, chunk):
     _, whole = tuned(Train(**FEW | {"steps": 2}, rdrop=1.0, chunk=chunk), tmp_path / "a", dropout=0.0)
     _, plain = tuned(Train(**FEW | {"steps": 2}), tmp_path / "b", dropout=0.0)
     assert_same(weights(whole), weights(plain), atol=2e-4, rtol=1e-3)  # without dropout both passes are the same
-
-
-def test_queries_in_other_words(tuned, tmp_path, monkeypatch):
-    from kgrec_core.training.augment import Augmenting
-
-    (tmp_path / "words.txt").write_text("friend, pal, mate\nlonely\n")
-    (tmp_path / "my_words.py").write_text("def upper(texts):\n    return [t.upper() for t in texts]\n")
-    texts = ["a friend of red", "one", "", "我喜欢红色"] * 30
-
-    def said(way: str, **how):
-        found = Augmenting(Augment(how=(way,), texts=1.0, share=0.3, **how))
-        found.groups_ = augment._synonyms(found.how)
-        found.translate_ = augment._function(found.how) if way == "translate" else None
-        torch.manual_seed(3)
-        new = found.changed(texts)
-        torch.manual_seed(3)
-        assert new == found.changed(texts) and len(new) == len(texts)
-        return [set(new[i::4]) for i in range(4)]
-
-    assert said("drop") == [{"friend of red", "a of red", "a friend red", "a friend of"}, {"one"}, {""}, said("drop")[3]]
-    assert said("cutoff")[0] == said("drop")[0] and all(len(t) == 3 for t in said("cutoff")[3])  # two of five characters
-    assert said("swap")[0] == {"friend a of red", "a of friend red", "a friend red of"}
-    assert said("synonyms", synonyms=tmp_path / "words.txt")[0] == {"a pal of red", "a mate of red"}
-    assert said("translate", translate=tmp_path / "my_words:upper")[0] == {"A FRIEND OF RED"}
-    for how, match in [
-        ({"how": ("synonyms",)}, "name their file"),
-        ({"how": ("synonyms",), "synonyms": tmp_path / "none.txt"}, "cannot be read"),
-        ({"how": ("translate",)}, "name a function"),
-        ({"how": ("translate",), "translate": tmp_path / "my_words:lower"}, "'lower'"),
-    ]:
-        with pytest.raises(KgrecError, match=match):
-            tuned(Train(**FEW, augment=Augment(**how)), tmp_path / "x")
-    history, model = tuned(Train(**FEW, augment=Augment(how=("drop", "swap"))), tmp_path / "y")
-    assert history and model.encoder.augment is None
-
-
-def test_mined_negatives_are_the_hardest_that_are_surely_wrong(tuned, board):
-    from kgrec_core.graph import Nodes
-    from kgrec_core.head.rank import Rank
-    from kgrec_core.training.loop import Learner
-
-    encoder = tuned(Train(epochs=0))[1].encoder
-    learner = Learner(encoder, {"buys": Rank()}, board.tasks, board.views["train"], Train(batch=12, mined=2, mined_margin=0.001))
-    learner.refresh()
-    learner.refreshed()
-    of = learner.vectors.objectives[0].of
-    graph = board.views["train"].graph
-    with torch.no_grad():
-        every = encoder(of.queries.nodes.take(of.owner)) @ encoder(Nodes(graph, "item", torch.arange(12).numpy(), "candidate")).T
-    known = graph.adjacent(board.task.relation, of.queries.nodes.take(of.owner).rows)
-    for pair in range(len(of)):
-        mine = set(known.rows[known.indptr[pair] : known.indptr[pair + 1]].tolist())
-        limit = every[pair, of.target[pair]] - 0.001 * every[pair, of.target[pair]].abs()
-        right = [i for i in every[pair].argsort(descending=True).tolist() if i not in mine and every[pair, i] <= limit][:2]
-        assert of.hard_[pair][: len(right)].tolist() == right and (of.hard_[pair][len(right) :] == -1).all()
-    step = of.step(0)
-    assert {*of.hard_[of.pairs(0)].ravel().tolist()} - {-1} <= set(step.candidates.rows.tolist())
-    assert bool(torch.isfinite(step.batch.logq).all())
 
 
 def test_patience_counts_gains_above_min_delta(tuned, tmp_path):
@@ -376,27 +273,3 @@ def test_an_interrupted_ensemble_goes_on(tuned, tmp_path):
     found, again = tuned(few, tmp_path / "cut", progress)
     assert_same(weights(whole), weights(again), atol=0, rtol=0)
     assert [r["loss"] for r in found] == [r["loss"] for r in expected] and len(told) == 4 + 9 + 2
-
-
-def test_a_recipe_asks_for_them_by_words(tmp_path):
-    from kgrec_core.recipe.recipe import resolve
-    from kgrec_core.recipe.registry import Registry
-
-    def asked(*words: str) -> Train:
-        return resolve(list(words)).section("train", Train, Registry.discover())
-
-    assert [asked(f"train.freeze={word}").freeze for word in ("2", "gradual", "all", "none")] == [2, "gradual", "all", "none"]
-    assert asked("train.adapter.kind=lora", "train.adapter.target_modules=['query']").adapter == {
-        "kind": "lora",
-        "target_modules": ["query"],
-    }
-    augment = asked("train.augment.how=['drop', 'translate']", "train.augment.translate=my_words:upper").augment
-    assert augment is not None and augment.how == ("drop", "translate") and augment.translate == Path.cwd() / "my_words:upper"
-    for word, said in [
-        ("train.freeze=some", 'train.freeze = "some" .*it takes int | "none" | "embeddings" | "gradual" | "all"'),
-        ("train.augment.how=['dropp']", r"train.augment.how.*dropp"),
-        ("train.augment.hows=['drop']", r"'hows'; did you mean 'how'\?|'hows'"),
-        ("train.precision=fp8", "train.precision"),
-    ]:
-        with pytest.raises(KgrecError, match=said):
-            asked(word)

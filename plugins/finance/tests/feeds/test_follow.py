@@ -8,15 +8,13 @@ import json
 import os
 import threading
 import time
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kgrec_finance.articles.sample import TWEETS
-from kgrec_finance.feeds.events import Reader, Refused, Seen
+from kgrec_finance.feeds.events import Reader, Seen
 from kgrec_finance.feeds.follow import follow
-from kgrec_finance.feeds.lines import Position, through
 
 from kgrec_core import KgrecError
 
@@ -46,40 +44,6 @@ def test_an_event(tmp_path):
     ((event, _),) = follow(tmp_path / "a.jsonl", wait=False)
     assert event.id == "1" and event.time == 1_714_564_800_000_000 and event.text == "Apple. Up 3 %."
     assert event.companies == ("AAPL", "MSFT") and event.raw["sentiment"] == "positive"
-
-
-@pytest.mark.parametrize(
-    ("written", "settings", "expected"),
-    [
-        ("2024-05-01T12:00:00+02:00", {}, 1_714_557_600_000_000),
-        ("2024-05-01 12:00:00.5Z", {}, 1_714_564_800_500_000),
-        ("Wed, 01 May 2024 12:00:00 GMT", {}, 1_714_564_800_000_000),
-        ("Wed May 01 12:00:00 +0000 2024", {}, 1_714_564_800_000_000),
-        (1714564800, {}, 1_714_564_800_000_000),
-        ("1714564800123", {}, 1_714_564_800_123_000),
-        (1714564800123456, {}, 1_714_564_800_123_456),
-        (1714564800.25, {}, 1_714_564_800_250_000),
-        ("2024-05-01 12:00", {"time_zone": "Europe/Berlin"}, 1_714_557_600_000_000),
-        ("2024年5月1日", {"time_zone": "Asia/Shanghai"}, 1_714_492_800_000_000),
-        ("2024-05-01 12:00:00 UTC", {}, 1_714_564_800_000_000),
-        ("2024-05-01 12:00:00.000 +0000", {}, 1_714_564_800_000_000),
-        ("Wed, 01 May 2024 12:00:00 -0000", {}, 1_714_564_800_000_000),
-        ("Wed, 01 May 2024 14:00:00 CEST", {"time_zone": "UTC"}, 1_714_564_800_000_000),
-        ("Wed, 01 May 2024 21:00:00 JST", {"time_zone": "UTC"}, 1_714_564_800_000_000),
-        ("May 1, 2024 5:00 PM", {"time_zone": "UTC"}, 1_714_582_800_000_000),
-        ("01.05.2024 12:00", {"time_format": "%d.%m.%Y %H:%M", "time_zone": "UTC"}, 1_714_564_800_000_000),
-    ],
-)
-def test_times(written, settings, expected):
-    assert Reader(**settings).moment(written) == expected
-
-
-@pytest.mark.parametrize(
-    "written", [None, "", "soon", "Wed, 01 May 2024 12:00:00 BST", "2024-05-01 12:00:00", True, "12", "2024-13-01T00:00:00Z", {}, "1" * 400]
-)
-def test_no_times(written):
-    with pytest.raises(Refused):
-        Reader().moment(written)
 
 
 def test_settings_are_checked(tmp_path):
@@ -177,35 +141,6 @@ def test_duplicates_are_known_across_a_restart(tmp_path):
     assert same == ["1", "2", "3"]
     put(tmp_path / "b.jsonl", json.dumps({"text": "Up.", "time": NOW}), json.dumps({"time": NOW, "text": "Up."}))
     assert len(ids(tmp_path / "b.jsonl")) == 1, "without an id, time and text are one"
-
-
-# --- growing files ----------------------------------------------------------------------------------------------------
-class Pieces(io.RawIOBase):
-    """A file that grows: every read gives one more piece of it."""
-
-    def __init__(self, data: bytes, cuts: list[int]) -> None:
-        edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        self.pieces = [data[one:two] for one, two in pairwise(edges)]
-
-    def read1(self, size: int) -> bytes:
-        return self.pieces.pop(0) if self.pieces else b""
-
-    def fileno(self) -> int:
-        raise OSError
-
-
-@given(
-    st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=8),
-    st.lists(st.integers(0, 200), max_size=12),
-    st.booleans(),
-)
-def test_any_split_of_the_bytes_gives_the_same_lines(parts, cuts, ended):
-    data = b"\n".join(parts) + (b"\n" if ended and parts else b"")
-    read = list(through(Pieces(data, cuts), Position(), 100, lambda: True, lambda: False, True))
-    whole = list(through(Pieces(data, []), Position(), 100, lambda: True, lambda: False, True))
-    assert read == whole
-    assert b"".join(one.data + b"\n" * one.whole for one in read) == data
-    assert all(one.after.at == two.start for one, two in pairwise(read)) and (not read or read[-1].after.at == len(data))
 
 
 @settings(max_examples=40, deadline=None)
