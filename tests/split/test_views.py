@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -12,12 +9,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Dataset, Graph, Ragged, Relation, Task, candidates
-from kgrec_core.split import Split, repeated, split
+from kgrec_core.graph import Dataset, Graph, Ragged, Relation, Task
+from kgrec_core.split import Split, split
 from kgrec_core.training.examples import Examples
 from kgrec_core.training.options import Train
 
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 BUYS, VIEWS, LIKES, HAS = (
     Relation("user", "buys", "item"),
     Relation("user", "views", "item"),
@@ -277,24 +273,6 @@ def test_a_null_target_is_a_query_without_targets(way, dated):
         assert odd.any() and (queries.targets.counts[odd] == 0).all() and (queries.targets.counts[~odd] > 0).all()
 
 
-def test_groups_stay_together_across_tasks_of_different_kinds():
-    n, rng = 60, np.random.default_rng(0)
-    headline = [f"g{i // 3}" for i in range(n)]
-    tells, names = Relation("article", "tells", "mood"), Relation("mention", "tells", "mood")
-    entities = {k: pl.DataFrame({"id": [f"{k}{i}" for i in range(n)], "headline": headline}) for k in ("article", "mention")}
-    entities["mood"] = pl.DataFrame({"id": ["good", "bad"]})
-    rows = [(i, int(rng.integers(2))) for i in range(n)]
-    graph = Graph(entities, {r: edges(rows, ("source", "target")) for r in (tells, names)})
-    views = split(Dataset(graph, (Task("a", tells), Task("m", names))), Split(by="random", test=0.3, validation=0.3, group="headline"))
-    parts: dict[str, set[str]] = {}
-    for name, view in views.items():
-        for queries in view.queries.values():
-            for row in queries.nodes.rows:
-                parts.setdefault(headline[row], set()).add(name)
-    assert len(parts) == 20 and all(len(where) == 1 for where in parts.values())
-    assert {name for where in parts.values() for name in where} == set(views)
-
-
 def test_the_test_view_of_cold_targets_knows_the_validation_edges():
     views = split(world(BASE, [(0, i, 1) for i in range(ITEMS)]), WAYS["targets"])
     told = asked(views, None, "select") | asked(views, None, "adjust")
@@ -312,116 +290,3 @@ def test_a_query_of_an_unknown_source_is_asked_unless_known_only():
     newcomers = [b for b in rows if b[0] < 6 and b[2] < 8] + [(6, 0, 9), (7, 0, 18)]
     with pytest.raises(KgrecError, match=r"no user of task buys's validation part has an earlier edge .*; widen split\.validation, or"):
         split(world(newcomers), Split(**{**how, "known_only": True}))
-
-
-@pytest.mark.parametrize(
-    ("how", "message", "dated"),
-    [
-        (
-            Split(by="random", test=1e-9),
-            "the test part of task buys is empty; of 56 edges chance left it none; give more of them, a larger share",
-            False,
-        ),
-        (Split(test="2090-01-01", validation="1d"), 'split by "time": the validation part of task buys is empty', True),
-        (Split(test="2090-01-01", validation="2089-01-01"), "its edges go from 1970-01-01 00:00:00", True),
-        (Split(test="1970-01-01", validation="1970-01-02"), "must be earlier than split.test (1970-01-01 00:00:00)", True),
-        (Split(test="2010-13-45", validation="1d"), 'split.test = "2010-13-45" is no date; write', True),
-        (Split(test="1d", validation="soon"), 'split.validation = "soon" is no date', True),
-        (Split(validation="1d"), "split.test is missing", True),
-        (Split(test="1d", validation="1d"), 'has no time; give it one or set split.by = "random"', False),
-        (Split(by="random", test=20), "split.test = 20 must be a share between 0 and 1", True),
-        (Split(by="targets", test=1.0), "split.test = 1.0 must be a share", True),
-        (Split(by="column", column="fold"), "split.column = 'fold' is no column of user-buys->item, which has source, target", True),
-        (Split(by="column", column="fold"), "nor of user; it has id, part, house", True),
-        (Split(by="column", column="house"), "holds 'h0'; it may hold train, validation, test", True),
-        (Split(by="random", group="flat"), 'split.group = "flat" is no column of user; it has id, part, house', True),
-    ],
-)
-def test_a_wrong_setting_is_one_line(how, message, dated):
-    with pytest.raises(KgrecError) as caught:
-        split(world(BASE, dated=dated), how)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_relation_without_edges_or_without_a_table_is_named():
-    graph = world(BASE).graph
-    with pytest.raises(KgrecError, match="has no edges to split"):
-        split(Dataset(graph.with_edges({BUYS: graph.relations[BUYS].head(0)}), (TASK,)), Split(by="last"))
-    with pytest.raises(KgrecError, match="user-buys->item is not in the graph"):
-        split(Dataset(graph.with_edges({HAS: graph.relations[HAS]}), (TASK,)), Split(by="last"))
-
-
-@pytest.mark.skipif(not (DATA / "online-retail-2009").is_dir(), reason="the set online-retail-2009 is not in KGREC_DATA")
-def test_real_orders_give_the_published_split():
-    from kgrec_core.data.mapping import Edges, End, Entity, Goal
-    from kgrec_core.data.tables import Tables
-
-    file = DATA / "online-retail-2009" / "online_retail_2009_2010.parquet"
-    where = "\"Customer ID\" IS NOT NULL AND Quantity > 0 AND Price > 0 AND StockCode ~ '^[0-9]{5}'"
-    ends = {"source": End(kind="user", column="Customer ID"), "target": End(kind="item", column="StockCode")}
-    dataset = Tables(
-        entities={
-            "item": Entity(file=file, id="StockCode", text=("Description",), where=where, duplicates="first"),
-            "user": Entity(file=file, id="Customer ID", attributes=("Country",), where=where, duplicates="first"),
-        },
-        relations={"buys": Edges(file=file, time="InvoiceDate", where=where, **ends)},
-        tasks={"buys": Goal(relation="buys", repeats=True)},
-    ).load()
-    views = split(dataset, Split(by="time", test="2010-11-01", validation="31d", known_only=True))
-    test = views["test"].queries["buys"]
-    assert len(test.nodes) == 1460 and (test.targets.counts > 0).all()
-    assert len(candidates(views["test"].graph, dataset.tasks[0])) == 4006
-    assert views["train"].graph.relations[BUYS]["time"].max() < test.nodes.before[0] - 31 * 86_400_000_000
-
-
-def test_undated_tasks_of_one_source_tell_training_nothing_of_each_other():
-    data = world([(u, u % ITEMS) for u in range(USERS)], [(u, 0, 5) for u in range(USERS)], dated=False)
-    both = Dataset(
-        data.graph.with_edges({**data.graph.relations, LIKES: edges([(u, 1) for u in range(USERS)], ("source", "target"))}),
-        (TASK, Task("likes", LIKES)),
-    )
-    train = split(both, Split(by="column", column="part"))["train"]
-    for task in ("buys", "likes"):
-        nodes = train.queries[task].nodes
-        assert len(nodes)
-        assert not len(nodes.read(BUYS).rows) and not len(nodes.read(LIKES).rows)
-    assert len(train.queries["buys"].nodes.read(VIEWS).rows)  # buys names views as its history
-
-
-@pytest.mark.parametrize("dated", [True, False])
-def test_parts_of_the_edges_themselves(dated):
-    """A published split: what its train part says is known to every query, in whatever order of time; validation is drawn from it."""
-    draw = np.random.default_rng(0)
-    rows = [(u, i, int(t)) for u in range(USERS) for i, t in enumerate(draw.permutation(ITEMS))]
-    part = ["test" if i == u % 3 else "train" for u, i, _ in rows]
-    data = world(rows, dated=dated)
-    table = data.graph.relations[BUYS].with_columns(part=pl.Series(part))
-    data = Dataset(data.graph.with_edges({**data.graph.relations, BUYS: table}), data.tasks)
-    views = split(data, Split(by="column", validation=0.2))
-    whole = {p: {(u, i) for (u, i, _), of in zip(rows, part, strict=True) if of == p} for p in ("train", "test")}
-    assert asked(views, data, "test") == whole["test"]
-    drawn = asked(views, data, "select") | asked(views, data, "adjust")
-    assert drawn and drawn < whole["train"] and asked(views, data, "train") == whole["train"] - drawn
-    test = views["test"].queries["buys"]
-    read = test.nodes.read(BUYS)
-    assert {(test.nodes.rows[o], i) for o, i in zip(read.owner, read.rows, strict=True)} == whole["train"]
-    if dated:  # of every source the latest
-        times = {(u, i): t for u, i, t in rows}
-        last = {u: max((i for v, i in whole["train"] if v == u), key=lambda i: times[u, i]) for u in range(USERS)}
-        assert all(last[u] in {i for v, i in drawn if v == u} for u in {u for u, _ in drawn})
-
-
-def test_undated_last_is_an_order_and_no_clock(caplog):
-    graph = split(world(BASE, dated=False), Split(by="last"))["train"].graph
-    assert "task buys: user-buys->item has no time, so nothing says what of user-views->item came before" in caplog.text
-    assert graph.dated(BUYS) and not graph.clocked(BUYS) and graph.clocked(VIEWS)
-    assert split(world(BASE), Split(by="last"))["train"].graph.clocked(BUYS)
-
-
-def test_much_that_comes_back_is_doubted_where_it_is_never_recommended(caplog):
-    views, how = [(u, i, t) for t in range(20) for u, i in ((t % 6, t % 6), ((t + 1) % 6, t % 6))], Split(**WAYS["time"].__dict__)
-    (said,) = repeated.doubted(split(world(views), how), [TASK])
-    assert said == caplog.messages[-1] and "had met before" in said and said.endswith("set data.tasks.buys.repeats = true")
-    assert not repeated.doubted(split(world(views), how), [TASK._replace(repeats=True)])
-    once = [(u, (u + t // 4) % 6, t) for t in range(0, 20, 4) for u in range(6)]
-    assert not repeated.doubted(split(world(once), how), [TASK])
