@@ -28,7 +28,7 @@ class Mutation(NamedTuple):
     tests: str
 
 
-VIEWS, PIPELINE, CHANNELS = "tests/split/test_views.py", "tests/test_pipeline.py", "tests/retrieval/test_channels.py"
+VIEWS, PIPELINE, CHANNELS = "tests/split", "tests/test_pipeline.py", "tests/retrieval/test_channels.py"
 MUTATIONS = [
     Mutation("a view knows the part it is asked for", "split/views.py", "keep &= of.part < limit", "keep &= of.part <= limit", VIEWS),
     Mutation("a basket sees itself", "split/views.py", "before=time[edges[first]])", "before=time[edges[first]] + 1)", VIEWS),
