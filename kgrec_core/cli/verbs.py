@@ -61,7 +61,7 @@ def verb_command(word: str, verb: Verb, domain: str) -> click.Command:
     text, example = about(request)
     own = options_of(request)
     taken = {name for option in own for name in option.opts}
-    core = [option for option in _core_options(word, verb, request) if not taken & set(option.opts)]
+    core = [option for option in _core_options(verb, request) if not taken & set(option.opts)]
 
     def run(**values: Any) -> Any:
         answer(word, verb, request, given_values(values))
@@ -98,7 +98,7 @@ def answer(word: str, verb: Verb, request: type, given: dict[str, Any]) -> None:
         say(told)
 
 
-def _core_options(word: str, verb: Verb, request: type) -> list[click.Option]:
+def _core_options(verb: Verb, request: type) -> list[click.Option]:
     options = [] if verb.opens is False else run_options(optional=verb.opens is None)
     if verb.kind == "ask" and verb.many:
         if any(field.how.get("known") for field in fields_of(request).values()):

@@ -32,55 +32,50 @@ def numbers(values: pl.Series, decimal: str | None = None) -> Numbers:
     Text stays text without a doubt where less than half of it looks like numbers, and where one has a leading zero, as codes have.
     """
     if values.dtype.is_numeric():
-        return _finite(values, values)
+        return _finite(values)
     if values.dtype != pl.String:
         return Numbers(None)
     whole = values.cast(pl.Float64, strict=False) if decimal != "," else None
     if whole is not None and whole.null_count() == values.null_count() < len(values):
-        return Numbers(None) if values.str.contains(rf"^{_CODE.pattern}").any() else _finite(whole, values)
+        return Numbers(None) if values.str.contains(rf"^{_CODE.pattern}").any() else _finite(whole)
     found = {text: _WRITTEN.match(text.strip()) for text in values.unique().drop_nulls() if text.strip().lower() not in NOTHING}
     shaped = {text: match for text, match in found.items() if match}
     if len(shaped) * 2 < len(found) or not shaped or any(_CODE.match(match["number"]) for match in shaped.values()):
         return Numbers(None)
     if len(shaped) < len(found):
         odd = values.is_in([text for text in found if text not in shaped]).fill_null(False)
-        return _text(values, odd, f"is no number ({odd.sum():,} such rows); the column is kept as text; correct them")
+        return _text(odd, f"is no number ({odd.sum():,} such rows); the column is kept as text; correct them")
     money = {(match["before"] or match["after"] or "").upper() for match in shaped.values()} - {""}
     if len(money) > 1:
         odd = values.is_in([t for t, match in shaped.items() if (match["before"] or match["after"] or "").upper() == sorted(money)[-1]])
-        return _text(values, odd, f"is in another currency than others ({', '.join(sorted(money))}); the column is kept as text")
+        return _text(odd, f"is in another currency than others ({', '.join(sorted(money))}); the column is kept as text")
     mark = decimal or _mark([_GAPS.sub("", match["number"]) for match in shaped.values()])
     if mark is None:
         odd = values.is_in([text for text in shaped if "," in text or "." in text])
-        return _text(
-            values, odd, 'can be read with a decimal comma or with a decimal point; the column is kept as text; set decimal = "," or "."'
-        )
+        return _text(odd, 'can be read with a decimal comma or with a decimal point; the column is kept as text; set decimal = "," or "."')
     read = {text: _read(match, mark) for text, match in shaped.items()}
     if wrong := [text for text, number in read.items() if number is None]:
         odd = values.is_in(wrong)
-        return _text(values, odd, f'is no number with the decimal mark "{mark}"; the column is kept as text; correct it or set decimal')
+        return _text(odd, f'is no number with the decimal mark "{mark}"; the column is kept as text; correct it or set decimal')
     out = values.replace_strict(read, default=None, return_dtype=pl.Float64)
     if mark == "," and decimal is None and (odd := values.str.contains(",", literal=True).fill_null(False)).any():
-        return Numbers(
-            _finite(out, values).values, f'is read with a decimal comma, as {out[odd.arg_max()]:g}; set decimal = "," if so', odd.arg_max()
-        )
-    return _finite(out, values)
+        told = f'is read with a decimal comma, as {out[odd.arg_max()]:g}; set decimal = "," if so'
+        return Numbers(_finite(out).values, told, odd.arg_max())
+    return _finite(out)
 
 
-def _finite(read: pl.Series, values: pl.Series) -> Numbers:
+def _finite(read: pl.Series) -> Numbers:
     """What is not finite or beyond single precision is nothing."""
     if not read.dtype.is_float():
         return Numbers(read)
     far = ((read.abs() > LARGEST) & ~read.is_nan()).fill_null(False)
     read = read.set(far | read.is_nan().fill_null(False), None)
-    return (
-        Numbers(read, f"is left empty ({far.sum():,} such rows): it is too large or infinite", far.arg_max())
-        if far.any()
-        else Numbers(read)
-    )
+    if not far.any():
+        return Numbers(read)
+    return Numbers(read, f"is left empty ({far.sum():,} such rows): it is too large or infinite", far.arg_max())
 
 
-def _text(values: pl.Series, odd: pl.Series, why: str) -> Numbers:
+def _text(odd: pl.Series, why: str) -> Numbers:
     return Numbers(None, why, int(odd.fill_null(False).arg_max()))
 
 

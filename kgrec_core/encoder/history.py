@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kgrec_core.encoder.kept import still
 from kgrec_core.encoder.pooling import Pool, Pooling
 from kgrec_core.encoder.reading import Reading
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation
@@ -77,7 +78,7 @@ class History(Reading):
 
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
         super().refresh(graph, new)
-        with self._still():
+        with still(self):
             self.lengths_ = _lengths(self.items, self.own_.device)
 
     def load(self, folder: Path) -> None:

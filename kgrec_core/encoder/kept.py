@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def encoded(encoder: Encoder, graph: Graph, kind: str, rows: NDArray[np.int64]) 
 
 
 @contextmanager
-def still(encoder: Encoder):
+def still(encoder: Encoder) -> Iterator[None]:
     """Without gradients and dropout."""
     training = encoder.training
     if training:

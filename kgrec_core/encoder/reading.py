@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from kgrec_core.encoder.kept import NEVER, still
 from kgrec_core.encoder.table import Table
 from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task, histories
 from kgrec_core.interfaces import Encoder
 from kgrec_core.stored import document, numbers
-
-NEVER = np.iinfo(np.int64).min  # before all times
 
 
 class Reading(Encoder):
@@ -56,7 +54,7 @@ class Reading(Encoder):
     def refresh(self, graph: Graph, new: Mapping[str, NDArray[np.int64]] | None = None) -> None:
         self.items.refresh(graph, new)
         whole = new is None or not self.tables_
-        with self._still():
+        with still(self):
             changed = {
                 kind: np.arange(graph.size(kind)) if whole else np.unique(new.get(kind, ())).astype(np.int64) for kind in self.kinds_
             }
@@ -104,19 +102,6 @@ class Reading(Encoder):
         self.tables_ = {kind: table.moved(fn) for kind, table in self.tables_.items()}
         return self
 
-    @contextmanager
-    def _still(self) -> Iterator[None]:
-        """Without gradients and dropout."""
-        training = self.training
-        if training:
-            self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            if training:
-                self.train()
-
     def _learning(self) -> bool:
         """Whether the items learn."""
         return any(p.requires_grad for p in self.items.parameters())
@@ -142,7 +127,7 @@ class Reading(Encoder):
         """(n, kept) of items without gradients."""
 
         def unknown(rows: NDArray[np.int64]) -> torch.Tensor:
-            with self._still():
+            with still(self):
                 return self._encoded(graph, kind, rows)
 
         return self.tables_[kind].take(rows, unknown) if kind in self.tables_ else unknown(rows)

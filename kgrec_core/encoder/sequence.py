@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kgrec_core.encoder.kept import still
 from kgrec_core.encoder.met import Met, bucket, read
 from kgrec_core.encoder.reading import Reading
 from kgrec_core.encoder.squares import Squares
@@ -93,7 +94,7 @@ class Sequence(Reading):
     def prepare(self, graph: Graph, tasks: List[Task]) -> None:
         super().prepare(graph, tasks)
         self.items.refresh(graph)
-        with self._still():
+        with still(self):
             items = [self._said(graph, kind, np.arange(graph.size(kind))) for kind in self.kinds_]
             self.white_ = Whitening.learned(torch.cat(items))
             alike = torch.cat([self._told(vectors) for vectors in items]).numpy()

@@ -65,7 +65,7 @@ def bulk(
     if out.suffix not in FORMS:
         raise choices("format of --out", out.suffix, FORMS)
     snapshot = getattr(run, "snapshot", run)
-    source, total, known = _everyone(request, snapshot, verb) if rows is None else _of_file(request, Path(rows), verb)
+    source, total, known = _everyone(request, snapshot) if rows is None else _of_file(request, Path(rows))
     with _workspace(out, _purpose(verb, run, snapshot, given, known)) as work:
         asked, blocks = 0, []
         while block := list(islice(source, BLOCK)):
@@ -80,7 +80,7 @@ def bulk(
     return Done(asked, refused.total(), list(refused)[:REASONS], str(out))
 
 
-def _of_file(request: type, path: Path, verb: Verb) -> tuple[Iterator[Row], int, str]:
+def _of_file(request: type, path: Path) -> tuple[Iterator[Row], int, str]:
     """The rows of a file whose columns are known, how many (0 = not known beforehand), and what the file holds, as a checksum."""
     for name in header(path, "--in"):
         if name not in fields_of(request):
@@ -88,7 +88,7 @@ def _of_file(request: type, path: Path, verb: Verb) -> tuple[Iterator[Row], int,
     return rows_of(path, "--in"), 0, checksum(path)
 
 
-def _everyone(request: type, snapshot: Any, verb: Verb) -> tuple[Iterator[Row], int, str]:
+def _everyone(request: type, snapshot: Any) -> tuple[Iterator[Row], int, str]:
     """A row for each living source or target of the first task, as the request says which."""
     ends = {name: field.how["known"] for name, field in fields_of(request).items() if field.how.get("known")}
     if not ends:

@@ -83,7 +83,7 @@ def _one(value, vectors, where, rules: Rules, counted, needed, k: int) -> tuple[
     order, taken, nearest = np.full(k, -1, np.int64), value == NOTHING, np.zeros(len(value))
     have, got, broken = {name: Counter() for name in counted}, dict.fromkeys(needed, 0), False
     for place in range(k):
-        open_ = ~taken & _within(where, taken, counted, have, rules)
+        open_ = ~taken & _within(where, counted, have, rules)
         owed = {said: n - got[said] for said, (n, _) in needed.items() if n > got[said]}
         if owed and k - place <= sum(owed.values()):
             due = open_ & np.any([needed[said][1][where] for said in owed], axis=0)
@@ -104,7 +104,7 @@ def _one(value, vectors, where, rules: Rules, counted, needed, k: int) -> tuple[
     return order, broken
 
 
-def _within(where, taken, counted, have, rules: Rules) -> NDArray[np.bool_]:
+def _within(where, counted, have, rules: Rules) -> NDArray[np.bool_]:
     """Which places hold no value that the list has enough of."""
     open_ = np.ones(len(where), bool)
     for name, values in counted.items():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kgrec_core.encoder.kept import still
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encoder, Vectors
 from kgrec_core.model import Model, Weights
@@ -61,10 +62,6 @@ class Members:
 
 def encoded(encoder: Encoder, nodes: Nodes) -> Vectors:
     """(n, D) of length one, without gradients; the mode of the encoder stays as it is."""
-    training = encoder.training
-    encoder.eval()
-    with torch.no_grad():
+    with still(encoder):
         blocks = [encoder(nodes.take(slice(i, i + BLOCK))) for i in range(0, max(1, len(nodes)), BLOCK)]
-        found = torch.nn.functional.normalize(torch.cat(blocks).float(), dim=1).cpu().numpy()
-    encoder.train(training)
-    return found
+        return torch.nn.functional.normalize(torch.cat(blocks).float(), dim=1).cpu().numpy()

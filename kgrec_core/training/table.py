@@ -70,10 +70,3 @@ def techniques(options: Train) -> list[Technique]:
             found.append(getattr(import_module(module), name)(*(getattr(options, key) for key in row.with_)))
             found[-1].key = row.keys.partition(" ")[0]
     return found
-
-
-def markdown() -> str:
-    """The table as docs/training.md contains it."""
-    lines = ["| keys | what it does | when | source |", "|---|---|---|---|"]
-    lines += [f"| {', '.join(f'`{key}`' for key in row.keys.split())} | {row.does} | {row.when} | {row.source} |" for row in ROWS]
-    return "\n".join(lines) + "\n"
