@@ -57,7 +57,7 @@ def shown(url: str) -> str:
 def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float, largest: int) -> Answer:
     """GET, or POST of a body; redirects are answers. body: its first `largest` bytes. Raises Unanswered."""
     cut, stack = _Cut(), contextlib.ExitStack()
-    opener = build_opener(_Stay, _Plain(cut), _Secure(cut))
+    opener = build_opener(_Stay, _Open(cut))
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
     with stack:
@@ -116,19 +116,13 @@ class _Cut:
             self.socket.shutdown(2)
 
 
-class _Plain(HTTPHandler):
+class _Open(HTTPHandler, HTTPSHandler):
     def __init__(self, cut: _Cut) -> None:
         super().__init__()
         self.cut = cut
 
     def http_open(self, request: Request) -> Any:
         return self.do_open(_Connection, request, cut=self.cut)
-
-
-class _Secure(HTTPSHandler):
-    def __init__(self, cut: _Cut) -> None:
-        super().__init__()
-        self.cut = cut
 
     def https_open(self, request: Request) -> Any:
         return self.do_open(_SecureConnection, request, cut=self.cut)
@@ -170,13 +164,7 @@ class _Connection(HTTPConnection):
         self.cut.socket = self.sock
 
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _Response
-
-    def __init__(self, *given: Any, cut: _Cut, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self.cut = cut
-
+class _SecureConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
         HTTPConnection.connect(self)
         name, context = self._tunnel_host or self.host, ssl.create_default_context()
