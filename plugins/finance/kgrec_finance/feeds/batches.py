@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,37 +45,32 @@ def batches(
     def ended() -> bool:
         return over.is_set() or stop()
 
+    def given(item: tuple[Any, Any]) -> bool:
+        """Put into the queue once there is room; False where nobody waits any more."""
+        while not over.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.5)
+                return True
+        return False
+
     def read() -> None:
+        end = None
         try:
             for item in follow(source, offset, seen=_All(), poll=poll, stop=ended, **reading):
-                while not over.is_set():
-                    try:
-                        ready.put(item, timeout=0.5)
-                        break
-                    except queue.Full:
-                        continue
-                if over.is_set():
+                if not given(item):
                     return
-            end: Any = None
         except BaseException as error:
             end = error
-        while not over.is_set():
-            try:
-                ready.put(("", end), timeout=0.5)
-                return
-            except queue.Full:
-                continue
+        given(("", end))
 
     threading.Thread(target=read, name="feed", daemon=True).start()
     try:
         while True:
             batch: list[tuple[Event, str]] = []
-            try:
+            with suppress(queue.Empty):
                 batch.append(ready.get(timeout=min(poll, 1.0)))
                 while len(batch) < size:
                     batch.append(ready.get_nowait())
-            except queue.Empty:
-                pass
             if batch and batch[-1][0] == "":
                 end = batch.pop()[1]
                 if batch:

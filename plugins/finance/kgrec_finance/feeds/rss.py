@@ -56,21 +56,13 @@ def entries(
     name, delay = shown(source) if "://" in source else source, poll
     asked: dict[str, str | None] = {}
     while True:
-        listed, broken = [], None
         try:
-            told, body = _fetched(source, asked)
-            asked = {"If-None-Match": told.get("etag"), "If-Modified-Since": told.get("last-modified")} if told else asked
-            found = parse(io.BytesIO(body), response_headers={"content-location": source, **told} if "://" in source else told)
-            listed, broken = found.entries, found.get("bozo_exception") if found.get("bozo") and not found.entries and body else None
+            listed, delay = _listed(source, asked, parse), poll
         except Unanswered as reason:
-            broken = reason
-        if broken is not None:
-            log.warning("%s cannot be read (%s); it is asked again in %.0f s", name, broken, delay)
+            log.warning("%s cannot be read (%s); it is asked again in %.0f s", name, reason, delay)
             if not wait:
-                raise KgrecError(f"{name} cannot be read as a feed ({broken}); check the address")
-            delay = min(2 * delay, 3600)
-        else:
-            delay = poll
+                raise KgrecError(f"{name} cannot be read as a feed ({reason}); check the address") from None
+            listed, delay = [], min(2 * delay, 3600)
         for entry in sorted(listed, key=lambda e: e.get("published_parsed") or e.get("updated_parsed") or ()):
             id = entry.get("id") or entry.get("link") or entry.get("title") or ""
             if id in given:
@@ -85,6 +77,17 @@ def entries(
                 yield event, json.dumps({"ids": given}, ensure_ascii=False)
         if not wait or not pause(delay, stop):
             return
+
+
+def _listed(source: str, asked: dict[str, str | None], parse: Callable[..., Any]) -> list[Any]:
+    """What the feed shows now. asked: headers by which only news are sent, as the last answer gave them. Raises Unanswered."""
+    told, body = _fetched(source, asked)
+    if told:
+        asked |= {"If-None-Match": told.get("etag"), "If-Modified-Since": told.get("last-modified")}
+    found = parse(io.BytesIO(body), response_headers={"content-location": source, **told} if "://" in source else told)
+    if body and found.get("bozo") and not found.entries and (broken := found.get("bozo_exception")) is not None:
+        raise Unanswered(str(broken))
+    return found.entries
 
 
 def _fetched(source: str, asked: Mapping[str, str | None]) -> tuple[dict[str, str], bytes]:

@@ -133,37 +133,7 @@ def calibrate(
     tails = {name: fit_tail(values) for name, values in largest.items()}
     levels = np.fmax.reduce([tails[name].level(np.asarray(values)) for name, values in scores.items()])
     weeks = shape[0] * length / WEEK
-
-    top = np.nanmax(levels)
-    grid = np.linspace(0.0, top, 200)
-    found = [opened(levels, h, gap) for h in grid]
-    # Where history has the stated number of episodes, their count decides and the tail only smooths it (real tails are no exact Pareto
-    # ones: fitted to three times as many peaks, 1.37 episodes a week were counted for a stated 1); the tail is needed beyond.
-    wanted = max(ENOUGH, rate * weeks)
-    at = max((i for i, (starts, _) in enumerate(found) if len(starts) >= wanted), default=int(np.argmax([len(s) for s, _ in found])))
-    base, (starts, peaks) = float(grid[at]), found[at]
-
-    def rate_at(height: float, excess: NDArray[np.float64], fit: tuple[float, float]) -> float:
-        return len(excess) / weeks * 10 ** -float(pareto(np.array(max(height - base, 0.0)), *fit))
-
-    excess = peaks - base
-    fit = fit_pareto(excess, 1.0)
-    low, high = base, base + 1.0
-    while rate_at(high, excess, fit) > rate:
-        high += 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rate_at(middle, excess, fit) > rate else (low, middle)
-    threshold = high
-
-    draw, size = np.random.default_rng(seed), max(block // length, 1)
-    blocks = -(-shape[0] // size)
-    inside = [excess[starts // size == b] for b in range(blocks)]
-    rates = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([inside[b] for b in draw.integers(0, blocks, blocks)])
-        rates.append(rate_at(threshold, drawn, fit_pareto(drawn, 1.0)) if len(drawn) else 0.0)
-    least, most = np.quantile(rates, [0.025, 0.975])
+    threshold, least, most = _threshold(levels, rate, weeks, gap, max(block // length, 1), seed)
     count = len(opened(levels, threshold, gap)[0])
     enough = weeks * rate >= ENOUGH
     note = f"{count} episodes in {weeks:.1f} weeks of history at the threshold for {rate:g} a week"
@@ -171,7 +141,38 @@ def calibrate(
         note += f"; {apart} stand far above the rest, are taken for true events and teach nothing"
     if not enough:
         note += f"; history is too short for that rate: it needs {ENOUGH / rate:.0f} weeks, the tail beyond it is extrapolated"
-    return Calibration(threshold, rate, float(least), float(most), weeks, count, enough, note, tails, far, apart)
+    return Calibration(threshold, rate, least, most, weeks, count, enough, note, tails, far, apart)
+
+
+def _threshold(levels: NDArray[np.float64], rate: float, weeks: float, gap: int, size: int, seed: int) -> tuple[float, float, float]:
+    """The level at which (windows, series) levels open `rate` episodes a week, and the 95 % interval of the rate that it really gives, by
+    resampling blocks of `size` windows."""
+    grid = np.linspace(0.0, np.nanmax(levels), 200)
+    found = [opened(levels, h, gap) for h in grid]
+    # Where history has the stated number of episodes, their count decides and the tail only smooths it (real tails are no exact Pareto
+    # ones: fitted to three times as many peaks, 1.37 episodes a week were counted for a stated 1); the tail is needed beyond.
+    wanted = max(ENOUGH, rate * weeks)
+    at = max((i for i, (starts, _) in enumerate(found) if len(starts) >= wanted), default=int(np.argmax([len(s) for s, _ in found])))
+    base, (starts, peaks) = float(grid[at]), found[at]
+    excess = peaks - base
+
+    def rate_at(height: float, excess: NDArray[np.float64], fit: tuple[float, float]) -> float:
+        return len(excess) / weeks * 10 ** -float(pareto(np.array(max(height - base, 0.0)), *fit))
+
+    fit = fit_pareto(excess, 1.0)
+    low, high = base, base + 1.0
+    while rate_at(high, excess, fit) > rate:
+        high += 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate_at(middle, excess, fit) > rate else (low, middle)
+    draw, blocks, rates = np.random.default_rng(seed), -(-len(levels) // size), []
+    inside = [excess[starts // size == b] for b in range(blocks)]
+    for _ in range(RESAMPLES):
+        drawn = np.concatenate([inside[b] for b in draw.integers(0, blocks, blocks)])
+        rates.append(rate_at(high, drawn, fit_pareto(drawn, 1.0)) if len(drawn) else 0.0)
+    least, most = np.quantile(rates, [0.025, 0.975])
+    return high, float(least), float(most)
 
 
 def opened(levels: NDArray[np.float64], threshold: float, gap: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
