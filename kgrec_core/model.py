@@ -107,8 +107,8 @@ class Model:
         with torch.inference_mode():
             if nodes.side == "candidate" and not head.encodes_candidates:
                 return head.project(None, nodes).float().cpu().numpy()
-            blocks = [nodes.take(slice(i, i + BLOCK)) for i in range(0, max(1, len(nodes)), BLOCK)]
-            return np.concatenate([head.project(self.encoder(b).to(self.device), b).float().cpu().numpy() for b in blocks])
+            parts = (head.project(self.encoder(block).to(self.device), block) for block in nodes.blocks(BLOCK))
+            return np.concatenate([part.float().cpu().numpy() for part in parts])
 
     def _place(self) -> None:
         for part in (self.encoder, *self.heads.values()):

@@ -66,7 +66,7 @@ def encoded(encoder: Encoder, graph: Graph, kind: str, rows: NDArray[np.int64]) 
     """(n, dim) as candidates that know no dated edge."""
     nodes = Nodes(graph, kind, rows, "candidate", np.full(len(rows), NEVER))
     with still(encoder):
-        return torch.cat([encoder(nodes.take(slice(i, i + BLOCK))) for i in range(0, max(1, len(rows)), BLOCK)])
+        return torch.cat([encoder(block) for block in nodes.blocks(BLOCK)])
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class Kge(Encoder):
         with torch.no_grad():
             for kind in starts:
                 every = Nodes(graph, kind, np.arange(graph.size(kind)), "candidate")
-                blocks += [self.text(every.take(slice(i, i + BLOCK))).cpu().numpy() for i in range(0, len(every), BLOCK)]
+                blocks += [self.text(block).cpu().numpy() for block in every.blocks(BLOCK)]
         return np.concatenate(blocks)
 
     @torch.no_grad()

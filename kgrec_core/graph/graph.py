@@ -7,7 +7,7 @@ numbers never change, so whatever was learned about row 17 stays true after `joi
 from __future__ import annotations
 
 import time as _clock
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -232,6 +232,10 @@ class Nodes:
         before = None if self.before is None else self.before[index]
         hide = None if self.hide is None else {r: h.take(index) for r, h in self.hide.items()}
         return replace(self, rows=self.rows[index], before=before, hide=hide)
+
+    def blocks(self, size: int) -> Iterator[Nodes]:
+        """All of them in this order, at most `size` at once; one block without any where there are none."""
+        return (self.take(slice(start, start + size)) for start in range(0, max(1, len(self)), size))
 
 
 class Task(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,25 +144,15 @@ def updated(found: Updated, request: Update) -> str:
     from kgrec_core.printing import columns
     from kgrec_core.report.verdict import figure
 
-    lines = [f"{task}: {n:,} rows learned" for task, n in found.learned.items() if n]
-    for task, why in found.skipped.items():
-        counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
-        lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
+    lines = [*(f"{task}: {n:,} rows learned" for task, n in found.learned.items() if n), *_left_out(found.skipped)]
     unasked = [task for task, n in found.learned.items() if n and not found.figures.get(task, {}).get("new")]
     lines += [f"{task}: too few new queries to hold one out: all are learned, the old ones decide alone" for task in unasked]
+    told = {
+        f"{task}, {which}, {part}": of for task, by in found.figures.items() for which, parts in by.items() for part, of in parts.items()
+    }
     rows = [["", "queries", "before", "after", "gain"]]
-    for task, of in found.figures.items():
-        for which, parts in of.items():
-            for part, told in parts.items():
-                rows.append(
-                    [
-                        f"{task}, {which}, {part}",
-                        f"{told['gain']['n']:,}",
-                        figure(told["before"]),
-                        figure(told["after"]),
-                        figure(told["gain"], signed=True),
-                    ]
-                )
+    for name, of in told.items():
+        rows.append([name, f"{of['gain']['n']:,}", figure(of["before"]), figure(of["after"]), figure(of["gain"], signed=True)])
     place = f"published in {found.folder}" if found.published else f"not published, kept in {found.folder}"
     return "\n".join([*lines, "", columns(rows), "", f"{place}: {found.reason}"])
 
@@ -209,10 +200,16 @@ def evaluated(found: dict[str, Any], request: Evaluate) -> str:
     for task, of in found.get("again", {}).items():
         what = f"differ by up to {of['difference']:.2g}: {', '.join(of['differs'][:5])}" if of["differs"] else "are those of the fit"
         lines.append(f"{task}, computed again: {of['figures']:,} figures " + what)
-    for task, why in found.get("skipped", {}).items():
+    return "\n\n".join(filter(None, (figures(found), "\n".join([*lines, *_left_out(found.get("skipped", {}))]))))
+
+
+def _left_out(skipped: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of every task with rows that were left out, why, or how many of which kind."""
+    lines = []
+    for task, why in skipped.items():
         counts = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in why.items() if what != "reason" and n)
         lines += [f"{task}, left out: {why.get('reason') or counts}"] if counts or "reason" in why else []
-    return "\n\n".join(filter(None, (figures(found), "\n".join(lines))))
+    return lines
 
 
 def written(file: Path, request: Report) -> str:

@@ -63,5 +63,5 @@ class Members:
 def encoded(encoder: Encoder, nodes: Nodes) -> Vectors:
     """(n, D) of length one, without gradients; the mode of the encoder stays as it is."""
     with still(encoder):
-        blocks = [encoder(nodes.take(slice(i, i + BLOCK))) for i in range(0, max(1, len(nodes)), BLOCK)]
-        return torch.nn.functional.normalize(torch.cat(blocks).float(), dim=1).cpu().numpy()
+        found = torch.cat([encoder(block) for block in nodes.blocks(BLOCK)])
+        return torch.nn.functional.normalize(found.float(), dim=1).cpu().numpy()

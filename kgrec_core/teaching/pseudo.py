@@ -127,8 +127,7 @@ def said(
         )
     model, retrieval = run.model.refresh(graph), run.retrievals[task.name]
     retrieval.build(graph, task, here, model.encode(task))
-    nodes = Nodes(graph, task.relation.source, rows, "query")
-    blocks = [nodes.take(slice(i, i + 512)) for i in range(0, max(1, len(rows)), 512)]
+    blocks = Nodes(graph, task.relation.source, rows, "query").blocks(512)
     hits = [retrieval.search(block, model.vectors(task, block), min(20, len(here.rows))) for block in blocks]
     sure = np.concatenate([_share(of, retrieval.logits) if calibration is None else calibration.probability(features(of)) for of in hits])
     return np.concatenate([of.rows[:, 0] for of in hits]), sure
