@@ -29,6 +29,7 @@ SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update
 
 
 def sections(recipe: Recipe, registry: Registry) -> tuple[Split, Train, Fit]:
+    """[split], [train] and [fit]. Raises KgrecError for keys and values that are none."""
     return recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
 
 
@@ -41,6 +42,7 @@ def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], gra
 
 
 def build_retrievals(recipe: Recipe, registry: Registry, dataset: Dataset) -> dict[str, Retrieval]:
+    """By task, as the recipe has them, not yet built."""
     return {task.name: recipe.retrieval(registry, task.name) for task in dataset.tasks}
 
 

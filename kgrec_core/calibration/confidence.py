@@ -70,6 +70,7 @@ def save_calibration(folder: Path, name: str, calibration: Calibration, asked: p
 
 
 def as_table(queries: Queries) -> pl.DataFrame:
+    """source, before and targets of every query, as a run keeps them beside its calibration."""
     nodes, targets = queries
     lists = [targets.rows[a:b].tolist() for a, b in zip(targets.indptr, targets.indptr[1:], strict=False)]
     before = [None] * len(nodes) if nodes.before is None else nodes.before.tolist()

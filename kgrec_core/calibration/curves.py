@@ -61,6 +61,7 @@ def _isotonic(total: Floats, y: NDArray[np.bool_]) -> list[list[float]]:
 
 
 def chance(method: str, knots: list[list[float]], total: Floats) -> Floats:
+    """(n,) probabilities of (n,) totals, by a curve as it was fitted: "isotonic" with a little of the logistic so that nothing ties, "logistic", or by its knots."""
     from scipy.special import expit
 
     if method == "isotonic":

@@ -25,6 +25,7 @@ def without_knowledge(views: Mapping[str, View], dataset: Dataset) -> dict[str, 
 
 
 def emptied(graph: Graph, gone: Sequence[Relation]) -> Graph:
+    """The graph with no edge of some relations."""
     return graph.with_edges({r: t.clear() if r in gone else t for r, t in graph.relations.items()}, graph.as_of)
 
 

@@ -94,6 +94,7 @@ class Comparison:
 
 
 def shown_as(name: str) -> str:
+    """A system as people read it."""
     return name.replace("_", " ")
 
 

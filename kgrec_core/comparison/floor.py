@@ -190,6 +190,7 @@ def _built(name: str, graph: Graph, task: Task) -> Retrieval:
 
 
 def no_vectors(nodes: Nodes) -> NDArray[np.float32]:
+    """In place of an encoder. Raises KgrecError."""
     raise KgrecError("a channel of the floor reads vectors; it has none, take one that reads histories")
 
 

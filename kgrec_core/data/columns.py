@@ -117,6 +117,7 @@ def check_names(given: Mapping[str, str], known: Known) -> None:
 
 
 def lacking(path: Path, name: str, found: list[str]) -> KgrecError:
+    """The error where no column of a file is what is needed, with the remedy."""
     return KgrecError(
         f'{Path(path).name}: no column is recognised as {name}; name it: data.columns.{name} = "..."; columns: {", ".join(found)}'
     )

@@ -13,12 +13,14 @@ from kgrec_core.errors import KgrecError
 
 
 def refuse_empty(path: Path) -> None:
+    """Raises KgrecError where a file holds nothing."""
     with text_file(path) as file:
         if not file.read(1):
             raise KgrecError(f"{path.name}: the table has no rows, the file is empty")
 
 
 def refuse_bytes(path: Path) -> None:
+    """Raises KgrecError with line, byte and offset of what is not UTF-8, where there is such."""
     offset = 0
     with text_file(path) as file:
         for number, line in enumerate(file, 1):
@@ -33,6 +35,7 @@ def refuse_bytes(path: Path) -> None:
 
 
 def refuse_ragged(path: Path, separator: str, quote: str | None) -> None:
+    """Raises KgrecError with the first row that has fewer or more fields than the header, or a quote that is not closed."""
     with text_file(path) as file:
         lines = (line.decode("utf-8", "replace") for line in file)
         reader = csv.reader(lines, delimiter=separator, quotechar=quote or "\0", quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE)
@@ -68,6 +71,7 @@ def refuse_short_rows(path: Path, separator: str, quote: str | None, width: int)
 
 
 def refuse_json(path: Path) -> None:
+    """Raises KgrecError with the first row that is no JSON object."""
     with text_file(path) as file:
         for number, line in enumerate(file, 1):
             try:

@@ -134,6 +134,7 @@ def _number(values: pl.Series) -> pl.Series:
 
 
 def form_of(path: Path, setting: str) -> str:
+    """ "csv", "parquet", ... by a name's end. Raises KgrecError where there is no such file, with those that are there, or no such format."""
     if not path.is_file():
         folder = path.parent
         if not folder.is_dir():

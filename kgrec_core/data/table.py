@@ -81,4 +81,5 @@ def shown(value: object) -> str:
 
 
 def quoted(column: str) -> str:
+    """A column as a condition names it."""
     return column if column.isidentifier() else f'"{column}"'

@@ -34,6 +34,7 @@ def knowledge(graph: Graph, tasks: Sequence[Task]) -> list[Relation]:
 
 
 def behaviours(tasks: Sequence[Task]) -> list[Relation]:
+    """The relations that are asked for, and those that are a query's history."""
     return list(dict.fromkeys(r for task in tasks for r in (task.relation, *task.history)))
 
 

@@ -34,6 +34,8 @@ class PerClass(NamedTuple):
 
 
 class Confusion(NamedTuple):
+    """n queries of class `true` were answered with `predicted`; both are rows of the target kind."""
+
     true: int
     predicted: int
     n: int

@@ -32,6 +32,7 @@ def psi_numbers(before: NDArray[np.float64], now: NDArray[np.float64]) -> Level:
 
 
 def psi_categories(before: list[Any], now: list[Any]) -> Level:
+    """By the values themselves, those of `now` alone included."""
     names = {name: place for place, name in enumerate(dict.fromkeys([*before, *now]))}
     return _psi(*(np.bincount([names[one] for one in values], minlength=len(names)) for values in (before, now)))
 

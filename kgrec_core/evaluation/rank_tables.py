@@ -48,6 +48,7 @@ def chain_hits(model: Model, retrieval: Retrieval, task: Task, case: Case) -> Hi
 
 
 def chain_values(hits: Hits, case: Case) -> Values:
+    """Every metric of every query, (n,) each, NaN without a target."""
     return measure(hits_ranks(hits, case.queries.targets), case.queries.targets)
 
 

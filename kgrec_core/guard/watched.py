@@ -74,6 +74,7 @@ def looked_at(bare: type, origin: Origin, looks: Mapping[str, Look | None]) -> d
 
 
 def tried(origin: Origin, doing: str, call: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+    """What a call gives. Raises KgrecError with the part and what it was doing, whatever the call raised."""
     try:
         return call(*args, **named)
     except (KgrecError, KeyboardInterrupt, GeneratorExit):

@@ -213,6 +213,7 @@ def _left_out(skipped: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def written(file: Path, request: Report) -> str:
+    """Where the page is."""
     return str(file)
 
 

@@ -50,6 +50,8 @@ FACTS, ERRORS = "facts.jsonl", "errors.jsonl"
 
 
 class Fact(NamedTuple):
+    """What a text says of its entity. confidence: from 0 to 1."""
+
     relation: str
     value: str
     confidence: float

@@ -154,6 +154,7 @@ def encoded(nodes: Nodes, encode: Encode) -> tuple[NDArray[np.int64], Vectors]:
 
 
 def refuse_infinite(nodes: Nodes, vectors: Vectors) -> None:
+    """Raises KgrecError with the first of the nodes whose vector is not finite."""
     if np.isfinite(vectors).all():
         return
     at = int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])

@@ -201,6 +201,7 @@ def placed_hits(placed: Iterable[Placed], k: int) -> Hits:
 
 
 def stacked(parts: Sequence[Hits], k: int) -> Hits:
+    """Hits of one part of the queries below those of another; of none (0, k)."""
     if not parts:
         return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
     rows, scores = (np.concatenate([hits[place] for hits in parts]) for place in (0, 1))
@@ -208,12 +209,15 @@ def stacked(parts: Sequence[Hits], k: int) -> Hits:
 
 
 def blocks(n: int) -> Iterator[NDArray[np.int64]]:
+    """Numbers 0 ... n - 1 in their order, at most BLOCK at once."""
     return (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
 
 
 def part_of(vectors: Vectors | None, index: NDArray[np.int64]) -> Vectors | None:
+    """Vectors of some queries, where there are vectors."""
     return None if vectors is None else vectors[index]
 
 
 def hits_of(hits: Hits, index: NDArray[np.int64]) -> Hits:
+    """Hits of some queries, without columns."""
     return Hits(hits.rows[index], hits.scores[index])

@@ -90,4 +90,5 @@ class Decisions:
 
 
 def fingerprint(text: str) -> str:
+    """32 hex digits of a text, by which it is known again."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

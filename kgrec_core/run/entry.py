@@ -36,6 +36,7 @@ def chained(before: str, head: Mapping[str, Any], bodies: Sequence[bytes]) -> st
 
 
 def written(entry: Entry) -> tuple[dict[str, Any], list[bytes]]:
+    """Head and tables of an entry, as JSON and Arrow can hold them; see `read`."""
     delta, old = entry.delta, entry.old or {}
     head = {
         "entities": list(delta.entities),

@@ -130,6 +130,7 @@ def verified(folder: Path) -> dict[str, Any]:
 
 
 def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

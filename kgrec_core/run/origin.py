@@ -34,6 +34,7 @@ def manifest(dataset: Dataset, recipe: Recipe, fingerprint: str, seed: int, regi
 
 
 def described(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Tasks as the manifest has them."""
     return [{"name": t.name, "relation": list(t.relation), "history": [list(r) for r in t.history], "repeats": t.repeats} for t in tasks]
 
 

@@ -123,6 +123,7 @@ def script(text: str) -> str:
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
+    """Several samples as one, one after the other."""
     columns = {name: np.concatenate([sample.columns[name] for sample in samples]) for name in KINDS}
     return Sample(columns, np.concatenate([sample.vectors for sample in samples]))
 

@@ -41,6 +41,7 @@ def opened(how: Teacher, members: Callable[[], AnyTeacher] | None = None) -> Any
 
 
 def is_run(model: str) -> bool:
+    """Whether a teacher's name is that of a run folder."""
     return model != MEMBERS and (Path(model) / MANIFEST).is_file()
 
 

@@ -19,6 +19,7 @@ BUCKET = 2**23  # numbers that are averaged in one go
 
 
 def several() -> bool:
+    """Whether other processes take part in this fit."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -54,6 +54,8 @@ class Entry(NamedTuple):
 
 
 class Cited(Protocol):
+    """What an answer may stand on."""
+
     @property
     def id(self) -> str: ...
     @property
@@ -155,6 +157,7 @@ def _agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 @lru_cache(4096)
 def facts(text: str) -> Facts:
+    """What a text says, of any script; see `Facts`."""
     words: dict[str, set[bool]] = {}
     spelled, exact, counted = set(), set(), []
     since_negation, since_number, han, first = 99, 99, "", True

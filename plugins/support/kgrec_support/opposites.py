@@ -81,6 +81,7 @@ class Said(NamedTuple):
 
 
 def said(text: str) -> Said:
+    """What of a question makes it another one than one of nearly the same words."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     plain = _SWITCHED.sub(lambda m: f"switch_{m.group(3)}{m.group(2)}", plain)
     plain = re.sub(r"\b(log|sign)(?:ging|ged|ing|ed)? ?-?(in|out)\b", lambda m: f"log{m.group(2)}", plain)

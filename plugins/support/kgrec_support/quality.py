@@ -64,6 +64,8 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True)
 class Review:
+    """What is to be looked at in an FAQ. promise: of what is answered from it, in words, where a budget was asked for."""
+
     duplicates: list[list[str]]
     contradictions: list[Contradiction]
     never_hit: list[str]

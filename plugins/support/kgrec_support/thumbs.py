@@ -44,6 +44,8 @@ class Dead(NamedTuple):
 
 
 class Read(NamedTuple):
+    """What a file of judgements holds."""
+
     records: list[Record]
     dead: list[Dead]
 

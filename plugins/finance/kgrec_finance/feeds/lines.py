@@ -177,6 +177,7 @@ def _same(file: BinaryIO, head: bytes, size: int) -> bool:
 
 
 def pause(poll: float, stop: Callable[[], bool]) -> bool:
+    """Wait for so many seconds; False where it is to end."""
     if stop():
         return False
     time.sleep(poll)

@@ -26,6 +26,8 @@ class Unanswered(Exception):
 
 
 class Answer(NamedTuple):
+    """What an address answered."""
+
     status: int
     headers: Mapping[str, str]  # names in small letters
     body: bytes

@@ -53,6 +53,7 @@ class Again:
 
 
 def without(window: Window, touches: Sequence[Touch]) -> Window:
+    """The window had these events not been told."""
     volume, *sums = window.volume, window.negative, window.neutral, window.positive
     for touch in touches:
         volume -= touch.weight

@@ -145,4 +145,5 @@ class Ensemble:
 
 
 def kind_of(series: str) -> str:
+    """ "company" of "company:AAA"."""
     return series.partition(":")[0]

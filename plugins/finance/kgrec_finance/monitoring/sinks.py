@@ -30,6 +30,8 @@ class Undelivered(Exception):
 
 
 class Sink(Protocol):
+    """Where alerts go. name: under which the state knows what it has taken."""
+
     name: str
 
     def send(self, alert: Alert) -> None:
