@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from kgrec_core.graph import DAY, Graph, Nodes, candidates
+from kgrec_core.graph import DAY, Graph, Nodes, Task, candidates
 from kgrec_core.guard import checks
 from kgrec_core.interfaces import Encoder
 from kgrec_core.testing.world import BUYS, HAS, checkerboard, same
@@ -39,6 +39,21 @@ def check_encoder(factory: Callable[[], Encoder]) -> None:
     for nodes in (users, items):
         order = np.random.default_rng(0).permutation(len(nodes))
         same(encode(nodes)[order], encode(nodes.take(order)), "a vector must not depend on the other nodes of the batch")
+    _blind(encoder, users, items)
+    _edited(encoder, graph, tasks[0], users)
+    with TemporaryDirectory() as folder:
+        encoder.save(Path(folder))
+        again = factory()
+        again.load(Path(folder))
+        again.eval()
+        again.refresh(graph, {})
+        for nodes in (users, items):
+            same(encode(nodes), _encoding(again)(nodes), "a loaded encoder must give the same vectors")
+
+
+def _blind(encoder: Encoder, users: Nodes, items: Nodes) -> None:
+    """What is later than a query, or hidden from it, makes no difference."""
+    graph, encode = users.graph, _encoding(encoder)
     known = graph.at(2 * DAY + 100)
     mine = encode(users)
     encoder.refresh(known)
@@ -55,23 +70,19 @@ def check_encoder(factory: Callable[[], Encoder]) -> None:
             graph, "item", items.rows, "candidate", np.full(len(items), np.iinfo(np.int64).min), {r: items.read(r) for r in (BUYS, HAS)}
         )
         same(encode(items), encode(bare), "a candidate's vector depends on its edges, so the encoder must say reads_edges")
-    delta = Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a blue lamp", "a red table"]})})
-    joined = graph.join(delta)
+
+
+def _edited(encoder: Encoder, graph: Graph, task: Task, users: Nodes) -> None:
+    """A delta costs what it brings, and gives what a whole refresh gives."""
+    encode = _encoding(encoder)
+    joined = graph.join(Graph({"item": pl.DataFrame({"id": ["i1", "new"], "text": ["a blue lamp", "a red table"]})}))
     encoder.refresh(joined, {"item": joined.rows("item", ["i1", "new"])})
-    after = candidates(joined, tasks[0]), Nodes(joined, "user", users.rows, "query")
+    after = candidates(joined, task), Nodes(joined, "user", users.rows, "query")
     told = [encode(nodes) for nodes in after]
     encoder.refresh(joined)
     for mine, nodes in zip(told, after, strict=True):
         same(mine, encode(nodes), "refresh(graph, new) must give the vectors that a whole refresh gives")
     encoder.refresh(graph)
-    with TemporaryDirectory() as folder:
-        encoder.save(Path(folder))
-        again = factory()
-        again.load(Path(folder))
-        again.eval()
-        again.refresh(graph, {})
-        same(encode(items), _encoding(again)(items), "a loaded encoder must give the same vectors")
-        same(encode(users), _encoding(again)(users), "a loaded encoder must give the same vectors")
 
 
 def _encoding(encoder: Encoder) -> Callable[[Nodes], NDArray]:
