@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+import command
 import once
 import pytest
-import warm
-
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """`write("news.csv", "text,sentiment", "Up.,positive")` -> the path of a file of these lines."""
-
-    def write(name: str, *lines: str, encoding: str = "utf-8") -> Path:
-        path = tmp_path / name
-        path.write_bytes("\n".join([*lines, ""]).encode(encoding))
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def real() -> Callable[[str], Path]:
-    """The folder of a real data set; skips the test where it is absent."""
-
-    def real(name: str) -> Path:
-        if not (DATA / name).is_dir():
-            pytest.skip(f"{name} is not in {DATA}; set KGREC_DATA")
-        return DATA / name
-
-    return real
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = "") -> Done:
-    """The plugin's own group as a process of its own; no model is ever fetched."""
-    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    environment |= {"KGREC_RUN": str(run)} if run else {}
-    done = warm.run(["-m", "kgrec_finance", *words], cwd=cwd, env=environment, text=text, timeout=1500)
-    return Done(done.returncode, done.stdout, done.stderr)
+from command import Done
 
 
 @pytest.fixture(scope="session")
 def kgrec() -> Callable[..., Done]:
     """`kgrec(*words, cwd=, run=) -> Done`"""
     return process
+
+
+write, real = command.write, command.real  # fixtures
+process = partial(command.process, "kgrec_finance")
 
 
 @pytest.fixture(scope="session")

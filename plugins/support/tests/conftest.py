@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import command
 import once
 import pytest
-import warm
 from click.testing import CliRunner
+from command import Done
 
 from kgrec_core import Dataset, Relation
 
-DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[4] / "shared" / "data"))
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """`write("faq.csv", "question,answer", "Where?,Here.")` -> the path of a file of these lines."""
-
-    def write(name: str, *lines: str, encoding: str = "utf-8") -> Path:
-        path = tmp_path / name
-        path.write_bytes("\n".join([*lines, ""]).encode(encoding))
-        return path
-
-    return write
+write, real = command.write, command.real  # fixtures
+process = partial(command.process, "kgrec_support")
 
 
 @pytest.fixture
@@ -64,24 +54,6 @@ def links() -> Callable[[Dataset, Relation], set[tuple[str, str]]]:
     return links
 
 
-@pytest.fixture(scope="session")
-def real() -> Callable[[str], Path]:
-    """The folder of a real data set; skips the test where it is absent."""
-
-    def real(name: str) -> Path:
-        if not (DATA / name).is_dir():
-            pytest.skip(f"{name} is not in {DATA}; set KGREC_DATA")
-        return DATA / name
-
-    return real
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 class Bank(NamedTuple):
     """folder: to work in; run: fitted on a slice of the embedded questions; `fresh` gives a copy that may be edited."""
 
@@ -101,13 +73,6 @@ class Bank(NamedTuple):
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Done(done.exit_code, done.stdout, done.stderr)
-
-
-def process(*words: str | Path, cwd: Path, run: Path | None = None, text: str = "") -> Done:
-    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    environment |= {"KGREC_RUN": str(run)} if run else {}
-    done = warm.run(["-m", "kgrec_support", *words], cwd=cwd, env=environment, text=text, timeout=600)
-    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")
