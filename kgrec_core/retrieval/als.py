@@ -11,7 +11,7 @@ from kgrec_core.encoder.squares import Squares
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import matrix, profile
+from kgrec_core.retrieval.profile import matrix, profile, strangers
 from kgrec_core.stored import numbers
 
 
@@ -49,6 +49,9 @@ class Als(Blockwise):
         if len(numbers(self.factors_, (None, None))) > len(self.mask_):
             raise ValueError(f"{len(self.factors_):,} vectors do not belong to this graph of {len(self.mask_):,} candidates")
         self._gram = self.factors_.T @ self.factors_
+
+    def silent(self, queries: Nodes) -> bool:
+        return strangers(queries, self.task_.relation)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         read = profile(queries, self.task_.relation, len(self.factors_), self.now_, self.decay, self.half_life)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -39,6 +40,10 @@ class Blockwise(Retrieval):
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         """(n, m) of a block of queries, m <= size of the target kind. Only scores > 0 are hits."""
         raise NotImplementedError
+
+    def silent(self, queries: Nodes) -> bool:
+        """Whether `scores` of all these queries would be 0 throughout: then it is not asked for them."""
+        return False
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
         """See Retrieval; `learn` finds the graph, the task and the candidates in `graph_`, `task_`, `mask_` and the present in `now_`."""
@@ -98,9 +103,16 @@ class _Blocks(Asked):
     part: Blockwise
     kept: list[tuple[slice, NDArray[np.float32]]] | None = None
 
+    @cached_property
+    def silent(self) -> bool:
+        return self.part.silent(self.queries)
+
     def search(self, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
-        n, open_ = len(self.queries), within(self.part.mask_, allowed)
+        n = len(self.queries)
         rows, best = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+        if self.silent:
+            return Hits(rows, best)
+        open_ = within(self.part.mask_, allowed)
         for block, s in self._scores():
             found = (s > 0) & open_[: s.shape[1]]
             if exclude is not None:
@@ -119,6 +131,8 @@ class _Blocks(Asked):
 
     def score(self, pairs: Ragged) -> NDArray[np.float32]:
         out = np.zeros(len(pairs.rows), np.float32)
+        if self.silent:
+            return out
         for block, s in self._scores():
             inside = slice(pairs.indptr[block.start], pairs.indptr[block.stop])
             asked = pairs.take(np.arange(block.start, block.stop))

@@ -14,7 +14,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import baskets, matrix, profile, unit_rows
+from kgrec_core.retrieval.profile import baskets, matrix, profile, strangers, unit_rows
 from kgrec_core.retrieval.sparse import largest
 
 BLOCK = 1024  # targets whose weights are computed at once
@@ -91,6 +91,9 @@ class Cooccurrence(Blockwise):
         alone = len(ends) == 1  # a slice is a copy
         each = [self.similar_] if alone else [self.similar_[end - size : end] for size, end in zip(self.sizes_, ends, strict=True)]
         self.read_ = list(zip(self._read(), each, strict=True))
+
+    def silent(self, queries: Nodes) -> bool:
+        return strangers(queries, *self._read())
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         total = np.zeros((len(queries), self.similar_.shape[1]), np.float32)

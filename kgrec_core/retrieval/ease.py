@@ -14,7 +14,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import matrix, profile
+from kgrec_core.retrieval.profile import matrix, profile, strangers
 from kgrec_core.retrieval.sparse import largest
 
 log = logging.getLogger("kgrec")
@@ -60,6 +60,9 @@ class Ease(Blockwise):
     def attach(self) -> None:
         if self.weights_.shape[0] != self.weights_.shape[1] or self.weights_.shape[0] > len(self.mask_):
             raise ValueError(f"weights {self.weights_.shape} do not belong to this graph of {len(self.mask_):,} candidates")
+
+    def silent(self, queries: Nodes) -> bool:
+        return strangers(queries, self.task_.relation)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         read = profile(queries, self.task_.relation, self.weights_.shape[0], self.now_, self.decay, self.half_life)

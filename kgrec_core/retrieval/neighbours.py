@@ -17,7 +17,7 @@ from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.index import library
-from kgrec_core.retrieval.profile import matrix, profile, rarity, unit_rows
+from kgrec_core.retrieval.profile import matrix, profile, rarity, strangers, unit_rows
 from kgrec_core.stored import numbers, rows
 
 SPARE = 16  # vectors beyond `neighbours` that are looked at: the query itself is none, and up to so many equal to the last one count
@@ -134,6 +134,9 @@ class Neighbours(Blockwise):
         if self.by == "history":
             whole.index_ = whole.index_.tocsr()
         super(Neighbours, whole).save(folder)
+
+    def silent(self, queries: Nodes) -> bool:
+        return self.by == "history" and strangers(queries, self.task_.relation)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         layers = [Known(self.sources_, self.index_, self.followed_), *([] if self.added_ is None else [self.added_])]

@@ -120,17 +120,17 @@ class Placing(Around):
                 keep = ~pool.among(gone)
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
             wanted = None if only is None else only.take(block)
-            new = self._new(pool) if trees.models and self.unchosen else None
+            merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
+            new = self._new(pool) if self.unchosen and not merged.all() else None
             if wanted is not None:  # and what is ordered beside them
                 keep = pool.among(wanted) if new is None else pool.among(wanted) | new
                 new = None if new is None else new[keep]
                 pool, said = pool.keep(keep), {name: values[keep] for name, values in said.items()}
-            merged = self._strange(nodes) & (bool(trees.models) and not self.strangers_) | np.full(len(nodes), not trees.models)
             ranked, columns = np.zeros(len(pool.rows), np.float32), said
             if merged.any():
                 for _, part in self._said(nodes, pool, said, merged, trees):
                     ranked += part
-            if trees.models:
+            if not merged.all():
                 columns = said | self._stage.features(nodes, pool)
                 ranked = np.where(merged[pool.owner], ranked, trees(columns, pool, max(self.pool, k), self.threads))
             ranked, moved = ranked.astype(np.float32), np.zeros(len(pool.rows), bool)

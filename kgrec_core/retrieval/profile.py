@@ -69,6 +69,11 @@ def _events(queries: Nodes, relation: Relation) -> tuple[Ragged, NDArray[np.int6
     return found.keep(keep), time[keep]
 
 
+def strangers(queries: Nodes, *relations: Relation) -> bool:
+    """Whether none of the queries has met anything by any of these."""
+    return not any(_once(queries, ("met", of), lambda of=of: bool(queries.read(of, last=1).counts.any())) for of in relations)
+
+
 def profile(queries: Nodes, relation: Relation, size: int, now: int, decay: float = 1.0, half_life: float = 0.0) -> sp.csr_matrix:
     """(n, size) float32: the queries' histories, read through `Nodes.read` only.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Nodes
 from kgrec_core.interfaces import Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
-from kgrec_core.retrieval.profile import profile
+from kgrec_core.retrieval.profile import profile, strangers
 
 
 @dataclass(kw_only=True, eq=False)
@@ -26,6 +26,9 @@ class Repeat(Blockwise):
     evidence = "habit"
     newcomers = True
     scales = "reads the query's own edges alone; ranking a million candidates is one pass over a row of scores"
+
+    def silent(self, queries: Nodes) -> bool:
+        return strangers(queries, self.task_.relation)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         half_life = self.half_life or np.inf

@@ -71,6 +71,22 @@ def test_pairs_score_as_hits_do_and_hits_are_sorted(name, board):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_who_has_met_nothing_is_told_so_without_work(name, board, monkeypatch):
+    channel = built(ALL[name], board)
+    graph = board.graph.join(Graph({"user": pl.DataFrame({"id": ["s1", "s2"]})}))
+    nodes = Nodes(graph, "user", graph.rows("user", ["s1", "s2"]), "query", before=np.full(2, board.now))
+    vectors, some = board.encode(nodes), Ragged.of(np.array([0, 1]), np.array([3, 4]), 2)
+    assert not channel.silent(board.nodes)
+    assert channel.silent(nodes) == (not name.startswith(("popular", "content", "neighbours, vectors")))
+    if channel.silent(nodes):
+        assert not channel.scores(nodes, vectors).any()
+        monkeypatch.setattr(channel, "scores", None)
+        assert (channel.search(nodes, vectors, 3).rows == -1).all() and not channel.score(nodes, vectors, some).any()
+        mixed = Nodes(graph, "user", graph.rows("user", ["s1", "u0"]), "query", before=np.full(2, board.now))
+        assert not channel.silent(mixed)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_allowed_and_exclude_are_kept(name, board):
     channel, vectors = built(ALL[name], board), board.encode(board.nodes)
     allowed = np.arange(15) % 3 > 0  # shorter than the 20 items: the rest is not allowed

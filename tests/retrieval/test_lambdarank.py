@@ -10,6 +10,7 @@ import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Relation, Task, candidates
+from kgrec_core.retrieval.boosting import Trees
 from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.lambdarank import Lambdarank
@@ -179,7 +180,7 @@ def test_no_queries(board):
     assert ranker(board).search(nodes, board.encode(nodes), 4).rows.shape == (0, 4)
 
 
-def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
+def test_a_query_without_a_history_is_ranked_by_what_it_says(board, monkeypatch):
     """The trees have only seen queries with a history; a text alone is then left to the channels that look at it."""
     part = ranker(board, channels={**channels(), "week": Popular(days=7)})
     part.fit(board.queries(), board.encode(board.nodes))
@@ -191,6 +192,10 @@ def test_a_query_without_a_history_is_ranked_by_what_it_says(board):
     assert hits.rows[0, 0] == 1
     known = part.search(board.nodes.take([0]), odd[1:], 3)
     np.testing.assert_array_equal(hits.rows[1], known.rows[0])
+    monkeypatch.setattr(Trees, "__call__", None)  # alone, it costs neither trees nor what they look at
+    alone = part.search(nodes.take([0]), odd[:1], 3)
+    np.testing.assert_array_equal(alone.rows[0], hits.rows[0])
+    np.testing.assert_array_equal(alone.scores[0], hits.scores[0])
 
 
 def test_of_whom_nothing_is_known_gets_what_everybody_buys(board):
