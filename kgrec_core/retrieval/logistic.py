@@ -19,6 +19,7 @@ from kgrec_core.graph import Graph, Memo, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.delta import find
+from kgrec_core.retrieval.histories import Met
 from kgrec_core.retrieval.softmax import STRENGTHS, Features, Softmax, choose, folds, learned
 
 log = logging.getLogger("kgrec")
@@ -26,7 +27,7 @@ NGRAMS: dict[str, dict[str, Any]] = {
     "characters": {"analyzer": "char", "ngram_range": (1, 3)},
     "words": {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
 }
-FEATURES = ("vectors", *NGRAMS)
+FEATURES = ("vectors", *NGRAMS, "history")
 TERMS = 100_000  # n-grams that are kept, the most frequent: 4 bytes for every class each
 LEAST = 1e-9  # what is less probable is no hit
 
@@ -35,19 +36,22 @@ LEAST = 1e-9  # what is less probable is no hit
 class Logistic(Blockwise):
     """Learns which target a source has from the task's known edges; for few targets with several examples each (intents, moods).
 
-    by: "words", TF-IDF of the sources' texts (1 + log tf; Wang & Manning 2012), without any language model; or "vectors", what the
-        encoder makes of the sources, as it was pretrained or fine-tuned.
+    by: "words", TF-IDF of the sources' texts (1 + log tf; Wang & Manning 2012), without any language model; "vectors", what the
+        encoder makes of the sources, as it was pretrained or fine-tuned; or "history", what a source met by the task's `history`, rare things
+        counting more (who buys these is a gardener).
     ngrams: of "words": 1 to 2 "words"; 1 to 3 "characters" (scripts without spaces, misspelt words); "auto": the better one.
     strength: inverse of the L2 penalty (scikit-learn's C); 0 = the best of 1, 10, 100.
+    balanced: as if all targets were equally frequent, so that rare ones are found too (macro F1), at the price of accuracy.
     What is left open is chosen by cross-validated log loss on at most 3,000 examples; so is how sharp the probabilities are.
 
     A score is log(probability / 1e-9): softmax gives the probabilities back. A target without an example is never found. A source that was
     learned from is answered by a model that did not see it, nor any equal text.
     """
 
-    by: Literal["words", "vectors"] = "words"
+    by: Literal["words", "vectors", "history"] = "words"
     ngrams: Literal["auto", "words", "characters"] = "auto"
     strength: float = 0.0
+    balanced: bool = False
 
     logits = True
     evidence = "examples"
@@ -55,13 +59,14 @@ class Logistic(Blockwise):
 
     @property
     def reads(self) -> Literal["vectors", "history"]:
-        """vectors where by = "vectors", else history (the query's own text)"""
+        """vectors where by = "vectors", else history (what it met, or the query's own text)"""
         return "vectors" if self.by == "vectors" else "history"
 
     @property
     def state(self) -> tuple[str, ...]:
         """What is saved as arrays; `terms_` is saved as JSON."""
-        return ("sources_", "labels_", "fold_", "how_", "classes_", "weights_", "bias_", "vectors_" if self.by == "vectors" else "rarity_")
+        own = {"vectors": ("vectors_",), "words": ("rarity_",), "history": ("rarity_", "widths_")}[self.by]
+        return ("sources_", "labels_", "fold_", "how_", "classes_", "weights_", "bias_", *own)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -76,6 +81,10 @@ class Logistic(Blockwise):
             raise KgrecError(
                 f"retrieval.{task.name}: logistic.strength = {self.strength} is no C; give a number above 0, or 0 to choose it"
             )
+        if self.by == "history" and not task.history:
+            raise KgrecError(
+                f"retrieval.{task.name}: logistic reads what was met, but the task names no history; set data.tasks.{task.name}.history"
+            )
         if self.by == "words" and "text" not in graph.columns(kind):
             raise KgrecError(
                 f"retrieval.{task.name}: logistic reads words, but {kind} has no column 'text' (it has {', '.join(graph.columns(kind))}); "
@@ -88,11 +97,15 @@ class Logistic(Blockwise):
         self.sources_, self.labels_ = (edges[end].to_numpy()[open_] for end in ("source", "target"))
         self.fold_ = folds(_groups(graph, kind, self.sources_), self.labels_)
         self._tell(graph, task)
+        names, read = (self.by,), {}
         if self.by == "vectors":
             self.vectors_ = encode(Nodes(graph, kind, self.sources_, "query")).astype(np.float16)
-            names, read = ("vectors",), {}
+        elif self.by == "history":
+            met = Met.of(graph, task.history, self.now_)
+            self.rarity_, self.widths_ = met.rarity, met.widths
+            read["history"] = met, met(Nodes(graph, kind, self.sources_, "query"))
         else:
-            names, read = (self.ngrams,) if self.ngrams != "auto" else tuple(NGRAMS), {}
+            names = (self.ngrams,) if self.ngrams != "auto" else tuple(NGRAMS)
             texts = _texts(graph, kind, self.sources_)
 
         def features(name: str) -> Features:
@@ -104,33 +117,42 @@ class Logistic(Blockwise):
             return read[name][1]
 
         how = choose(names, (self.strength,) if self.strength else STRENGTHS, features, self.labels_, self.fold_)
-        model = learned(features(how.features), self.labels_, how.strength).sharpened(how.sharper)
+        model = self._learned(features(how.features), slice(None), how.strength, how.sharper)
         self.classes_, self.weights_, self.bias_ = model
         self.how_ = np.array([FEATURES.index(how.features), how.strength, how.sharper])
-        self.terms_, self.rarity_ = [], np.zeros(0, np.float32)
+        self.terms_ = []
         if self.by == "words":
             self.terms_, self.rarity_ = read[how.features][0].terms, read[how.features][0].rarity
 
     def attach(self) -> None:
         """Raises ValueError where what was loaded does not fit together."""
-        n, c, how, words = len(self.labels_), len(self.classes_), self.how_, self.by == "words"
-        width = len(self.terms_) if words else self.vectors_.shape[1]
+        n, c, how = len(self.labels_), len(self.classes_), self.how_
+        width = len(self.terms_) if self.by == "words" else self.vectors_.shape[1] if self.by == "vectors" else int(self.widths_.sum())
         shapes = [(self.sources_, (n,)), (self.fold_, (n,)), (how, (3,)), (self.weights_, (width, c)), (self.bias_, (c,))]
-        shapes.append((self.rarity_, (width,)) if words else (self.vectors_, (n, width)))
+        shapes.append((self.vectors_, (n, width)) if self.by == "vectors" else (self.rarity_, (width,)))
+        if self.by == "history":
+            shapes.append((self.widths_, (len(self.task_.history),)))
         sizes = [
             (self.sources_, self.graph_.size(self.task_.relation.source)),
             *((rows, len(self.mask_)) for rows in (self.labels_, self.classes_)),
         ]
         sound = all(each.shape == shape and np.isfinite(each).all() for each, shape in shapes) and 0 <= how[0] < len(FEATURES)
-        sound = sound and all(_within(rows, size) for rows, size in sizes) and np.array_equal(np.unique(self.labels_), self.classes_)
+        sound = (
+            sound
+            and (self.by != "history" or self.widths_.min() >= 0)
+            and all(_within(rows, size) for rows, size in sizes)
+            and np.array_equal(np.unique(self.labels_), self.classes_)
+        )
         if not sound or (np.diff(self.sources_) < 0).any() or len(set(self.terms_)) < len(self.terms_):
             raise ValueError("examples, classes and weights do not belong together")
         self.taught_, self.without_ = self.graph_, Memo()
         self.read_ = _Terms(FEATURES[int(how[0])], self.terms_, self.rarity_) if self.by == "words" else None
+        if self.by == "history":
+            self.read_ = Met(self.task_.history, self.rarity_, self.widths_, self.now_)
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         out = np.zeros((len(queries), len(self.mask_)), np.float32)
-        x = vectors if self.by == "vectors" else self.read_(_texts(queries.graph, queries.kind, queries.rows))
+        x = vectors if self.by == "vectors" else self._features(queries)
         at = find(self.sources_, queries.rows)
         fold = np.where(at < 0, -1, np.append(self.fold_, -1)[at])
         for number in np.unique(fold).tolist():
@@ -156,14 +178,22 @@ class Logistic(Blockwise):
             return Softmax(self.classes_, self.weights_, self.bias_)
 
         def make() -> Softmax:
-            if self.by == "vectors":
-                x = self.vectors_.astype(np.float32)
-            else:
-                x = self.read_(_texts(self.taught_, self.task_.relation.source, self.sources_))
-            rest = self.fold_ != fold
-            return learned(x[rest], self.labels_[rest], self.how_[1]).sharpened(self.how_[2])
+            sources = Nodes(self.taught_, self.task_.relation.source, self.sources_, "query")
+            x = self.vectors_.astype(np.float32) if self.by == "vectors" else self._features(sources)
+            return self._learned(x, self.fold_ != fold, *self.how_[1:])
 
         return self.without_.get((fold,), (), make)
+
+    def _features(self, nodes: Nodes) -> sp.csr_matrix:
+        return self.read_(nodes if self.by == "history" else _texts(nodes.graph, nodes.kind, nodes.rows))
+
+    def _learned(self, x: Features, which: slice | NDArray[np.bool_], strength: float, sharper: float) -> Softmax:
+        """Of some examples."""
+        model = learned(x[which], self.labels_[which], strength).sharpened(sharper)
+        if not self.balanced:
+            return model
+        counts = np.unique(self.labels_[which], return_counts=True)[1]
+        return model._replace(bias=model.bias - np.log(counts / counts.sum()).astype(np.float32))
 
     def _tell(self, graph: Graph, task: Task) -> None:
         """Say once what there is to learn from, where it is little."""
