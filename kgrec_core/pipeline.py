@@ -123,6 +123,7 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
 
     with of.stages("pretrained model"):
         model = of.model()
+        adapter.refuse(model.encoder, options.adapter)
     if measured := of.budget.allows("the chain before fine-tuning"):
         comparison.add("before", of.chain(model))
     with of.stages("fine-tuning"):

@@ -28,7 +28,8 @@ def beside(chain: Table, others: Mapping[str, Table]) -> dict[str, Table]:
 
 
 def references(graph: Graph, task: Task, ranks: bool) -> dict[str, Table]:
-    """What is always asked, whatever the recipe has: of a query with a text, its nearest in meaning and in words.
+    """What is always asked, whatever the recipe has: of a query with a text, its nearest in meaning and in words; of one with a
+    history, who met the same.
 
     ranks: whether the head ranks candidates; else it chooses among classes.
     """
@@ -43,6 +44,8 @@ def references(graph: Graph, task: Task, ranks: bool) -> dict[str, Table]:
         found["most frequent"] = {"use": "popular", "days": 0.0}
         found["words, linear"] = {"use": "logistic", "by": "words"}
         found["vectors, linear"] = {"use": "logistic", "by": "vectors"}
+    if not ranks and task.history:
+        found["what was met, linear"] = {"use": "logistic", "by": "history"}
     return found
 
 

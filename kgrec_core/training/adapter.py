@@ -133,6 +133,17 @@ def remove(root: nn.Module) -> None:
             _open(found)
 
 
+def refuse(root: nn.Module, settings: Mapping[str, Any]) -> None:
+    """Raises KgrecError for an adapter that the language models cannot have, which is better known before a fit has computed anything."""
+    if settings:
+        with torch.random.fork_rng(devices=[]):
+            try:
+                for model in language_models(root, "train.adapter"):
+                    attach(root, model, settings)
+            finally:
+                remove(root)
+
+
 @contextmanager
 def aside(root: nn.Module) -> Iterator[None]:
     """Meanwhile the root's language models are plain, and can be saved as such."""

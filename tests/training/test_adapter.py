@@ -115,6 +115,19 @@ def test_what_the_model_has_not_is_told_in_one_line(tuned, table, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_whether_it_can_be_put_in_is_tried_without_a_trace(tuned, kind):
+    _, model = tuned(Train(epochs=0))
+    came = {name: (p.clone(), p.requires_grad) for name, p in model.encoder.named_parameters()}
+    adapter.refuse(model.encoder, KINDS[kind])
+    for settings in ({"kind": kind, "rank": 2}, {"kind": "bottleneck", "layers": [9]}, {"kind": "lora", "target_modules": ["attn"]}):
+        with pytest.raises(KgrecError, match=r"train\.adapter"):
+            adapter.refuse(model.encoder, settings)
+    found = dict(model.encoder.named_parameters())
+    assert found.keys() == came.keys() and all(torch.equal(p, came[n][0]) and p.requires_grad == came[n][1] for n, p in found.items())
+    assert not any(hasattr(of, "adapter_") for of in language_models(model.encoder))
+
+
 def test_an_adapter_needs_a_kind_and_freezes_by_itself(board, toy):
     from kgrec_core.head.rank import Rank
     from kgrec_core.training.loop import Learner
