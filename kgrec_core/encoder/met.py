@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Nodes, Relation
-from kgrec_core.retrieval.profile import horizon, moments
+from kgrec_core.graph.clock import horizon, moments
 
 
 class Met(NamedTuple):

@@ -24,8 +24,8 @@ from kgrec_core.encoder.reading import Reading
 from kgrec_core.encoder.squares import Squares
 from kgrec_core.encoder.whitening import Whitening
 from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
+from kgrec_core.graph.clock import fading
 from kgrec_core.interfaces import Encoder
-from kgrec_core.retrieval.profile import fading
 
 STEP = 0.1  # of the transformer's last layer: what it adds grows no faster than what the closed form gave
 GAPS, PLACES = 24, 32  # buckets of days since, and of steps back, both finer where they are small

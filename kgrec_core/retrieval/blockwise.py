@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.graph.clock import horizon
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
-from kgrec_core.retrieval.profile import horizon
 from kgrec_core.retrieval.sparse import flat, unflat
 from kgrec_core.stored import arrays
 

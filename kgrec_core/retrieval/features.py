@@ -14,8 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes, Ragged, Relation, Task
+from kgrec_core.graph.clock import clocked, horizon, moments
 from kgrec_core.graph.ragged import distinct
-from kgrec_core.retrieval.profile import clocked, events, horizon, moments, profile
+from kgrec_core.retrieval.profile import events, profile
 from kgrec_core.retrieval.ties import Ends
 
 WINDOWS = (7, 14, 30, 60, 90)  # days

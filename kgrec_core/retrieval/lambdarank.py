@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
+from kgrec_core.graph.clock import clocked
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH
 from kgrec_core.retrieval.pairs import Stage
 from kgrec_core.retrieval.placing import Placing, blocks, hits_of, part_of, placed_hits
 from kgrec_core.retrieval.pool import places
-from kgrec_core.retrieval.profile import clocked
 from kgrec_core.retrieval.rehearsal import Rehearsal, Window, drawn_anew, earlier, hidden, unsold
 from kgrec_core.retrieval.relation_weights import relation_weights, stored_weights
 from kgrec_core.retrieval.trees import booster

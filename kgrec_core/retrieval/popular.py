@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.graph import DAY, Graph, Nodes
+from kgrec_core.graph.clock import clocked, fading, moments
 from kgrec_core.graph.edges import grow
 from kgrec_core.interfaces import Encode, Vectors
 from kgrec_core.retrieval.blockwise import Blockwise, came
-from kgrec_core.retrieval.profile import clocked, fading, moments
 
 
 @dataclass(kw_only=True, eq=False)

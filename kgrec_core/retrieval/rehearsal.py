@@ -14,8 +14,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from kgrec_core.graph import DAY, Graph, Memo, Nodes, Queries, Ragged, Task
+from kgrec_core.graph.clock import horizon
 from kgrec_core.retrieval.boosting import Rows
-from kgrec_core.retrieval.profile import horizon
 from kgrec_core.retrieval.ties import Ends
 
 
