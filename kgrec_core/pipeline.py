@@ -119,7 +119,7 @@ def compared(of: Fitting, derived: Iterable[str] = ()) -> Best:
         of = of._replace(recipe=recipe)
     with of.stages("training-free floor"):
         results = {task.name: results_of(task, recipe.head(of.registry, task.name), views, how) for task in tasks}
-    comparison = Comparison(views, results, how, of.stages, Referee(recipe, of.registry, views, results, how.seed))
+    comparison = Comparison(views, results, how, of.stages, Referee(recipe, of.registry, views, results, how))
 
     with of.stages("pretrained model"):
         model = of.model()

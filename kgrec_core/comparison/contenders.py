@@ -5,6 +5,7 @@ A contender is a retrieval as a recipe writes it, so what wins is opened by ever
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,12 @@ def alone(name: str, channel: Table) -> Table:
     name = name.replace(" ", "_")
     filled = {"use": "popular", "days": 0.0}
     return {"use": "merge", "by": "score", "weights": {name: 1.0, "filled": TIE}, name: channel, "filled": filled}
+
+
+def together(of: Mapping[str, Table]) -> Table:
+    """Retrievals whose scores are added, each as a share of the query's best (CombSUM, Fox & Shaw 1994)."""
+    named = {re.sub(r"\W+", "_", name): table for name, table in of.items()}
+    return {"use": "merge", "by": "score", "weights": dict.fromkeys(named, 1.0), **named}
 
 
 def complete(table: Table, chain: Table) -> Table:

@@ -3,32 +3,36 @@
 What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
 one standard error of the paired differences over what learned less; a chain that learned nothing gives way where it loses half of that
 (the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). Nobody here has learned from the select queries but
-the moment at which fine-tuning was stopped.
+the moment at which fine-tuning was stopped. Where they are few, further held-out edges count as much, see `evidence`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.comparison.contenders import Table, complete, explained, without_graph
+from kgrec_core.comparison.contenders import Table, complete, explained, together, without_graph
+from kgrec_core.comparison.evidence import Evidence, ahead, build
 from kgrec_core.comparison.results import Results
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals, mean_error
-from kgrec_core.graph import Graph, Task, View, candidates
+from kgrec_core.graph import Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.retrieval.switch import Switch
+from kgrec_core.split import Split
 
 log = logging.getLogger("kgrec")
 WHOLE = {"before": "the chain before fine-tuning", "after": "the chain"}
 BLIND = "the chain without the graph"
+PAIR = " + "  # between the names of two that are published together
 FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which a chain without a ranker, which learned from as few, yields to what is better by two standard errors only
@@ -37,13 +41,21 @@ JUDGED = 0.2  # of the select queries: fewer for whose answer another question i
 
 
 class Contender(NamedTuple):
-    """table: how a recipe writes its retrieval. system: whose vectors it reads, None = nobody's. values: (n,) per select query."""
+    """table: how a recipe writes its retrieval. system: whose vectors it reads, None = nobody's. values: (n,) per select query.
+    further: (m,) per further query, NaN where it was not asked.
+    """
 
     name: str
     system: str | None
     table: Table
     retrieval: Retrieval
-    values: NDArray[np.float64]
+    values: NDArray[np.float64] = np.zeros(0)
+    further: NDArray[np.float64] = np.zeros(0)
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        """(n + m,) per query that it can be judged by."""
+        return np.concatenate([self.values, self.further])
 
 
 class Choice(NamedTuple):
@@ -68,8 +80,9 @@ class Verdict(NamedTuple):
 class Referee:
     """Hears every chain when it is built on the training view, then decides."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, views: Mapping[str, View], results: Mapping[str, Results], seed: int) -> None:
-        self.recipe, self.registry, self.views, self.results, self.seed = recipe, registry, views, results, seed
+    def __init__(self, recipe: Recipe, registry: Registry, views: Mapping[str, View], results: Mapping[str, Results], how: Split) -> None:
+        self.recipe, self.registry, self.views, self.results, self.seed = recipe, registry, views, results, how.seed
+        self.evidence = Evidence(views, results, how)
         self.heard: dict[str, list[Contender]] = {name: [] for name in results}
 
     def hear(self, system: str, model: Model, retrievals: Mapping[str, Retrieval]) -> None:
@@ -78,7 +91,7 @@ class Referee:
             view, result, table = self.views["select"], self.results[name], self.recipe.tables["retrieval"][name]
             if not len(view.queries[name].targets.rows):
                 continue
-            graph, heard = self.views["train"].graph, self.heard[name]
+            graph, heard, task = self.views["train"].graph, self.heard[name], named(model, name)
             for other, simple in result.simple(graph, table).items():
                 if any(c.name == other and c.system is None for c in heard):
                     continue
@@ -86,13 +99,38 @@ class Referee:
                     part = self.made(name, simple)
                     if part.learns:  # it would have to be fitted, which makes it no simple thing
                         continue
-                    _build(part, name, model, graph)
-                    values = result.asked(model, part, view)
+                    build(part, task, model, graph)
+                    heard.append(self._heard(model, task, Contender(other, system if part.reads == "vectors" else None, simple, part)))
                 except KgrecError as error:
                     log.warning("%s: %s is not compared: %s", name, other, error)
-                    continue
-                heard.append(Contender(other, system if part.reads == "vectors" else None, simple, part, values))
-            heard.append(Contender(WHOLE[system], system, table, retrieval, result.asked(model, retrieval, view)))
+            if (pair := self._pair(model, task, [c for c in heard if c.system in (system, None)])) is not None:
+                heard.append(pair)
+            heard.append(self._heard(model, task, Contender(WHOLE[system], system, table, retrieval)))
+
+    def _pair(self, model: Model, task: Task, of: list[Contender]) -> Contender | None:
+        """Where queries are few: the two best together, if that gains more than one standard error over the best of them (of ensemble
+        selection, Caruana et al. 2004, the first step); a ranking by histories only, as a text has little more than its nearest."""
+        text = "text" in self.views["train"].graph.columns(task.relation.source)
+        before = [c.name for c in of if PAIR in c.name and c.system is None]
+        of = [c for c in of if c.name not in WHOLE.values() and PAIR not in c.name]
+        if text or self.results[task.name].metric == "accuracy" or len(of) < 2 or not self.evidence.views_of(task, model.tasks):
+            return None
+        first = _ahead(of)
+        second = _ahead([c for c in of if c is not first])
+        if (name := first.name + PAIR + second.name) in before:
+            return None
+        table = together({c.name: c.table for c in (first, second)})
+        part = self.made(task.name, table)
+        build(part, task, model, self.views["train"].graph)
+        pair = self._heard(model, task, Contender(name, first.system or second.system, table, part))
+        mean, error = mean_error(pair.known - first.known)
+        return pair if mean > error else None
+
+    def _heard(self, model: Model, task: Task, of: Contender) -> Contender:
+        """With what it finds."""
+        anew = partial(self.made, task.name, of.table)
+        values = self.results[task.name].asked(model, of.retrieval, self.views["select"])
+        return of._replace(values=values, further=self.evidence.values(task, of.name, model, of.retrieval, anew))
 
     def hear_blind(self, retrievals: Mapping[str, Retrieval], model: Model, view: View) -> None:
         """A chain that was fitted without knowledge, and `view` of the select queries without it; published, it is fitted anew, as it is written then.
@@ -104,7 +142,8 @@ class Referee:
             if (blind := without_graph(table)) != table and heard:
                 values = self.results[name].asked(model, retrieval, view)
                 systems = {c.system for c in heard if c.name in WHOLE.values()}
-                heard += [Contender(BLIND, system, blind, self.made(name, blind), values) for system in sorted(systems)]
+                nothing = np.full(len(heard[0].further), np.nan)
+                heard += [Contender(BLIND, system, blind, self.made(name, blind), values, nothing) for system in sorted(systems)]
 
     def made(self, task: str, table: Table) -> Retrieval:
         return self.recipe.with_retrieval(task, table).retrieval(self.registry, task)
@@ -117,10 +156,10 @@ class Referee:
             index = np.sort(rng.choice(n := len(queries.nodes), min(n, TESTED), replace=False))
             own, view = result.tested("published")[index], View(self.views["test"].graph, {name: queries.take(index)})
             if "judged" in choice.told:
-                own = np.where(self._led_to(next(task for task in model.tasks if task.name == name), "test")[index], own, np.nan)
+                own = np.where(self._led_to(named(model, name), self.views["test"])[index], own, np.nan)
             for c in choice.others:
                 if rebuild and c.retrieval is not published[name]:
-                    _build(c.retrieval, name, model, graph)
+                    build(c.retrieval, named(model, name), model, graph)
                 values = own if c.retrieval is published[name] else np.where(np.isnan(own), np.nan, result.asked(model, c.retrieval, view))
                 columns |= {f"test|{c.name}": values, f"gain|{c.name}": own - values}
             for key, figure in intervals(columns, self.seed).items():
@@ -140,33 +179,35 @@ class Referee:
             error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
             if np.mean([mean for mean, _ in of]) > (-2 * error if all(map(_few, gains)) else error):
                 system = "after"
-        return Verdict(system, {task.name: self._choice(task, system, publish) for task in tasks if task.name in heard})
+        return Verdict(system, {task.name: self._choice(task, tasks, system, publish) for task in tasks if task.name in heard})
 
     def _best(self, found: list[Contender], system: str, counts: NDArray[np.bool_] | slice = slice(None)) -> Contender:
         """With one system's vectors: the chain, or what is simple and better for the queries that count."""
         of = [c for c in found if c.system in (system, None)]
         whole = next(c for c in of if c.name in WHOLE.values())
-        own = whole.values[counts]
+        own = whole.known[counts]
         if np.isnan(own).all():
             return whole
-        simple = max((c for c in of if c is not whole), key=lambda c: np.nanmean(c.values[counts]), default=whole)
-        mean, error = mean_error(own - simple.values[counts])
+        simple = _ahead([c for c in of if c is not whole], counts) or whole
+        mean, error = mean_error(own - simple.known[counts])
         learned = whole.retrieval.learns or system == "after"
         margin = -2 * error if _few(own) and not whole.retrieval.learns else error if learned else -error / 2
         return whole if mean > margin or simple is whole else simple
 
-    def _choice(self, task: Task, system: str, publish: str) -> Choice:
+    def _choice(self, task: Task, tasks: tuple[Task, ...], system: str, publish: str) -> Choice:
         every = [c for c in self.heard[task.name] if c.system in (system, None)]
-        counts = self._judges(task)
+        counts = self._judges(task, tasks)
         best = self._best(every, system, counts) if publish == "best" else next(c for c in every if c.name in WHOLE.values())
         of = [c for c in every if c.name != BLIND or c is best]  # that one is fitted only if it is published
-        simple = max((c for c in of if c.name not in WHOLE.values()), key=lambda c: np.nanmean(c.values), default=best)
+        simple = _ahead([c for c in of if c.name not in WHOLE.values()]) or best
         slices = self._slices(task, of, best) if publish == "best" and best.name != BLIND else {}
         told = {"published": best.name, "system": system, "metric": self.results[task.name].metric, "simple": simple.name}
         if not isinstance(counts, slice):
             told["judged"] = int(np.count_nonzero(counts))
-        if publish == "best" and best.name in WHOLE.values() and _few(best.values[counts]):
+        if publish == "best" and best.name in WHOLE.values() and _few(best.known[counts]):
             told["few"] = TELL
+        if len(best.further):
+            told["further"] = int(max(np.count_nonzero(~np.isnan(c.further)) for c in every))
         select = intervals({c.name: c.values for c in every}, self.seed)
         told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
         parts = {"usual": self._whole(task, best)} | {which: self._whole(task, other) for which, other in slices.items()}
@@ -178,20 +219,21 @@ class Referee:
         table = {"use": "switch", "few": FEW, **named, **{name: c.table for name, c in parts.items()}}
         return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
 
-    def _judges(self, task: Task) -> NDArray[np.bool_] | slice:
-        """The select queries that count: all, or those whose right answer another known question leads to, where these are few.
+    def _judges(self, task: Task, tasks: tuple[Task, ...]) -> NDArray[np.bool_] | slice:
+        """The queries that count: all, or those whose right answer another known question leads to, where these are few.
 
         An entry that lost its only question to the select queries is found by its own text alone; once published, it has its question again.
         """
-        queries = self.views["select"].queries[task.name]
-        if self.results[task.name].metric == "accuracy" or "text" not in queries.nodes.graph.columns(task.relation.source):
+        asked = [self.views["select"], *self.evidence.views_of(task, tasks)]
+        source = asked[0].graph.columns(task.relation.source)
+        if self.results[task.name].metric == "accuracy" or "text" not in source:
             return slice(None)
-        counts = self._led_to(task, "select")
-        return counts if counts.sum() < JUDGED * np.count_nonzero(queries.targets.counts) else slice(None)
+        counts = np.concatenate([self._led_to(task, view) for view in asked])
+        return counts if counts.sum() < JUDGED * sum(np.count_nonzero(v.queries[task.name].targets.counts) for v in asked) else slice(None)
 
-    def _led_to(self, task: Task, part: str) -> NDArray[np.bool_]:
-        """(n,) of a part's queries those to whose right answer a known one leads."""
-        nodes, targets = self.views[part].queries[task.name]
+    def _led_to(self, task: Task, view: View) -> NDArray[np.bool_]:
+        """(n,) of a view's queries those to whose right answer a known one leads."""
+        nodes, targets = view.queries[task.name]
         return targets.keep(nodes.graph.degree(task.relation, targets.rows, inverse=True) > 0).counts > 0
 
     def _whole(self, task: Task, of: Contender) -> Contender:
@@ -219,9 +261,14 @@ class Referee:
         return found
 
 
-def _build(part: Retrieval, name: str, model: Model, graph: Graph) -> None:
-    task = next(task for task in model.tasks if task.name == name)
-    part.build(graph, task, candidates(graph, task), model.encode(task))
+def named(model: Model, name: str) -> Task:
+    return next(task for task in model.tasks if task.name == name)
+
+
+def _ahead(of: list[Contender], counts: NDArray[np.bool_] | slice = slice(None)) -> Contender | None:
+    """The best for the queries that count; begun with whom the select queries place first."""
+    of = sorted(of, key=lambda c: -np.nanmean(c.values))
+    return of[ahead([c.known[counts] for c in of])] if of else None
 
 
 def _few(values: NDArray[np.float64]) -> bool:

@@ -19,6 +19,8 @@ from kgrec_core.interfaces import Head, Hits, Retrieval, Vectors
 from kgrec_core.model import Model
 from kgrec_core.split import Split
 
+TUNED = "floor: "  # what the names begin with of contenders whose settings were chosen by the adjust queries
+
 
 def results_of(task: Task, head: Head, views: Mapping[str, View], how: Split) -> Results:
     """Measures the floor at once; a head with vectors of its own for the candidates makes the task a classification."""
@@ -117,7 +119,7 @@ class Ranking:
         floors = {} if "text" in graph.columns(self.task.relation.source) else self.floors["whole"].settings
         floor = {name: Floor.table(of["settings"], of["weights"]) for name, of in floors.items()}
         alone = contenders.beside(recipe, contenders.references(graph, self.task, ranks=True))
-        return {f"floor: {n}": t for n, t in floor.items()} | {name: contenders.alone(name, table) for name, table in alone.items()}
+        return {TUNED + n: t for n, t in floor.items()} | {name: contenders.alone(name, table) for name, table in alone.items()}
 
     def table(self, seed: int) -> dict[str, Any]:
         """The whole ranking, beyond accuracy, and the variants."""

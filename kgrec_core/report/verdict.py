@@ -32,6 +32,9 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
         said += ", the best simple thing in it, as nothing that learned more does clearly better."
     elif gain:
         said += f", {figure(gain, signed=True)} over {of['simple']}, the best simple thing on the select queries."
+    if "further" in of:
+        asked = contenders[of["published"]]["select"]["n"]
+        said += f" Chosen by {asked:,} select queries and up to {of['further']:,} further held-out ones."
     return [said, *_brought(test["gain"], metric, of)]
 
 

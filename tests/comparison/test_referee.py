@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kgrec_core.comparison.contenders import alone, beside, without_graph
-from kgrec_core.comparison.referee import BLIND, WHOLE, Contender, Referee
+from kgrec_core.comparison.evidence import ahead
+from kgrec_core.comparison.referee import BLIND, PAIR, WHOLE, Contender, Referee
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.report.verdict import short, verdict
@@ -79,6 +83,25 @@ def test_a_ranker_that_learned_from_hardly_a_query_must_earn_its_place_all_the_m
         assert best(chain, contender("repeat", simple)) == published
 
 
+def test_where_select_queries_are_few_what_else_was_asked_counts_as_much():
+    """Six select queries place `lucky` first; 60 further ones, which the chain has learned from, do not."""
+    draw, lucky = np.random.default_rng(0), np.array([0.6, 0.4, 0.9, 0.8, 0.5, 0.7])
+    steady, chain = lucky - 0.05, lucky - np.array([0.0, 0.1, 0.2, 0.0, 0.3, 0.1])
+    further = draw.random(60)
+    found = [contender("lucky", lucky), contender("steady", steady), contender(WHOLE["before"], chain, "before", learns=True)]
+    told = [found[0]._replace(further=further), found[1]._replace(further=further + 0.1), found[2]._replace(further=np.full(60, np.nan))]
+    assert Judge(found)._best(found, "before").name == "lucky"
+    assert Judge(told)._best(told, "before").name == "steady"
+
+
+def test_a_contender_that_was_asked_less_is_judged_by_what_both_were_asked():
+    hard, easy = np.full(40, 0.2), np.full(40, 0.9)
+    half = np.concatenate([hard + 0.1, np.full(40, np.nan)])  # its mean is lower only because it was not asked what is easy
+    assert ahead([np.concatenate([hard, easy]), half]) == 1
+    assert ahead([np.concatenate([hard, easy]), half - 0.2]) == 0
+    assert ahead([hard, hard, np.full(40, np.nan)]) == 0
+
+
 def test_a_channel_alone_fills_its_list_with_what_is_popular():
     table = alone("nearest text", {"use": "faiss"})
     assert table["use"] == "merge" and table["nearest_text"] == {"use": "faiss"} and table["weights"]["filled"] < 0.01
@@ -101,14 +124,33 @@ def test_a_run_is_the_best_of_its_parts_and_says_so(shop, cache, tmp_path):
     assert told["published"] in told["contenders"] and told["published"] not in WHOLE.values()
     assert test["published"]["ndcg@10"]["mean"] > test["after"]["ndcg@10"]["mean"]
     own = told["contenders"][told["published"]]
-    assert own["gain"]["mean"] == 0 and own["test"]["mean"] == pytest.approx(test["published"]["ndcg@10"]["mean"])
-    assert max(of["select"]["mean"] for of in told["contenders"].values()) == own["select"]["mean"]
+    # what knows behaviour alone is published with what nobody has chosen yet behind it
+    assert own["gain"]["mean"] == pytest.approx(test["published"]["ndcg@10"]["mean"] - own["test"]["mean"]) == pytest.approx(0, abs=0.01)
+    assert told["simple"] == told["published"] and told["further"] > own["select"]["n"]
     again = open_run(tmp_path / "run")
     assert [a.id for a in again.answer(["ruser0"], k=3)[0]] == [a.id for a in run.answer(["ruser0"], k=3)[0]]
     assert again.recipe.tables["retrieval"]["buys"] != worst | channels
     said = verdict("buys", task)
     assert said[0].startswith(f"Published for buys: {told['published']}; NDCG@10 ") and "12 test queries" in said[0]
+    assert f"Chosen by 6 select queries and up to {told['further']} further held-out ones." in said[0]
     assert len(short(task)) == min(8, 2 + len(told["contenders"]))
+
+
+def test_two_that_know_different_things_are_published_together_where_queries_are_few(shop, cache, tmp_path, monkeypatch):
+    """Customers buy one colour, which the graph knows, and of it mostly what everybody buys, which it does not."""
+    simple = {"its colour": alone("its colour", {"use": "content", "by": "relations"}), "popular": {"use": "popular", "days": 0.0}}
+    monkeypatch.setattr("kgrec_core.comparison.results.Ranking.simple", lambda *_: simple)
+    folder, draw = Path(shutil.copytree(shop, tmp_path / "shop")), np.random.default_rng(0)
+    head, *lines = (shop / "orders.csv").read_text().splitlines()
+    rows = (f"{who},{who[0]}{8 - min(draw.geometric(0.4), 8)},{day}" for who, _, day in (line.split(",") for line in lines))
+    (folder / "orders.csv").write_text("\n".join([head, *rows]) + "\n")
+    layers = {"fit": {"publish": "best"}, "train": {"epochs": 0}, "retrieval": {"buys": {"use": "none"}}}
+    run = fit(resolve(folder / "shop.toml", layers, {"retrieval": {"buys": {"use": "exact"}}}), tmp_path / "run")
+    told, table = run.metrics["tasks"]["buys"]["referee"], run.recipe.tables["retrieval"]["buys"]
+    assert set(told["published"].split(PAIR)) == set(simple) and {"its_colour", "popular"} < set(table["weights"])
+    again = open_run(tmp_path / "run")
+    answers = again.answer(["ruser0"], k=3)[0]
+    assert [a.id for a in answers] == [a.id for a in run.answer(["ruser0"], k=3)[0]] and all(a.id.startswith("r") for a in answers)
 
 
 def test_a_retrieval_without_the_graph_has_no_channel_and_no_column_by_it():
