@@ -74,10 +74,10 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_numbers(shop, published, tm
 
 def test_what_is_published_is_built_on_all_known_edges(colours, tmp_path):
     """Of the test month, too: its purchases are known to a channel that learns from edges and is saved with what it learned."""
-    together = {"retrieval": {"buys": {"together": {"use": "cooccurrence"}}}}
+    together = {"retrieval": {"buys": {"with_it": {"use": "cooccurrence"}}}}
     run = fit(resolve(colours, together), tmp_path / "run")
     graph, task = run.graph, run.tasks[0]
-    saved = load_file(tmp_path / "run" / "retrieval" / "buys" / "together" / "channel.safetensors")["similar_.data"]
+    saved = load_file(tmp_path / "run" / "retrieval" / "buys" / "with_it" / "channel.safetensors")["similar_.data"]
     last, before = Cooccurrence(), Cooccurrence()
     last.build(graph, task, candidates(graph, task), None)
     earlier = graph.at(int(datetime(2024, 3, 1, tzinfo=UTC).timestamp() * 1e6))
