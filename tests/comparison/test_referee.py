@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kgrec_core.comparison.contenders import alone, beside, without_graph
 from kgrec_core.comparison.evidence import ahead
@@ -100,6 +102,12 @@ def test_a_contender_that_was_asked_less_is_judged_by_what_both_were_asked():
     assert ahead([np.concatenate([hard, easy]), half]) == 1
     assert ahead([np.concatenate([hard, easy]), half - 0.2]) == 0
     assert ahead([hard, hard, np.full(40, np.nan)]) == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=1, max_size=8))
+def test_where_all_were_asked_the_same_the_first_of_the_best_is_ahead(rows):
+    values = [np.array(row, float) for row in rows]
+    assert ahead(values) == int(np.argmax([v.sum() for v in values]))
 
 
 def test_a_channel_alone_fills_its_list_with_what_is_popular():
