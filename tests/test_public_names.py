@@ -16,21 +16,22 @@ from kgrec_core.late import late
 ROOT = Path(__file__).parents[1]
 PUBLIC = ("kgrec_core", "kgrec_core.domain", "kgrec_core.parts", "kgrec_core.testing")
 INSIDE = {
+    "budget.py",
     "catalogue.py",
     "console.py",
-    "publishes.py",
-    "prior.py",
-    "resume.py",
     "drift.py",
-    "shrink.py",
-    "budget.py",
     "fidelity.py",
     "fusions.py",
     "ml100k.py",
+    "prior.py",
+    "publishes.py",
+    "resume.py",
+    "shrink.py",
+    "small_sets.py",
     "tower.py",
     "trainer.py",
-    "user_profile.py",
     "trunk.py",
+    "user_profile.py",
 }  # benchmarks that build a run or a chain by hand and look into it
 SOURCES = [
     *ROOT.glob("plugins/*/kgrec_*/**/*.py"),
