@@ -76,8 +76,8 @@ class Concat(Encoder):
 
     def _shares(self) -> dict[str, float]:
         """Of the weights, one in all; 0 for what is silent now."""
-        learning = {name for name, e in self.encoders.items() if any(p.requires_grad for p in e.parameters())}
-        heard = learning if self.training and learning else set(self.encoders)
+        learning = {n for n, e in self.encoders.items() if any(p.requires_grad for p in e.parameters())} if self.training else ()
+        heard = learning or set(self.encoders)
         weights = {name: self.weights.get(name, 1.0) * (name in heard) for name in self.encoders}
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items()}

@@ -119,6 +119,8 @@ class History(Reading):
     def _pooled(self, nodes: Nodes, relations: Sequence[Relation]) -> torch.Tensor:
         """(n, dim) weighted sums of what the nodes met, zero where that is nothing."""
         met, device = self._met(nodes, relations), self.own_.device
+        if not len(met.rows):
+            return torch.zeros(len(nodes), self.dim, device=device)
         age = met.indptr[1:][met.owner] - 1 - np.arange(len(met.rows))
         weight = (self.pool_.decay**age).astype(np.float32)
         live = (age < self.live) & self.training

@@ -210,7 +210,7 @@ class Text(Spoken):
     def whole(self, nodes: Nodes, asked: bool = True) -> list[str]:
         """The nodes' texts as they are read, with `asked` a candidate's behind those that led to it; "" where there is none."""
         prefix = self.query_prefix if nodes.side == "query" else self.candidate_prefix
-        own = [prefix + t if t else "" for t in nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()]
+        own = [prefix + t if t else "" for t in nodes.texts]
         relations = self.told_.get(nodes.kind) if asked and nodes.side == "candidate" else None
         if not relations:
             return self.spoken(nodes, own)

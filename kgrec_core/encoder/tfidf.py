@@ -7,11 +7,13 @@ use = "tfidf"
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -22,6 +24,8 @@ from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.stored import arrays, document, numbers
+
+FEW = 16  # texts that are asked together
 
 
 class Tfidf(Spoken):
@@ -65,20 +69,44 @@ class Tfidf(Spoken):
             return torch.zeros(len(nodes), self.dim, device=self.place_.device)
         if self.through is None:
             different, place = np.unique(nodes.rows, return_inverse=True)
-            texts = self._texts(replace(nodes, rows=different, before=None, hide=None))
+            texts = self._texts(nodes if len(different) == len(nodes) == 1 else replace(nodes, rows=different, before=None, hide=None))
         else:  # what is put into a text may depend on more than its row
             texts = self._texts(nodes)
             place = np.arange(len(texts))
-        counted = np.asarray(self.counter_.transform(texts) @ self.axes_, np.float32) if texts else np.zeros((0, self.dim), np.float32)
+        counted = self._counted(texts)
         vectors = torch.from_numpy(counted[place]).to(self.place_.device)
         return vectors if nodes.side == "candidate" else torch.nn.functional.normalize(vectors, dim=1)
+
+    def _counted(self, texts: list[str]) -> NDArray[np.float32]:
+        """(n, width) what the words come to; of few texts by hand, to the bit as sklearn has it, whose looks cost more than the sums."""
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
+        weighed = self.counter_.transform(texts) if len(texts) > FEW else self._weighed(texts)
+        used = np.unique(weighed.indices)  # the product makes all it is given as precise as the weights
+        weighed = sp.csr_matrix((weighed.data, np.searchsorted(used, weighed.indices), weighed.indptr), (len(texts), len(used)))
+        return np.asarray(weighed @ self.axes_[used], np.float32)
+
+    def _weighed(self, texts: list[str]) -> sp.csr_matrix:
+        """(n, words) as `counter_` weighs them."""
+        from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
+
+        cut, places, counts, indptr = words.cutter(self.cut_), [], [], [0]
+        for text in texts:
+            found = Counter(place for word in cut(text) if (place := self.words_.get(word)) is not None)
+            places += sorted(found)
+            counts += [found[place] for place in sorted(found)]
+            indptr.append(len(places))
+        data = (np.log(np.array(counts, np.float64)) + 1.0) * self.counter_.idf_[places] if places else np.zeros(0)
+        found = sp.csr_matrix((data, np.array(places, np.int32), np.array(indptr, np.int32)), (len(texts), len(self.words_)))
+        inplace_csr_row_normalize_l2(found)
+        return found
 
     def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         cut = words.cutter(self.cut_)
         return np.array([len(cut(text)) for text in texts], np.int64)
 
     def _texts(self, nodes: Nodes) -> list[str]:
-        return self.spoken(nodes, [text or "" for text in nodes.graph.gather(nodes.kind, nodes.rows, "text")["text"].to_list()])
+        return self.spoken(nodes, nodes.texts)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

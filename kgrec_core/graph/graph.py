@@ -226,6 +226,15 @@ class Nodes:
         found = found.keep(~np.isin(found.owner * width + found.rows, hidden.owner * width + hidden.rows))
         return found if last is None else found.last(last)
 
+    @property
+    def texts(self) -> list[str]:
+        """The nodes' own, "" where there is none; looked up once, not to be written to."""
+        if ("texts",) not in self.memo:
+            has = "text" in self.graph.columns(self.kind)
+            found = self.graph.gather(self.kind, self.rows, "text")["text"].to_list() if has else [None] * len(self)
+            self.memo[("texts",)] = [text or "" for text in found]
+        return self.memo[("texts",)]
+
     def take(self, index: ArrayLike) -> Nodes:
         """The nodes numbered by `index` (integers, a slice or a mask)."""
         index = np.arange(len(self.rows))[index]

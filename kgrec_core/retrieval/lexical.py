@@ -132,8 +132,8 @@ class Lexical(Blockwise):
         return sp.csr_matrix(((share * idf[counts.indices]).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
 
     def _questions(self, queries: Nodes) -> list[list[str]]:
-        graph, kind, relation = queries.graph, queries.kind, self.task_.relation
-        own = self._read(graph, kind, queries.rows) if "text" in graph.columns(kind) else [[] for _ in queries.rows]
+        graph, relation = queries.graph, self.task_.relation
+        own = list(map(self.cutter_, queries.texts))
         silent = np.flatnonzero([not text for text in own])
         if len(silent):
             met = queries.take(silent).read(relation, last=self.history)

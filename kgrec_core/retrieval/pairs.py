@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Graph, Nodes, Ragged, Task, candidates
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
 from kgrec_core.retrieval.features import Features
-from kgrec_core.retrieval.pool import Columns, lookup, places, relative, union
+from kgrec_core.retrieval.pool import Columns, lookup, places_of_each, relative, union
 
 FEW = 4  # times as many as a channel gives: where a filter leaves no more, all of them are looked at
 KEPT = 2**28  # bytes of what is said that wait for the next encoder to be compared
@@ -35,10 +35,11 @@ class Said(NamedTuple):
             width = int(pool.rows.max()) + 1
             place = np.searchsorted(pool.owner * width + pool.rows, self.pool.owner * width + self.pool.rows)
         columns = {}
-        for name, score, rank in zip(self.names, self.scores, self.ranks, strict=True):
-            for what, values in (("score", score), ("relative", relative(self.pool, score)), ("rank", rank)):
-                columns[f"{name}: {what}"] = column = np.full(len(pool.rows), np.nan, np.float32)
-                column[slice(None) if place is None else place] = values
+        for what, said in (("score", self.scores), ("relative", relative(self.pool, self.scores)), ("rank", self.ranks.astype(np.float32))):
+            if place is not None:
+                some, said = said, np.full((len(said), len(pool.rows)), np.nan, np.float32)
+                said[:, place] = some
+            columns |= {f"{name}: {what}": values for name, values in zip(self.names, said, strict=True)}
         return columns
 
 
@@ -153,9 +154,9 @@ class Stage:
 
 
 def _said(pool: Ragged, names: Sequence[str], scores: Sequence[NDArray[np.float32]]) -> Said:
-    ranks = [np.minimum(places(pool, score), np.iinfo(np.int16).max).astype(np.int16) for score in scores]
-    shape = (len(names), len(pool.rows))
-    return Said(pool, tuple(names), np.reshape(scores, shape).astype(np.float32), np.reshape(ranks, shape).astype(np.int16))
+    said = np.reshape(scores, (len(names), len(pool.rows))).astype(np.float32)
+    ranks = np.minimum(places_of_each(pool, said), np.iinfo(np.int16).max).astype(np.int16)
+    return Said(pool, tuple(names), said, ranks)
 
 
 def _digest(asked: Nodes | Ragged) -> bytes:

@@ -113,7 +113,8 @@ class Placing(Around):
     ) -> Iterator[Placed]:
         """The pool and its scores, a block of queries after the other. only: of these pairs alone."""
         for block in blocks(len(queries)):
-            nodes, v, gone = queries.take(block), part_of(vectors, block), None if exclude is None else exclude.take(block)
+            nodes = queries if len(block) == len(queries) else queries.take(block)  # which know already what was found out about them
+            v, gone = part_of(vectors, block), None if exclude is None else exclude.take(block)
             known = {name: hits_of(hits, block) for name, hits in (given or {}).items()}
             pool, said = self._stage.pool(nodes, v, max(self.pool, k), allowed, gone, known)
             if gone is not None:  # before any tree is asked: what a query met would fill the places of those that are asked all
@@ -178,15 +179,13 @@ class Placing(Around):
     def _blank(self, queries: Nodes) -> NDArray[np.bool_]:
         """(n,) which queries neither say anything nor have met anything, by any relation of the task."""
         met = sum(queries.read(relation, last=1).counts for relation in (self.task_.relation, *self.task_.history))
-        if "text" not in queries.graph.columns(queries.kind):
-            return met == 0
-        texts = queries.graph.gather(queries.kind, queries.rows, "text")["text"].fill_null("")
-        return (met == 0) & (texts.str.strip_chars() == "").to_numpy()
+        return (met == 0) & np.array([not text.strip() for text in queries.texts], bool)
 
 
 def _by_rank(said: Columns, name: str) -> NDArray[np.float32]:
     """1 / (60 + rank) of every pair that a channel says something of, as `merge` has it."""
-    found = np.nan_to_num(said[f"{name}: score"]) != 0
+    score = said[f"{name}: score"]
+    found = (score != 0) & (score == score)  # NaN says nothing
     return np.where(found, 1 / (61 + said[f"{name}: rank"]), 0).astype(np.float32)
 
 

@@ -43,6 +43,14 @@ def lookup(hits: Hits, pool: Ragged, values: NDArray | None = None, missing: flo
     return out
 
 
+def places_of_each(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(channels, pairs) `places` by each row of scores."""
+    order = np.argsort(_keys(pool.owner, scores), axis=1, kind="stable")
+    out = np.empty(order.shape, np.int64)
+    np.put_along_axis(out, order, np.broadcast_to(np.arange(order.shape[1]) - pool.indptr[:-1][pool.owner], order.shape), axis=1)
+    return out
+
+
 def places(pool: Ragged, scores: NDArray) -> NDArray[np.int64]:
     """(len(pool.rows),) the rank, from 0, of every pair in its query; equal scores: the lower row first, NaN last."""
     order = np.lexsort((-scores, pool.owner)) if scores.dtype != np.float32 else np.argsort(_keys(pool.owner, scores), kind="stable")
@@ -66,10 +74,14 @@ def alike(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def relative(pool: Ragged, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores divided by the best one of the query; 0 where that is not positive."""
-    best = np.zeros(len(pool.indptr) - 1, np.float32)
-    np.fmax.at(best, pool.owner, scores)
-    return np.where(best > 0, 1 / np.where(best > 0, best, 1), 0).astype(np.float32)[pool.owner] * scores
+    """(pairs,), or (channels, pairs), scores divided by the best one of the query; 0 where that is not positive."""
+    if (n := len(pool.indptr) - 1) == 1:
+        best = np.fmax.reduce(scores, axis=-1, initial=0, keepdims=True)
+    else:
+        best = np.zeros((*scores.shape[:-1], n), np.float32)
+        for row, said in zip(np.atleast_2d(best), np.atleast_2d(scores), strict=True):
+            np.fmax.at(row, pool.owner, said)
+    return np.where(best > 0, 1 / np.where(best > 0, best, 1), 0).astype(np.float32)[..., pool.owner] * scores
 
 
 def top(pool: Ragged, scores: NDArray, k: int, columns: Columns) -> Hits:

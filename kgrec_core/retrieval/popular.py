@@ -33,6 +33,7 @@ class Popular(Blockwise):
     scales = "counts the window's edges once for every moment asked about; ranking a million candidates is one pass over a row of scores"
 
     def attach(self) -> None:
+        self.last_: tuple[object, tuple[int, bytes], NDArray[np.float32]] | None = None
         relation, graph = self.task_.relation, self.graph_
         self.clocked_ = clocked(graph, relation)
         key = ("events by time", relation, self.clocked_)
@@ -48,6 +49,14 @@ class Popular(Blockwise):
 
     def scores(self, queries: Nodes, vectors: Vectors | None) -> NDArray[np.float32]:
         asked, which = np.unique(moments(queries, self.now_) if self.clocked_ else np.zeros(len(queries)), return_inverse=True)
+        last, key = self.last_, (len(self.mask_), asked.tobytes())
+        if last is None or last[0] is not self.events_ or last[1] != key:
+            last = self.events_, key, self._counted(asked)
+            self.last_ = last if len(asked) == 1 else None  # most that is asked of a run is asked of one moment
+        return last[2][which]
+
+    def _counted(self, asked: NDArray) -> NDArray[np.float32]:
+        """(len(asked), candidates) at each of these times."""
         counts = np.zeros((len(asked), len(self.mask_)), np.float32)
         for events in self.events_:
             targets = events["target"].to_numpy()
@@ -61,7 +70,7 @@ class Popular(Blockwise):
                 start = np.searchsorted(times, time - self.days * DAY) if self.days else 0
                 weights = fading(time - times[start:stop], self.half_life) if self.half_life else None
                 counts[i] += np.bincount(targets[start:stop], weights, minlength=len(self.mask_))
-        return counts[which]
+        return counts
 
     def _ordered(self, events: pl.DataFrame) -> pl.DataFrame:
         if not self.clocked_:

@@ -115,13 +115,13 @@ def with_queries(graph: Graph, task: Task, queries: Sequence[Query]) -> tuple[Gr
     ids = [f"\x00query {place}" for place in range(len(queries))]
     named = [place for place in range(len(queries)) if place not in described or described[place].get("id") not in (None, "")]
     rows = known(graph, kind, [described[place]["id"] if place in described else queries[place] for place in named])
-    for place, id in zip(named, graph.gather(kind, rows, "id")["id"].to_list(), strict=True):
+    for place, id in zip(named, graph.gather(kind, rows, "id")["id"].to_list() if named else (), strict=True):
         ids[place] = id
     if described:
         texts = [plain(query.get("text") or "") or None for query in described.values()]
         source = {"id": [ids[place] for place in described], **({"text": texts} if any(texts) else {})}
         met = [(place, item) for place, q in enumerate(described.values()) for item in names(q.get("history") or (), "history")]
-        items = graph.gather(target, known(graph, target, [item for _, item in met]), "id")["id"].to_list()
+        items = graph.gather(target, known(graph, target, [item for _, item in met]), "id")["id"].to_list() if met else []
         pairs = [(place, item) for (place, _), item in zip(met, items, strict=True)]
         items = list(dict.fromkeys(items))
         number = {item: i for i, item in enumerate(items)}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from kgrec_core.encoder import tfidf
 from kgrec_core.encoder.tfidf import Tfidf
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
@@ -41,6 +42,16 @@ def test_dot_products_are_the_cosines_of_the_weighted_words(graph):
     found = vectors(encoder, graph, "item", "candidate", len(TEXTS))
     words = TfidfVectorizer(analyzer=cutter("bigrams"), sublinear_tf=True).fit_transform(TEXTS).toarray()
     np.testing.assert_allclose(found @ found.T, words @ words.T, atol=1e-5)
+
+
+def test_few_texts_are_counted_as_sklearn_counts_many(graph, monkeypatch):
+    encoder = prepared(graph)
+    texts = [*TEXTS, "bag bag bag of red, red jam", "nothing known here", "bag"]
+    by_hand, by_it = encoder._weighed(texts), encoder.counter_.transform(texts)
+    np.testing.assert_array_equal(by_hand.toarray(), by_it.toarray())
+    np.testing.assert_array_equal(encoder._counted(texts), np.asarray(by_it @ encoder.axes_, np.float32))
+    monkeypatch.setattr(tfidf, "FEW", 0)
+    np.testing.assert_array_equal(encoder._counted(texts), np.asarray(by_it @ encoder.axes_, np.float32))
 
 
 def test_a_query_is_of_length_one_and_a_candidate_no_longer(graph):

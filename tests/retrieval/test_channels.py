@@ -157,6 +157,14 @@ def test_what_is_later_than_the_query_changes_no_score(name, board, later):
     np.testing.assert_allclose(hits.scores, cut.scores, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["popular", "popular, fading"])
+def test_what_is_popular_at_a_moment_is_kept_until_another(name, board):
+    kept = built(ALL[name], board)
+    for before in (board.now, board.now, board.now - 8 * DAY, board.now):
+        nodes = replace(board.nodes.take([0]), before=np.full(1, before))
+        np.testing.assert_array_equal(kept.scores(nodes, None), built(ALL[name], board).scores(nodes, None))
+
+
 def small(targets, times=None, users=3):
     """One user's edges, in order; times in days."""
     n = len(targets)

@@ -14,7 +14,7 @@ from kgrec_core.retrieval.cooccurrence import Cooccurrence
 from kgrec_core.retrieval.exact import Exact
 from kgrec_core.retrieval.lambdarank import Lambdarank
 from kgrec_core.retrieval.merge import Merge
-from kgrec_core.retrieval.pool import lookup, places, relative, union
+from kgrec_core.retrieval.pool import lookup, places, places_of_each, relative, union
 from kgrec_core.retrieval.popular import Popular
 from kgrec_core.retrieval.repeat import Repeat
 
@@ -134,3 +134,18 @@ def test_places_are_the_same_for_floats_of_both_widths(seed):
     scores = rng.choice([0.0, -0.0, np.nan, np.inf, -np.inf, 1.5, -2.5, 1e-30, *rng.normal(size=4)], 60).astype(np.float32)
     pool = Ragged.of(owner, np.arange(60), 5)
     np.testing.assert_array_equal(places(pool, scores), places(pool, scores.astype(np.float64)))
+
+
+def test_several_channels_at_once_and_a_single_query_are_as_each_of_many():
+    rng = np.random.default_rng(0)
+    pool = Ragged.of(np.repeat(np.arange(4), [5, 0, 9, 6]), np.arange(20), 4)
+    scores = np.where(rng.random((3, 20)) < 0.2, np.nan, rng.integers(-2, 3, (3, 20)) / 7).astype(np.float32)
+    for of, way in ((places_of_each, places), (relative, relative)):
+        found = of(pool, scores)
+        for mine, said in zip(found, scores, strict=True):
+            np.testing.assert_array_equal(mine, way(pool, said))
+        for query in range(4):
+            inside = slice(pool.indptr[query], pool.indptr[query + 1])
+            np.testing.assert_array_equal(of(pool.take(np.array([query])), scores[:, inside]), found[:, inside])
+    none = Ragged.empty(2)
+    assert relative(none, np.zeros((3, 0), np.float32)).shape == places_of_each(none, np.zeros((3, 0), np.float32)).shape == (3, 0)
