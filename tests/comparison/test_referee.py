@@ -159,6 +159,7 @@ def test_two_that_know_different_things_are_published_together_where_queries_are
     again = open_run(tmp_path / "run")
     answers = again.answer(["ruser0"], k=3)[0]
     assert [a.id for a in answers] == [a.id for a in run.answer(["ruser0"], k=3)[0]] and all(a.id.startswith("r") for a in answers)
+    assert answers[0].reason and set(answers[0].columns) >= {"its_colour", "popular"}
 
 
 def test_a_retrieval_without_the_graph_has_no_channel_and_no_column_by_it():
