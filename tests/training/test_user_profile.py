@@ -46,6 +46,7 @@ def test_a_column_becomes_a_task_that_is_read_from_the_history(shop, folder, cac
     assert [task.name for task in run.tasks] == ["buys", "segment"] and run.tasks[1].history[0].name == "buys"
     graph = run.graph
     queries = graph.rows("user", users[:1])
+    assert "what was met, linear" in run.metrics["tasks"]["segment"]["referee"]["contenders"]
     assert queries[0] >= 0 and set(graph.entities["segment"]["id"]) == {"gardener", "sailor"}
 
 
