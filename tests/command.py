@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 import warm
+from click.testing import CliRunner
 
 DATA = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -43,9 +46,20 @@ class Done(NamedTuple):
     err: str
 
 
-def process(module: str, *words: str | Path, cwd: Path, run: Path | None = None, text: str = "", timeout: float = 1500) -> Done:
+def process(
+    module: str, *words: str | Path, cwd: Path | None = None, run: Path | None = None, text: str = "", timeout: float = 1500
+) -> Done:
     """`python -m module` with these words; no model is ever fetched."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     environment |= {"KGREC_RUN": str(run)} if run else {}
     done = warm.run(["-m", module, *words], cwd=cwd, env=environment, text=text, timeout=timeout)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def invoked(group: click.Command, name: str, *words: str | Path, cwd: Path, run: Path, text: str = "") -> Done:
+    """The same in this process, where torch is imported once."""
+    with chdir(cwd):
+        done = CliRunner(env={"KGREC_RUN": str(run)}).invoke(group, [*map(str, words)], prog_name=name, input=text)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)

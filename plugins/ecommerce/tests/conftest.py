@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import chdir
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+import command
 import once
 import polars as pl
 import pytest
-import warm
-from click.testing import CliRunner
+from command import Done
 from kgrec_ecommerce.__main__ import main
 from kgrec_ecommerce.sample import FOLDER
 
@@ -82,18 +81,7 @@ repeats = true
 """
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-def process(*words: str | Path, cwd: Path | None = None, run: Path | None = None) -> Done:
-    """The plugin's own group as a process of its own; no model is ever fetched."""
-    environment = {**os.environ, "GOMP_SPINCOUNT": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    environment |= {"KGREC_RUN": str(run)} if run else {}
-    done = warm.run(["-m", "kgrec_ecommerce", *words], cwd=cwd, env=environment, timeout=600)
-    return Done(done.returncode, done.stdout, done.stderr)
+process = partial(command.process, "kgrec_ecommerce")
 
 
 class Shop(NamedTuple):
@@ -110,13 +98,8 @@ class Shop(NamedTuple):
         return process(*words, cwd=self.folder, run=self.run)
 
     def ask(self, *words: str | Path) -> Done:
-        """The same in this process, where torch is imported once."""
-        runner = CliRunner(env={"KGREC_RUN": str(self.run)})
-        with chdir(self.folder):
-            done = runner.invoke(main, [*map(str, words)], prog_name="kgrec-ecommerce")
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Done(done.exit_code, done.stdout, done.stderr)
+        """The same in this process."""
+        return command.invoked(main, "kgrec-ecommerce", *words, cwd=self.folder, run=self.run)
 
 
 def slice_of_orders() -> tuple[pl.DataFrame, pl.DataFrame]:

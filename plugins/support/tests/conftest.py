@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import chdir
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from typing import NamedTuple
 import command
 import once
 import pytest
-from click.testing import CliRunner
 from command import Done
 
 from kgrec_core import Dataset, Relation
@@ -65,14 +63,10 @@ class Bank(NamedTuple):
         return process(*words, cwd=self.folder, run=self.run, text=text)
 
     def ask(self, *words: str | Path, text: str = "") -> Done:
-        """The same in this process, where torch is imported once."""
+        """The same in this process."""
         from kgrec_support.__main__ import main
 
-        with chdir(self.folder):
-            done = CliRunner(env={"KGREC_RUN": str(self.run)}).invoke(main, [*map(str, words)], prog_name="kgrec-support", input=text)
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Done(done.exit_code, done.stdout, done.stderr)
+        return command.invoked(main, "kgrec-support", *words, cwd=self.folder, run=self.run, text=text)
 
 
 @pytest.fixture(scope="session")
