@@ -14,7 +14,7 @@ from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.run import open_run
 from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import Split, split
-from kgrec_core.teaching.teacher import is_run
+from kgrec_core.teaching.teacher import is_run, refuse_absent
 from kgrec_core.training.options import Train
 
 log = logging.getLogger("kgrec")
@@ -23,13 +23,14 @@ REMEDY = "fit the teacher with the same [split] on the same data, or on data tha
 
 
 def refuse_leak(options: Train, recipe: Recipe, registry: Registry, dataset: Dataset, views: Mapping[str, View]) -> None:
-    """Raises KgrecError where a run that teaches was fitted on queries that `views` hold out, or on a later time.
+    """Raises KgrecError where a run that teaches was fitted on queries that `views` hold out, or on a later time; and where nobody is there to teach.
 
     Where its data can no longer be loaded, that nothing is known of it is said.
     """
     teachers = [options.teacher.model, *options.teacher.also] if options.teacher else []
     teachers += [str(o.run) for o in options.objectives.values() if isinstance(getattr(o, "run", None), Path)]
     for model in teachers:
+        refuse_absent(model)
         if is_run(model):
             _look(model, recipe, registry, dataset, views)
 

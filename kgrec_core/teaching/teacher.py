@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kgrec_core import devices
 from kgrec_core.encoder import fitness
 from kgrec_core.encoder.cache import VectorCache, default_folder
-from kgrec_core.encoder.pretrained import load
+from kgrec_core.encoder.pretrained import load, locate
 from kgrec_core.encoder.text import Text
 from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
@@ -43,6 +43,17 @@ def opened(how: Teacher, members: Callable[[], AnyTeacher] | None = None) -> Any
 def is_run(model: str) -> bool:
     """Whether a teacher's name is that of a run folder."""
     return model != MEMBERS and (Path(model) / MANIFEST).is_file()
+
+
+def refuse_absent(model: str) -> None:
+    """Raises KgrecError for a folder in which nobody is who could teach, before anything is computed; a hub id is looked up later."""
+    folder = Path(model)
+    if model.startswith("package:"):
+        locate(model)
+    elif model == MEMBERS or is_run(model) or any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        return
+    elif folder.exists() or folder.is_absolute() or model.startswith(".") or (folder.parent != Path() and folder.parent.is_dir()):
+        raise KgrecError(f"train.teacher.model: {model} is no run and no model; name the folder of one, package:NAME or a hub id")
 
 
 class Ensemble:
@@ -81,7 +92,10 @@ class ModelTeacher:
     texts_alone = True
 
     def __init__(self, how: Teacher) -> None:
-        self.how, self.tower = how, Tower(load(how.model, how.max_length)).to(devices.device()).eval()
+        try:
+            self.how, self.tower = how, Tower(load(how.model, how.max_length)).to(devices.device()).eval()
+        except KgrecError as error:
+            raise KgrecError(f"train.teacher.model: {error}; or the folder of a run") from error
 
     def on(self, graph: Graph) -> None:
         """Nothing to prepare: it reads texts alone."""
@@ -151,7 +165,7 @@ class RunTeacher:
                 lost = fitness.unread_by(self.model.encoder, texts[:: max(1, len(texts) // fitness.SAMPLE)])
                 if len(lost) and lost.mean() > fitness.MOST:
                     raise KgrecError(
-                        f"train.teacher: the run {self.how.model} cannot read {lost.mean():.0%} of the letters of the {kind} texts"
+                        f"train.teacher: the run {self.how.model} cannot read {lost.mean():.0%} of the letters of the {kind} texts; take a teacher that knows their language"
                     )
         self._refuse_other_rows(graph)
         self.model.refresh(graph)

@@ -184,6 +184,19 @@ def other(bank, tmp_path):
     return tmp_path / "desk.toml"
 
 
+def test_who_is_not_there_is_known_before_anything_is_computed(bank, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "empty", tmp_path / "run7", "./run7"):
+        with pytest.raises(KgrecError, match=r"train\.teacher\.model: .* is no run and no model; name the folder of one"):
+            teacher.refuse_absent(str(place))
+    for there in (bank.large, "owner/hub-id", "members"):
+        teacher.refuse_absent(str(there))
+    with pytest.raises(KgrecError, match="is no run and no model"):
+        fit(resolve(bank.recipe, [f"encoder.model={bank.small}", f"train.teacher.model={tmp_path / 'run7'}"]), tmp_path / "run")
+    with pytest.raises(KgrecError, match=r"train\.teacher\.model: model .* cannot be loaded .*; or the folder of a run"):
+        teacher.opened(Teacher(model=str(tmp_path / "empty")))
+
+
 def test_bad_teachers_are_refused_in_one_line(bank, teaching, other, tmp_path):
     def student(**keys):
         fine_tuned(bank, tmp_path, teacher=keys)
