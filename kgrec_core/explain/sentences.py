@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from kgrec_core.explain.explanation import Explanation, Language, Path
 
@@ -93,7 +92,7 @@ def _clause(path: Path, says: dict[str, str], language: Language) -> str:
         relation=readable(path.relations[0], language) if path.relations else "",
         end=end.name,
         count=f"{path.count:,}",
-        words=_listed(words, says),
+        words=says["and"].join(words),
         start=path.nodes[0].name,
     )
 
@@ -108,10 +107,6 @@ def _kind(path: Path) -> str:
     if path.evidence == "own":
         return "own direct" if n == 3 else "own once" if path.count == 1 else "own"
     return "once" if path.evidence == "behaviour" and path.count == 1 else path.evidence
-
-
-def _listed(words: Iterable[str], says: dict[str, str]) -> str:
-    return says["and"].join(words)
 
 
 def readable(relation: str, language: Language = "en") -> str:

@@ -100,9 +100,8 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         progress("publishing", 0, 0)
-        found = Updated(
-            published, str(folder if published else _beside(folder)), reason, figures, _counted(dataset, run.tasks, number), skipped
-        )
+        place = folder if published else folder.with_name(f"{folder.name}.update")
+        found = Updated(published, str(place), reason, figures, _counted(dataset, run.tasks, number), skipped)
         told = {"number": number, "files": [file.name for file in data], **{k: v for k, v in found._asdict().items() if k != "folder"}}
         metrics = {**run.metrics, "updates": [*run.metrics.get("updates", ()), told], "stages": stages.costs}
         kept = {name: calibration for name, calibration in old.calibrations.items() if name not in calibrations}
@@ -110,10 +109,6 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         finished = Finished(recipe, dataset, chain, metrics, [*run.history, *history], new.sources, calibrations, kept, asked)
         publish(finished, work, Path(found.folder), fingerprint, registry)
     return found
-
-
-def _beside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.update")
 
 
 def _plain(how: Any) -> dict[str, Any]:

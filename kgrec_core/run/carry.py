@@ -66,7 +66,7 @@ def compact(run: Run) -> int:
             shutil.rmtree(new, ignore_errors=True)
             with run_folder.pinned(run.folder) as place:
                 shutil.copytree(place, new, ignore=shutil.ignore_patterns(run_folder.MANIFEST))
-            for part in _folders(new, {task.name for task in snapshot.tasks}):
+            for part in (new / "encoder", new / "knowledge", *(new / "retrieval" / task.name for task in snapshot.tasks)):
                 shutil.rmtree(part)
                 part.mkdir()
             snapshot.model.encoder.save(new / "encoder")
@@ -92,10 +92,6 @@ def compact_apart(folder: Path, allow: Collection[str]) -> Popen[bytes]:
     allowed = [word for part in sorted(allow) for word in ("--allow", part)]
     command = [sys.executable, "-P", "-m", "kgrec_core.cli.main", "compact", *allowed, "--", str(folder)]
     return Popen(command, stdin=DEVNULL, stdout=DEVNULL)
-
-
-def _folders(new: Path, tasks: Collection[str]) -> list[Path]:
-    return [new / "encoder", new / "knowledge", *(new / "retrieval" / task for task in tasks)]
 
 
 def _live(folder: Path) -> Live:
