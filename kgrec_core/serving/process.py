@@ -2,7 +2,7 @@
 
 Workers are forked before any table is touched: polars computes in threads, which a fork does not take along, and a worker of a parent that
 had used them would wait for ever. Each opens the runs itself. What is imported before the fork and what is mapped from files stands in memory
-once. A worker that dies is replaced.
+once. A worker that dies is replaced. Connections are shared out evenly: each worker takes one a turn.
 SIGTERM ends the accepting, then what is under way, then the process.
 """
 
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import pyarrow
 import uvicorn
@@ -37,6 +38,7 @@ BACKLOG = 512
 LATE = ("faiss", "lightgbm", "bm25s", "sklearn.feature_extraction.text", "sentence_transformers")  # what parts import when they are needed
 PAUSE = 1.0  # seconds after which a worker that ended by itself is replaced
 SWITCH = 0.001  # seconds after which a thread that computes lets the event loop's go on; with 5 ms a refusal under load waits for several of them
+YIELD = 1e-9  # seconds, for which whoever else waits at a socket may run
 GRACE = 30  # seconds that requests under way may take at the end
 
 
@@ -75,7 +77,7 @@ def run_service(make: Callable[[bytes], Service], host: str, port: int, workers:
         service = make(secret)
         _give_back()
         ready(list(service.runs))
-        server_of(service).run(sockets=[sock])
+        server_of(service).run(sockets=[sock if workers == 1 else Shared(fileno=sock.detach())])
 
     work(told) if workers == 1 else supervised(work, workers, told)
 
@@ -91,6 +93,22 @@ def listening(host: str, port: int) -> socket.socket:
         return sock
     except OSError as error:
         raise KgrecError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port or --host") from None
+
+
+class Shared(socket.socket):
+    """A listening socket of several processes: one connection a turn, then it is another's. asyncio takes all that wait, so that of
+    clients who come together one worker gets every one, and the others have nothing to do. (libuv's uv_tcp_simultaneous_accepts, off.)"""
+
+    took = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.took:
+            self.took = False
+            raise BlockingIOError  # asyncio comes again at its next turn
+        found = super().accept()
+        self.took = True
+        time.sleep(YIELD)
+        return found
 
 
 Work = Callable[[Callable[[Sequence[str]], object]], None]

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import warm
 
 from kgrec_core.client import AsyncClient, Client
 from kgrec_core.errors import KgrecError
+from kgrec_core.serving.process import Shared, listening
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,24 @@ def within(seconds: float, true) -> bool:
     while not true() and time.monotonic() < end:
         time.sleep(0.02)
     return true()
+
+
+def test_a_worker_takes_one_connection_a_turn_and_leaves_the_others():
+    listens = listening("127.0.0.1", 0)
+    with Shared(fileno=listens.detach()) as shared:
+        shared.setblocking(False)
+        assert shared.proto == socket.IPPROTO_TCP  # else asyncio would wait for an ACK before it sends
+        clients = [socket.create_connection(shared.getsockname()) for _ in range(2)]
+        for _ in clients:
+            shared.accept()[0].close()
+            with pytest.raises(BlockingIOError):
+                shared.accept()
+        with pytest.raises(BlockingIOError):
+            shared.accept()
+        clients.append(socket.create_connection(shared.getsockname()))
+        shared.accept()[0].close()
+        for client in clients:
+            client.close()
 
 
 def test_a_run_that_no_worker_can_open_is_one_line(tmp_path):
