@@ -58,7 +58,7 @@ class Canary:
         self.first, self.other, self.share, self.within, self.alpha = first, other, share, within, alpha
         self.file = state / "canary.json"
         self.found: dict[str, Any] = {"evidence": 1.0, "callers": {}, "good": {}, "faults": {}}
-        self._looked = 0.0
+        self._looked = -np.inf  # by a clock that nobody sets
         self.now = self._record()
 
     def arm(self, who: str) -> Arm:
@@ -72,12 +72,12 @@ class Canary:
     def look(self, events: FeedbackLog, every: float = EVERY) -> bool:
         """Read what other workers decided, and test; whether it was taken back now. Raises KgrecError where feedback cannot be read."""
         self.now = self._record()
-        if self.now["state"] != RUNNING or time.time() < self._looked + every:
+        if self.now["state"] != RUNNING or time.monotonic() < self._looked + every:
             return False
-        self._looked = time.time()
+        self._looked = time.monotonic()
         if self._fails(events):
             return True
-        arms, good = outcomes(self._own(events.events(self.now["since"])), self.within, self._looked)
+        arms, good = outcomes(self._own(events.events(self.now["since"])), self.within, time.time())
         seen = evidence(arms, good, self.share) if len(arms) else np.ones(1)
         self.found = {
             "evidence": round(float(seen.max()), 3),

@@ -96,13 +96,14 @@ class Window:
             how: {name: {"distance": round(level.value, 4), "bound": round(level.bound, 4)} for name, level in of.items()}
             for how, of in self.found.items()
         }
-        return {"queries": self._size, "since": self.since, "drifted": self.drifted, "distances": each}
+        since = None if self.since is None else time.time() - (time.monotonic() - self.since)  # seconds UTC
+        return {"queries": self._size, "since": since, "drifted": self.drifted, "distances": each}
 
     def _again(self) -> None:
         with self._lock:
             self._samples: deque[Sample] = deque()
             self._size = self._fresh = 0
-        self.found, self.since = {}, None  # since: seconds UTC
+        self.found, self.since = {}, None  # since: by a clock that nobody sets, as is all that is waited for
 
 
 def _near(found: Sample, snapshot: Snapshot, task: Task) -> Sample:
@@ -127,7 +128,7 @@ class Drift:
 
     def look(self) -> str:
         """Compare every window and do what is due; the run for which the command was begun, or ""."""
-        now, due = time.time(), ""
+        now, due = time.monotonic(), ""
         for (name, _), window in self.windows.items():
             try:
                 window.look(now)
@@ -153,7 +154,7 @@ class Drift:
             return False
         except OSError as error:
             log.error("the command for drift, %s, cannot be begun: %s", words[0], error)
-            self._again = time.time() + self.holds
+            self._again = time.monotonic() + self.holds
             return False
         log.warning("the command for drift is begun: %s", shlex.join(words))
         return True

@@ -85,6 +85,17 @@ def test_requests_and_what_is_said_of_them(service):
     ask.close()
 
 
+def test_a_clock_that_is_set_back_does_not_end_the_looking(service, monkeypatch):
+    looks, today, steady = [], time.time(), time.monotonic()
+    monkeypatch.setattr(service.canary, "_fails", lambda events: looks.append(1) is None)
+    service.canary.look(service.feedback, every=-1)
+    monkeypatch.setattr(time, "time", lambda: today - 86_400)
+    monkeypatch.setattr(time, "monotonic", lambda: steady + 3600)
+    service.canary.look(service.feedback)
+    service.canary.look(service.feedback)
+    assert len(looks) == 2
+
+
 def test_a_worse_one_is_taken_back_everywhere(service, both, tmp_path, caplog):
     told(service, 400, {"main": 0.6, "canary": 0.1})
     other = Service(both, state=tmp_path, canary=("new", 0.3, 0.0))
