@@ -79,12 +79,14 @@ class Repeats:
             row = db.execute("SELECT asked, answer, at FROM done WHERE of = ? AND at > ?", (key.of, time.time() - KEPT)).fetchone()
             if row is not None and row[0] != key.asked:
                 raise Refused(409, "this Idempotency-Key was used for another edit; take a new one")
-            found = json.loads(row[1]) if row is not None else os.getpid()
+            found = json.loads(row[1]) if row is not None else []
             if isinstance(found, dict):
                 return found
-            if row is not None and time.time() < row[2] + LONGEST and Path(f"/proc/{found}").exists():
+            if found and time.time() < row[2] + LONGEST and _lives(*found):
                 raise Refused(503, "this edit is being made; come again in a moment", {"Retry-After": "1"})
-            db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (*key, json.dumps(os.getpid()), time.time()))
+            db.execute(
+                "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (*key, json.dumps([os.uname().nodename, os.getpid()]), time.time())
+            )
             return None
 
     def _ended(self, key: Key, answer: dict[str, Any] | None) -> None:
@@ -113,11 +115,16 @@ class Repeats:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.file, timeout=5)) as db, db:
-                # answer: JSON; a number is the process that makes it
+                # answer: JSON; a list is the machine and the process that make it
                 db.execute("CREATE TABLE IF NOT EXISTS done (of TEXT PRIMARY KEY, asked TEXT, answer TEXT, at REAL)")
                 yield db
         except (OSError, sqlite3.Error) as error:
             raise Refused(503, f"{self.file} cannot be written ({error}); edits wait until it can") from None
+
+
+def _lives(machine: str, process: int) -> bool:
+    """Whether a process may still be there; of another machine's or container's nothing is known."""
+    return machine != os.uname().nodename or Path(f"/proc/{process}").exists()
 
 
 def _hash(*parts: str) -> str:
