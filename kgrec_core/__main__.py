@@ -41,14 +41,10 @@ def together(words: list[str]) -> int:
 
 
 def _ended(number: int, frame: object) -> None:
-    """A launcher ends the others where a process was killed: the first of those that are left says which."""
-    gone, rank = devices.gone(), int(os.environ["RANK"])
-    if rank == next(left for left in range(devices.world()) if left not in gone):
-        who = (
-            f"process {', '.join(map(str, gone))} was killed or ended"
-            if gone
-            else "ended by the launcher, as it does when another process is lost"
-        )
+    """A launcher ends the others where a process was killed: one of those that are left says which."""
+    if devices.speaks():
+        gone = ", ".join(map(str, devices.gone()))
+        who = f"process {gone} was killed or ended" if gone else "ended by the launcher, as it does when another process is lost"
         print(f"error: {who}; the same command goes on from the last checkpoint", file=sys.__stderr__, flush=True)
     if devices.main():
         sys.exit(1)
@@ -57,7 +53,8 @@ def _ended(number: int, frame: object) -> None:
 
 def _failed(reason: str) -> int:
     time.sleep(GRACE)
-    print(f"error: process {os.environ['RANK']}: {reason}", file=sys.stderr)
+    if devices.speaks(alone=True):
+        print(f"error: process {os.environ['RANK']}: {reason}", file=sys.stderr)
     return 1
 
 

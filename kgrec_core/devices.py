@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,8 +24,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHOSEN: ContextVar[str] = ContextVar("what auto means", default="auto")
-_MET: dict[int, int] = {}  # rank -> process id, of this machine, once they have met
 PATIENCE = timedelta(days=7)  # how long the others wait for what the main process does alone; torch's own half hour is shorter than a fit
+
+
+@dataclass
+class _Meeting:
+    """What processes know of each other once they have met. processes: rank -> process id, of this machine. word: a file that one may take."""
+
+    processes: dict[int, int] = field(default_factory=dict)
+    word: str = ""
+
+
+_MEETING = _Meeting()
 
 
 def world() -> int:
@@ -44,14 +56,30 @@ def joined() -> None:
         PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
         import torch.distributed as dist
 
-        found: list[tuple[int, str, int]] = [(0, "", 0)] * world()
-        dist.all_gather_object(found, (int(os.environ["RANK"]), socket.gethostname(), os.getpid()))
-        _MET.update({rank: process for rank, host, process in found if host == socket.gethostname()})
+        if _MEETING.word:
+            return
+        word = tempfile.mkstemp(prefix="kgrec-word-")[1] if main() else ""
+        found: list[tuple[int, str, int, str]] = [(0, "", 0, "")] * world()
+        dist.all_gather_object(found, (int(os.environ["RANK"]), socket.gethostname(), os.getpid(), word))
+        _MEETING.processes = {rank: process for rank, host, process, _ in found if host == socket.gethostname()}
+        _MEETING.word = found[0][3]
+
+
+def speaks(alone: bool = False) -> bool:
+    """Whether this process says for all of them why they end: who takes the word first. Where they have not met yet, the main one, or with
+    `alone` any."""
+    if not _MEETING.word:
+        return alone or main()
+    try:
+        os.unlink(_MEETING.word)
+    except OSError:
+        return False
+    return True
 
 
 def gone() -> list[int]:
     """The ranks of the processes of this machine that are no more, of those that had met."""
-    return [rank for rank, process in sorted(_MET.items()) if not _runs(process)]
+    return [rank for rank, process in sorted(_MEETING.processes.items()) if not _runs(process)]
 
 
 def _runs(process: int) -> bool:
@@ -67,10 +95,12 @@ def _runs(process: int) -> bool:
 
 @contextmanager
 def parting() -> Iterator[None]:
-    """What is to be the last of a process among several: torch is told that it leaves."""
+    """What is to be the last of a process among several: torch is told that it leaves. Where the main one says itself why, nobody else does."""
     try:
         yield
     finally:
+        if main() and _MEETING.word:
+            speaks()
         if "torch" in sys.modules and (dist := sys.modules["torch"].distributed).is_initialized():
             dist.destroy_process_group()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import warm
 
+from kgrec_core import devices
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run.run import open_run
@@ -141,6 +142,14 @@ def test_who_is_left_says_which_process_was_killed(rank, tmp_path):
     told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode != 0
     assert told == [f"error: process {rank} was killed or ended; the same command goes on from the last checkpoint"]
+
+
+def test_the_word_is_taken_once(tmp_path, monkeypatch):
+    """Of three, two are left when the third is killed; one may hear of it only once the other has ended."""
+    (tmp_path / "word").touch()
+    monkeypatch.setattr(devices, "_MEETING", devices._Meeting({0: os.getpid(), 2: 2**22 + 1}, str(tmp_path / "word")))
+    assert devices.gone() == [2]
+    assert [devices.speaks(), devices.speaks(), devices.speaks(alone=True)] == [True, False, False]
 
 
 def test_what_is_not_a_fit_is_done_once():
