@@ -20,7 +20,7 @@ def asked_of(parser: argparse.ArgumentParser, small: str | None = None) -> argpa
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help=small)
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 class Clock:
