@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,9 +115,7 @@ class Asks:
         if rules.reorder:
             shown = _steered(at, asking, k)
             sure = [p if first == was else None for p, first, was in zip(sure, shown.rows[:, 0], hits.rows[:, 0], strict=True)]
-        columns = [{name: values[i] for name, values in shown.columns.items()} for i in range(len(nodes))]
-        found = zip(shown.rows[:, :k], shown.scores[:, :k], columns, sure, strict=True)
-        return [Judged(_answers(at, of, *row), probability) for *row, probability in found]
+        return [Judged(*found) for found in zip(_answers(at, of, shown.rows[:, :k], shown.scores[:, :k], shown.columns), sure, strict=True)]
 
     def explain(
         self,
@@ -157,7 +156,7 @@ class Asks:
         itself = Ragged.of(np.arange(len(rows)), rows, len(rows))
         k = min(k, at.graph.size(kind))
         found = _by_vector(at, of).search(asked, at.model.vectors(of, asked), k, _open(at, of, where), itself)
-        return [_answers(at, of, r, s, {}) for r, s in zip(found.rows, found.scores, strict=True)]
+        return _answers(at, of, found.rows, found.scores, {})
 
     def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
         """(n, d) float32 vectors of queries, as they are compared with the candidates'."""
@@ -243,14 +242,18 @@ def _by_vector(at: Snapshot, of: Task) -> Retrieval:
     return at.graph.memo.get(("similar", of), (at.model,), indexed)
 
 
-def _answers(at: Snapshot, of: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[Answer]:
-    found = np.flatnonzero(rows >= 0)
-    answers, said = [], phrases(at.retrievals[of.name]) if columns else {}
-    words = reasons(said, columns, len(rows))
-    for place, entity in zip(found.tolist(), at.graph.gather(of.relation.target, rows[found]).to_dicts(), strict=True):
-        why = {name: float(values[place]) for name, values in columns.items() if np.isfinite(values[place])}
+def _answers(at: Snapshot, of: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[list[Answer]]:
+    """Of (n, k) rows and scores, -1 = none; columns: (n, k or more) what every channel thought of them."""
+    answers: list[list[Answer]] = [[] for _ in rows]
+    said = phrases(at.retrievals[of.name]) if columns else {}
+    words = [reasons(said, {name: values[i] for name, values in columns.items()}, rows.shape[1]) for i in range(len(rows))]
+    query, place = np.nonzero(rows >= 0)
+    thought = {name: values[query, place].tolist() for name, values in columns.items()}
+    every = zip(query.tolist(), place.tolist(), at.graph.gather(of.relation.target, rows[query, place]).to_dicts(), strict=True)
+    for number, (i, j, entity) in enumerate(every):
+        why = {name: values[number] for name, values in thought.items() if math.isfinite(values[number])}
         attributes = {k: v for k, v in entity.items() if k not in ("id", "text")}
-        answers.append(Answer(entity["id"], entity.get("text"), float(scores[place]), attributes, why, words[place]))
+        answers[i].append(Answer(entity["id"], entity.get("text"), float(scores[i, j]), attributes, why, words[i][j]))
     return answers
 
 

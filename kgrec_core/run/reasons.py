@@ -30,7 +30,8 @@ def reasons(said: Mapping[str, str], columns: Mapping[str, NDArray[np.float32]],
     """(n,) a few words for each answer to one query. columns: what every channel thought of them, (n,) each, NaN or 0 for nothing."""
     shares = {}
     for name, phrase in said.items():
-        values = np.nan_to_num(np.asarray(columns.get(name, np.zeros(n)), np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        values = np.asarray(columns.get(name, np.zeros(n)), np.float64)
+        values = np.where(np.isfinite(values), values, 0.0)
         if values.max(initial=0) > 0:
             shares[phrase] = np.maximum(shares.get(phrase, 0.0), values / values.max())
     found = []
