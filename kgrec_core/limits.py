@@ -24,7 +24,7 @@ class Fit:
     minutes: of a whole fit, counted from when it is started (again); fine-tuning stops in time for what must follow it, comparisons that
         no longer fit are left out; 0 = as long as it takes.
     publish: "best" = what the referee finds best on the select queries, see `kgrec_core.comparison.referee`; "chain" = the whole chain, fine-tuned, whatever
-        is found; how it compares is told all the same.
+        is found; how it compares is told all the same. Below 300 select queries further held-out edges count, too.
     graph: "auto" = a chain whose relations of knowledge do not pay on the select queries, by one standard error, is published without: no channel
         by them, no column of a ranker; "keep" = as the recipe has it. An encoder's fusion has an "auto" of its own.
     select, adjust, test: most queries of a task that choose (the best weights, the floor's settings), that ranker and calibration learn

@@ -77,7 +77,7 @@ def faq(folder: Path, n: int, seed: int) -> list[object]:
     pairs = json.loads((DATA / "stackfaq" / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"]
     drawn = np.random.default_rng(seed).choice(len(pairs), n or 68, replace=False)
     found = [{k: [v] if isinstance(v, str) else v for k, v in pairs[i].items() if k in ("question", "rephr", "answer")} for i in drawn]
-    rows = [(t["question"][0], [q for q in t["rephr"] if q.strip() not in ("", "*")], "\n".join(t["answer"])) for t in found]
+    rows = [(t["question"][0], [q for q in t["rephr"] if q and q.strip() not in ("", "*")], "\n".join(t["answer"])) for t in found]
     return [entries(folder, rows)]
 
 
