@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -219,7 +220,9 @@ def _peft(model: PreTrainedModel, kind: str, rest: Mapping[str, Any]) -> nn.Modu
         raise choices(f"key of [train.adapter] with kind {kind}", unknown, known, f"they are those of peft's {config.__name__}")
     prompt = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": 10} if "num_virtual_tokens" in known else {}
     try:
-        around = get_peft_model(model, config(**prompt | dict(rest)))
+        with warnings.catch_warnings():  # peft asks for something by its old name
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            around = get_peft_model(model, config(**prompt | dict(rest)))
         if kind not in USUAL:
             _rehearse(copy.deepcopy(around))
         return around
