@@ -37,7 +37,9 @@ FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which a chain without a ranker, which learned from as few, yields to what is better by two standard errors only
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
-JUDGED = 0.2  # of the select queries: fewer for whose answer another question is known, and these alone tell what known questions are worth
+JUDGED = (
+    0.8  # of the select queries: where to fewer right answers another known question leads, these alone tell what known questions are worth
+)
 
 
 class Contender(NamedTuple):
@@ -220,7 +222,7 @@ class Referee:
         return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
 
     def _judges(self, task: Task, tasks: tuple[Task, ...]) -> NDArray[np.bool_] | slice:
-        """The queries that count: all, or those whose right answer another known question leads to, where these are few.
+        """The queries that count: all, or those whose right answer another known question leads to, where others are many.
 
         An entry that lost its only question to the select queries is found by its own text alone; once published, it has its question again.
         """

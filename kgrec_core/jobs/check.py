@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import util
 from typing import Any
 
@@ -17,6 +17,8 @@ from kgrec_core.recipe.recipe import Layer, Recipe, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.recipe.signatures import light, stand_in
 from kgrec_core.split import Split, classes, repeated, split
+
+FEW = 20  # queries of a part
 
 
 def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Summary:
@@ -54,9 +56,18 @@ def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
     dataset, summary, *_ = loaded(recipe, registry, strict)
     views = split(dataset, recipe.section("split", Split))
     classified = [task for task in dataset.tasks if recipe.of_task("head", task.name)["use"].value == "classify"]
+    for task in dataset.tasks:
+        summary.note(asked(task.name, {part: len(view.queries[task.name].nodes) for part, view in views.items()}))
     summary.doubts += classes.doubted(views, classified, strict)
     summary.doubts += repeated.doubted(views, [task for task in dataset.tasks if task not in classified])
     return summary
+
+
+def asked(task: str, n: Mapping[str, int]) -> str:
+    """How many queries the split gives each part; with few of them a fit's figures and choices say little."""
+    validation = n["select"] + n["adjust"]
+    told = f"{task}: {n['train']:,} queries are learned from, {validation:,} are validation, {n['test']:,} are the test"
+    return f"{told}; fewer than {FEW} say little, so take longer or larger parts in [split]" if min(validation, n["test"]) < FEW else told
 
 
 def _leaves(node: Any, place: str = "") -> list[tuple[str, Leaf]]:

@@ -206,9 +206,10 @@ class Binder:
 
     def _list(self, wanted: Any, node: Leaf, where: Where) -> Any:
         kind, args = get_origin(wanted) or wanted, get_args(wanted)
-        if not isinstance(node.value, list):
-            raise _mistyped(node, spell(wanted), where)
         fixed = kind is tuple and args and args[-1] is not ...
+        if not isinstance(node.value, list):
+            alone = not fixed and type(node.value) in args
+            raise _mistyped(node, f"a list, {toml([node.value])}" if alone else spell(wanted), where)
         if fixed and len(node.value) != len(args):
             raise _mistyped(node, f"{spell(wanted)}, {len(args)} values", where)
         types_ = args if fixed else [args[0] if args else Any] * len(node.value)

@@ -22,8 +22,8 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries" if found else ""
     gain = contenders[of["simple"]].get("gain")
     if "judged" in of:
-        by = "as the recipe has it: to hardly a" if "few" in of else f"by the {of['judged']:,} select queries to whose"
-        said += f", {by} held-out question's answer another known one leads, and without one it is found by its own words alone."
+        by = "as the recipe has it: to few" if "few" in of else f"by the {of['judged']:,}"
+        said += f", {by} held-out questions' answers another known one leads, and without one an answer is found by its own words alone."
     elif "few" in of:
         said += f", as the recipe has it: fewer than {of['few']} select queries say little."
     elif of["published"] == BLIND:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,19 @@ def test_a_contender_that_was_asked_less_is_judged_by_what_both_were_asked():
 def test_where_all_were_asked_the_same_the_first_of_the_best_is_ahead(rows):
     values = [np.array(row, float) for row in rows]
     assert ahead(values) == int(np.argmax([v.sum() for v in values]))
+
+
+@pytest.mark.parametrize(("led", "judges"), [(2, [0, 1]), (12, list(range(12))), (15, None), (17, None)])
+def test_an_entry_that_lost_its_only_question_says_nothing_of_known_questions(led, judges):
+    """Once published it has that question again; a fifth of such queries is enough to have answers' own texts published in place of questions."""
+    judge = Judge([])
+    judge.results = {"answer": SimpleNamespace(metric="ndcg@10")}
+    queries = {"answer": SimpleNamespace(targets=SimpleNamespace(counts=np.ones(17, int)))}
+    judge.views = {"select": SimpleNamespace(graph=SimpleNamespace(columns=lambda kind: ["id", "text"]), queries=queries)}
+    judge.evidence = SimpleNamespace(views_of=lambda task, tasks: [])
+    judge._led_to = lambda task, view: np.arange(17) < led
+    counts = judge._judges(SimpleNamespace(name="answer", relation=SimpleNamespace(source="question")), ())
+    assert counts == slice(None) if judges is None else np.flatnonzero(counts).tolist() == judges
 
 
 def test_a_channel_alone_fills_its_list_with_what_is_popular():

@@ -16,7 +16,7 @@ from kgrec_core.cli.check import check_command, said_of
 from kgrec_core.cli.fit import fit_command
 from kgrec_core.data.summary import told
 from kgrec_core.errors import KgrecError
-from kgrec_core.jobs.check import checked, every
+from kgrec_core.jobs.check import asked, checked, every
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.parameters import parameters
 from kgrec_core.recipe.registry import Registry, load
@@ -61,7 +61,14 @@ def test_a_right_recipe_is_summed_up(shop):
         "colour: 2, 100% with text (Latin)",
         "buys: 108 edges of 12 with 16, 2024-01-03 to 2024-03-04",
         "colour: 16 edges of 16 with 2",
+        "note: buys: 60 queries are learned from, 12 are validation, 12 are the test; fewer than 20 say little, "
+        "so take longer or larger parts in [split]",
     ]
+
+
+def test_a_split_of_enough_queries_is_told_without_a_warning():
+    told_of = asked("buys", {"train": 900, "select": 20, "adjust": 20, "test": 40})
+    assert told_of == "buys: 900 queries are learned from, 40 are validation, 40 are the test"
 
 
 def test_doubts_are_told_and_errors_where_that_is_asked_for(shop, tmp_path, caplog):

@@ -226,6 +226,7 @@ def wrong(**tables):
         (wrong(model=3), "encoder.model = 3 (Python): it takes str"),
         (wrong(model={"a": 1}), "[encoder.model] (Python): it takes str, not a table"),
         (wrong(sizes="12"), 'encoder.sizes = "12" (Python): it takes tuple[int, ...]'),
+        (wrong(sizes=12), "encoder.sizes = 12 (Python): it takes a list, [12]"),
         (wrong(sizes=[1, "2"]), 'encoder.sizes.1 = "2" (Python): it takes int'),
         (wrong(pair=["a"]), 'encoder.pair = ["a"] (Python): it takes tuple[str, int], 2 values'),
         ({"head": {"buys": {"use": "rank", "bias": 1}}}, "head.buys.bias = 1 (Python): it takes bool"),
