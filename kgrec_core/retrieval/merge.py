@@ -159,11 +159,13 @@ class Merge(Around):
     def explain(
         self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None
     ) -> tuple[Hits, Mapping[str, NDArray[np.float64]]]:
-        """See Retrieval: what every channel adds."""
+        """See Retrieval: what every channel adds; of a merge by scores among them what those within it add."""
         found, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)
-        how = self.by, self.weights, self.together
-        added = {name: np.asarray(part, np.float64) for name, part in parts(pool, found, columns, *how)}
-        return explained(pool, fuse(pool, found, columns, *how), k, columns, added)
+        how, added = (self.by, self.weights, self.together), dict[str, NDArray[np.float64]]()
+        for name, part in parts(pool, found, columns, *how):
+            for inner, value in _shared(self.channels[name], found[name], pool, np.asarray(part, np.float64)).items():
+                added[inner or name] = added.get(inner or name, 0.0) + value
+        return explained(pool, fuse(pool, found, columns, *how), k, columns | self._within(found, pool), added)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Fit the channels that learn; nothing is learnt here. Returns (n, min(100, candidates)) hits."""
@@ -177,7 +179,31 @@ class Merge(Around):
         return other
 
     def _merged(self, found: Mapping[str, Hits], pool: Ragged, columns: Columns, k: int) -> Hits:
-        return top(pool, fuse(pool, found, columns, self.by, self.weights, self.together), k, columns)
+        return top(pool, fuse(pool, found, columns, self.by, self.weights, self.together), k, columns | self._within(found, pool))
+
+    def _within(self, found: Mapping[str, Hits], pool: Ragged) -> dict[str, NDArray[np.float32]]:
+        """What the channels of merges among the channels thought, so that what is said of an answer is theirs; the higher of two of one name."""
+        within: dict[str, NDArray[np.float32]] = {}
+        for name, channel in self.channels.items():
+            for inner in channel.channels if isinstance(channel, Merge) else ():
+                if inner not in self.channels and inner in found[name].columns:
+                    thought = lookup(found[name], pool, found[name].columns[inner])
+                    within[inner] = np.fmax(within[inner], thought) if inner in within else thought
+        return within
+
+
+def _shared(channel: Retrieval, hits: Hits, pool: Ragged, part: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """What a channel adds, shared out among the channels within it as they add to its own score; "" is what none of them accounts for."""
+    if not isinstance(channel, Merge) or channel.by != "score" or channel.together != "none":
+        return {"": part}
+    own = {
+        name: channel.weights.get(name, 1.0) * np.nan_to_num(relative(pool, lookup(hits, pool, hits.columns[name])))
+        for name in channel.channels
+        if name in hits.columns
+    }
+    total = np.sum(list(own.values()), axis=0) if own else np.zeros(len(part))
+    shares = {name: np.divide(value, total, out=np.zeros(len(part)), where=total > 0) * part for name, value in own.items()}
+    return shares | {"": np.where(total > 0, 0.0, part)}
 
 
 def fuse(

@@ -14,16 +14,11 @@ SHARE = 0.5  # of the best answer's score, less does not speak for it
 
 
 def phrases(retrieval: Retrieval) -> dict[str, str]:
-    """Channel -> what its kind says, of those that say something; of a re-ranker within another what its heaviest channel says."""
+    """Channel -> what its kind says, of those that say something; of a merge within another each channel speaks for itself."""
     found: dict[str, str] = {}
     for part in retrieval.inside():
-        found |= {name: says for name, channel in getattr(part, "channels", {}).items() if (says := _says(channel))}
+        found |= {name: channel.says for name, channel in getattr(part, "channels", {}).items() if channel.says}
     return found
-
-
-def _says(channel: Retrieval) -> str:
-    inner, weights = getattr(channel, "channels", {}), getattr(channel, "weights", {})
-    return channel.says or (_says(inner[max(inner, key=lambda name: weights.get(name, 1.0))]) if inner else "")
 
 
 def reasons(said: Mapping[str, str], columns: Mapping[str, NDArray[np.float32]], n: int) -> list[str]:

@@ -41,6 +41,9 @@ RETRIEVALS = {
     "one channel": lambda: Ease(),
     "merge by rank": lambda: Merge(channels=channels()),
     "merge by score": lambda: Merge(channels=channels(), by="score", weights={"graph": 2.0}),
+    "merges within a merge": lambda: Merge(
+        channels={"known": Merge(channels=channels(), by="score"), "own": Merge(channels={"repeat": Repeat()}, by="score")}, by="score"
+    ),
     "mixture": lambda: Mixture(channels=channels()),
     "switch": lambda: Switch(channels={"merge": Merge(channels=channels()), "popular": Popular()}, default="merge", strangers="popular"),
     "lambdarank": lambda: Lambdarank(channels=channels(), trees=20, leaves=4, smallest=2, pool=20, folds=0, threads=1),

@@ -47,6 +47,22 @@ def test_reciprocal_rank_fusion(board):
     np.testing.assert_array_equal(hits.columns["b"][0], np.array([10, np.nan, 9, np.nan], np.float32))
 
 
+def test_of_merges_within_a_merge_each_channel_speaks_for_itself(board):
+    """Two methods that are published together: who was never met before is not said to be "chosen before", whatever else weighs most."""
+    one = Merge(channels={"a": Says(1, 2), "b": Says(2, 9)}, by="score", weights={"a": 3.0})
+    merge = Merge(channels={"one": one, "two": Merge(channels={"b": Says(5)}, by="score")}, by="score")
+    merge.build(board.graph, board.task, candidates(board.graph, board.task), board.encode)
+    hits, parts = merge.explain(board.nodes, board.encode(board.nodes), 4)
+    place = {row: i for i, row in enumerate(hits.rows[0].tolist())}
+    assert set(place) == {1, 2, 5, 9} and set(parts) >= {"a", "b"}
+    whole = 3 * 0.9 + 1  # what the best one of `one` has, which is row 2
+    for row, a, b in ((1, 3 / whole, 0), (2, 2.7 / whole, 1 / whole), (9, 0, 0.9 / whole), (5, 0, 1)):
+        assert (parts["a"][0, place[row]], parts["b"][0, place[row]]) == pytest.approx((a, b), abs=1e-6)
+    assert not parts["one"].any() and not parts["two"].any()
+    thought = {name: hits.columns[name][0] for name in ("a", "b")}
+    assert np.isnan(thought["a"][[place[9], place[5]]]).all() and thought["b"][place[5]] == 10
+
+
 def test_weighted_scores_are_relative_to_the_best(board):
     hits = merged(board, channels={"a": Says(1, 2), "b": Says(2)}, by="score", weights={"a": 0.5}, k=2)
     np.testing.assert_array_equal(hits.rows[0], [2, 1])

@@ -15,7 +15,7 @@ from kgrec_core.run.reasons import phrases, reasons
 def test_the_channels_that_place_it_highest_are_named():
     inner = Merge(channels={"ease": Ease(), "together": Cooccurrence()}, weights={"ease": 0.1})
     said = phrases(Merge(channels={"own": Repeat(), "all": Popular(), "inner": inner}))
-    assert set(said) == {"own", "all", "ease", "together", "inner"} and said["inner"] == Cooccurrence.says
+    assert set(said) == {"own", "all", "ease", "together"}
     columns = {
         "own": np.array([3.0, np.nan, 0.0]),
         "all": np.array([1.0, 10.0, 2.0]),
