@@ -96,8 +96,16 @@ def joined(
         counts = "; ".join(
             f"{task}: {', '.join(f'{n:,} {what}' for what, n in of.items())}" for task, of in skipped.items() if "reason" not in of
         )
-        raise KgrecError(f"update: no row of the files is new to the run ({counts.replace('_', ' ')})")
+        told = [f"{task.relation.target} {id!r}" for task in tasks if task.name in rows for id in _unknown(graph, task, rows[task.name])]
+        remedy = f"; the run has no {', '.join(told[:3])}: correct the rows, or add it first" if told else ""
+        raise KgrecError(f"update: no row of the files is new to the run ({counts.replace('_', ' ')}){remedy}")
     return Dataset(graph.with_edges(tables), tasks), number
+
+
+def _unknown(graph: Graph, task: Task, rows: pl.DataFrame) -> list[str]:
+    """The targets of rows that the graph lacks."""
+    ids = rows["target"].drop_nulls().unique(maintain_order=True)
+    return ids.filter(pl.Series(graph.rows(task.relation.target, ids) < 0)).to_list()
 
 
 def _with_sources(graph: Graph, kind: str, rows: pl.DataFrame) -> Graph:

@@ -24,7 +24,11 @@ REMEDY = "put what the edits bring into the data and move the file away, or fit 
 
 
 def check_edits(folder: Path, dataset: Dataset, heads: Mapping[str, Head]) -> Mark:
-    """How far the edits of the run in `folder` go. Raises KgrecError where they do not fit what a new run there would be made from."""
+    """How far the edits of the run in `folder` go. Raises KgrecError where they do not fit what a new run there would be made from, and
+    where that run answers nothing that the new one would: it is somebody else's."""
+    if (there := _tasks(folder)) and not there & {task.name for task in dataset.tasks}:
+        told = ", ".join(sorted(there)), ", ".join(task.name for task in dataset.tasks)
+        raise KgrecError(f"{folder} is a run of {told[0]}, which a fit of {told[1]} would replace; choose another --run, or move it away")
     live, graph = _live(folder), dataset.graph
     found = live.after(Mark())
     try:
@@ -42,6 +46,14 @@ def check_edits(folder: Path, dataset: Dataset, heads: Mapping[str, Head]) -> Ma
                 f"{live.file} brings a {kind} that the new data lack, but the head of task {task.name} has to learn each; {REMEDY}"
             )
     return found[-1][0] if found else Mark()
+
+
+def _tasks(folder: Path) -> set[str]:
+    """What the run in `folder` answers; nothing where there is none, or none that can be read."""
+    try:
+        return {str(task["name"]) for task in json.loads((folder / "manifest.json").read_text("utf-8"))["tasks"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def publish(new: Path, folder: Path, manifest: dict[str, Any], dataset: Dataset, heads: Mapping[str, Head]) -> None:

@@ -88,6 +88,15 @@ def test_what_was_held_out_stays_so_in_a_second_update(copy, week, tmp_path):
         update(open_run(copy), [later])
 
 
+def test_rows_of_what_the_run_lacks_name_it(copy, week, tmp_path):
+    head, first = week.read_text().splitlines()[:2]
+    item = head.split(",").index("sku")
+    cells = first.split(",")
+    (tmp_path / "misspelt.csv").write_text("\n".join([head, ",".join([*cells[:item], "r99", *cells[item + 1 :]])]) + "\n")
+    with pytest.raises(KgrecError, match=r"1 unknown targets.*; the run has no item 'r99': correct the rows, or add it first"):
+        update(open_run(copy), [tmp_path / "misspelt.csv"])
+
+
 def test_one_that_is_not_wanted_is_kept_beside_with_the_reason(copy, week):
     before = run_folder.checksum(copy / "manifest.json")
     found = update(open_run(copy), [week], rule=Update(publish="never"))

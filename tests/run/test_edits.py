@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kgrec_core.cli.main import main
 from kgrec_core.errors import KgrecError
-from kgrec_core.graph import Graph
+from kgrec_core.graph import Dataset, Graph
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.run import carry
@@ -163,6 +163,13 @@ def test_a_new_fit_carries_the_edits_over(shop, copy):
     with pytest.raises(KgrecError, match="holds edits of another run in this place; if that was published just now, open the run again"):
         run.add(item("late", text="red cup"))
     assert "late" not in texts(again) and "new" in texts(run)
+
+
+def test_a_fit_does_not_replace_a_run_that_answers_something_else(copy):
+    run = open_run(copy)
+    other = Dataset(run.graph, tuple(task._replace(name="answer") for task in run.tasks))
+    with pytest.raises(KgrecError, match=r"is a run of buys, which a fit of answer would replace; choose another --run"):
+        carry.check_edits(copy, other, {})
 
 
 def test_a_new_fit_that_the_edits_do_not_fit_is_refused_before_anything_is_done(shop, copy):
