@@ -278,6 +278,8 @@ def main() -> int:
     parts = {name: partial(part, seconds=seconds) for name, part in (("clients", clients), ("overload", overload), ("reload", reload))}
     parts |= {"client": partial(client, rounds=10 if given.small else 200)}
     parts |= {"kill": partial(kill, seconds=seconds, kills=1 if given.small else given.kills)}
+    if wrong := set(given.parts.split(",")) - set(parts):
+        parser.error(f"--parts: {', '.join(sorted(wrong))}; choose from {', '.join(sorted(parts))}")
     with tempfile.TemporaryDirectory() as name:
         run = Path(shutil.copytree(given.run, Path(name) / given.run.name)) if given.run else fitted(Path(name))
         found = {part: parts[part](run) for part in given.parts.split(",")}
