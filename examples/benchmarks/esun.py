@@ -39,7 +39,7 @@ SETTINGS = [
     "data.use=support", "data.mentions=false", "split.by=column", "split.column=split",
     'encoder.query_prefix="query: "', 'encoder.candidate_prefix="passage: "', "encoder.train_layers=0", "encoder.asked=true",
     "head.answer.adapter=true", "head.answer.temperature=0.05", "head.answer.logq=false",
-    "retrieval.answer.words.asked=true", "retrieval.answer.words.tokenizer=rjieba", "retrieval.answer.questions.use=none",
+    "retrieval.answer.words.asked=true", "retrieval.answer.words.tokenizer=rjieba", "retrieval.answer.questions.use=none", "retrieval.answer.together=none",
     "retrieval.answer.pool=100", "retrieval.answer.weights={answers=1.0,words=0.5}",
     "train.batch=128", "train.epochs=60", "train.head_lr=1e-3", "train.contrastive=0", "train.validations=1",
 ]  # fmt: skip
