@@ -37,9 +37,7 @@ FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which a chain without a ranker, which learned from as few, yields to what is better by two standard errors only
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
-JUDGED = (
-    0.8  # of the select queries: where to fewer right answers another known question leads, these alone tell what known questions are worth
-)
+JUDGED = 0.8  # of the select queries: where another known question leads to fewer of their answers, these alone judge known questions
 
 
 class Contender(NamedTuple):
