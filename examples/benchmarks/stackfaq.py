@@ -1,11 +1,12 @@
 """stackfaq: 1,249 paraphrases find the question-answer pairs of their thread among 719, learned from the pairs alone; MAP.
 
-    python examples/benchmarks/stackfaq.py [--seed 0] [--select] [--odd] [--small] [section.key=value ...]
+    python examples/benchmarks/stackfaq.py [--seed 0] [--select] [--half even|odd] [--sentences] [--small] [section.key=value ...]
 
 Needs the set stackfaq in KGREC_DATA (default ../shared/data); Karan and Snajder 2018. No paraphrase is seen before it is asked. The reference
 is the model as pretrained, whichever encoder.model names, a pair as near as its question. The interval of the gain is by thread: the paraphrases of one thread say much
 the same. --select asks no paraphrase: an answer of each thread is held out and its first sentence asks for the others, what settings were
-chosen by. --odd asks the paraphrases of every second thread only, those that no choice was made on. --small takes twelve threads for two steps. One JSON line last; asked: MAP >= .9715, gain > 0.
+chosen by. --half asks the paraphrases of every second thread only: even, what choices were made on, or odd. --sentences gives `train.teacher` the sentences of
+all questions and answers to speak of. --small takes twelve threads for two steps. One JSON line last; asked: MAP >= .9715, gain > 0.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def precision(found: NDArray[np.int64], thread: int, relevant: int) -> float:
 def main() -> None:
     parser = about(__doc__)
     parser.add_argument("--select", action="store_true")
-    parser.add_argument("--odd", action="store_true")
+    parser.add_argument("--half", choices=["even", "odd"])
+    parser.add_argument("--sentences", action="store_true")
     asked = asked_of(parser)
     every, draw, clock = threads(asked.small), np.random.default_rng(asked.seed), Clock()
     if asked.select:
@@ -59,7 +61,7 @@ def main() -> None:
             out = thread["answer"].pop(draw.integers(len(thread["answer"]))) if len(thread["answer"]) > 1 else None
             thread["rephr"] = [re.split(r"(?<=[.!?])\s", out.strip())[0]] if out else []
     rows = [(n, t["question"][0], answer) for n, t in enumerate(every) for answer in t["answer"]]
-    queries = [(n, text) for n, t in enumerate(every) if n % 2 or not asked.odd for text in t["rephr"]]
+    queries = [(n, text) for n, t in enumerate(every) if asked.half != ("even", "odd")[1 - n % 2] for text in t["rephr"]]
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "faq.jsonl"
@@ -67,6 +69,17 @@ def main() -> None:
         file.write_text("".join(lines), encoding="utf-8")
         settings = [f"data.faq={json.dumps(str(file))}", f"split.seed={asked.seed}", f"train.seed={asked.seed}", *SETTINGS]
         settings += [f"encoder.model={MODEL}", *(SMALL if asked.small else []), *asked.settings]
+        if asked.sentences:
+            of = (
+                sentence
+                for _, *texts in rows
+                for text in texts
+                for line in text.splitlines()
+                for sentence in re.split(r"(?<=[.!?])\s", line)
+            )
+            spoken = Path(folder) / "sentences.txt"
+            spoken.write_text("".join(f"{text}\n" for text in dict.fromkeys(of) if len(text.split()) > 3), encoding="utf-8")
+            settings.append(f"train.teacher.texts={spoken}")
         run = fit(resolve("kgrec_support:recipe.toml", settings), Path(folder) / "run", progress=clock)
         answers = run.answer(unseen(run, [{"text": text} for _, text in queries], "answer"), "answer", len(rows))
         seconds = run.history[-1]["seconds"] if run.history else 0
