@@ -75,10 +75,10 @@ class Comparison:
         model, calibrations = heard.model, dict(calibrations)
         published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
         new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
-        # A switch holds a chain that is fitted already.
-        plain = Chain(model, {name: part for name, part in new.retrievals.items() if not isinstance(part, Switch)})
+        # A switch that learns holds a chain that is fitted already.
+        plain = Chain(model, {name: part for name, part in new.retrievals.items() if not (isinstance(part, Switch) and part.learns)})
         with self.stages("retrieval (published)"):
-            for name in plain.retrievals:
+            for name in new.retrievals:  # one that learned on columns that are not its own would refuse these
                 calibrations.pop(name, None)
             calibrations |= learn_retrieval(plain, self.views)
         if not self.how.rebuild:

@@ -6,7 +6,7 @@ A contender is a retrieval as a recipe writes it, so what wins is opened by ever
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kgrec_core.graph import Graph, Task
@@ -71,6 +71,23 @@ def complete(table: Table, chain: Table) -> Table:
     if table["use"].rpartition("/")[2] != "merge":
         table = {"use": "merge", "by": "score", "weights": {"only": 1.0}, "only": table}
     return {**table, "weights": {**table["weights"], "nearest": LAST}, "nearest": near}
+
+
+def described(chain: Table) -> Table | None:
+    """What answers a text without a history, which is never judged where sources have no text: a chain's channels by meaning and by words."""
+    kinds = {"faiss": "meaning", "exact": "meaning", "lexical": "words"}
+    found: dict[str, tuple[str, Table]] = {}
+    for name, table in _inside(chain):
+        found.setdefault(kinds.get(table["use"].rpartition("/")[2], ""), (name, table))
+    found.pop("", None)
+    return together(dict(found.values())) if found else None
+
+
+def _inside(chain: Table) -> Iterator[tuple[str, Table]]:
+    """All channels of a re-ranker's table, however deep."""
+    for name, table in parts(chain).items():
+        yield name, table
+        yield from _inside(table)
 
 
 def without_graph(table: Table) -> Table:

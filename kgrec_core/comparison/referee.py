@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.comparison.contenders import Table, complete, explained, together, without_graph
+from kgrec_core.comparison.contenders import Table, complete, described, explained, together, without_graph
 from kgrec_core.comparison.evidence import Evidence, ahead, build
 from kgrec_core.comparison.results import Results
 from kgrec_core.errors import KgrecError
@@ -36,6 +36,7 @@ PAIR = " + "  # between the names of two that are published together
 FEW = 5  # met targets from which on a history is not short
 TESTED = 1_000  # test queries that all contenders are asked
 TELL = 20  # select queries below which a chain without a ranker, which learned from as few, yields to what is better by two standard errors only
+ANSWERS = {"strangers": "without_history", "short": "short_history", "described": "text_alone"}  # channels of a switch, by whom they answer
 LEAST = 100  # select queries of a kind before they are answered by another than the rest
 JUDGED = 0.8  # of the select queries: where another known question leads to fewer of their answers, these alone judge known questions
 
@@ -210,11 +211,15 @@ class Referee:
             told["further"] = int(max(np.count_nonzero(~np.isnan(c.further)) for c in every))
         select = intervals({c.name: c.values for c in every}, self.seed)
         told["contenders"] = {n: {"select": v} for n, v in sorted(select.items(), key=lambda item: -item[1]["mean"])}
-        parts = {"usual": self._whole(task, best)} | {which: self._whole(task, other) for which, other in slices.items()}
-        if not slices:
+        parts = {"usual": self._whole(task, best)} | {ANSWERS[which]: self._whole(task, other) for which, other in slices.items()}
+        told_of = {which: other.name for which, other in slices.items()}
+        if self._deaf(task, slices.get("strangers", best)) and (table := described(self.recipe.tables["retrieval"][task.name])):
+            parts[ANSWERS["described"]] = Contender("", system, table, self.made(task.name, table))
+            told_of["described"] = " and ".join(table["weights"])
+        if not told_of:
             return Choice(parts["usual"], of, best.name in WHOLE.values(), told)
-        told["slices"] = {which: other.name for which, other in slices.items()}
-        named = {"default": "usual", **{which: which for which in slices}}
+        told["slices"] = told_of
+        named = {"default": "usual", **{which: ANSWERS[which] for which in told_of}}
         switch = Switch(channels={name: c.retrieval for name, c in parts.items()}, few=FEW, **named)
         table = {"use": "switch", "few": FEW, **named, **{name: c.table for name, c in parts.items()}}
         return Choice(parts["usual"]._replace(table=table, retrieval=switch), of, False, told)
@@ -243,6 +248,12 @@ class Referee:
             return of
         table = (explained if chooses else complete)(of.table, self.recipe.tables["retrieval"][task.name])
         return of if table is of.table else of._replace(table=table, retrieval=self.made(task.name, table))
+
+    def _deaf(self, task: Task, of: Contender) -> bool:
+        """Whether it hardly hears the text of a query that has met nothing, and nobody asked it one: sources have no text of their own."""
+        graph, hears = self.views["train"].graph, of.name in (*WHOLE.values(), BLIND) or (of.system and PAIR not in of.name)
+        ranks, (source, target) = self.results[task.name].metric != "accuracy", (task.relation.source, task.relation.target)
+        return bool(ranks and not hears and "text" in graph.columns(target) and "text" not in graph.columns(source))
 
     def _slices(self, task: Task, of: list[Contender], best: Contender) -> dict[str, Contender]:
         """Those who met nothing or little, where another answers them better by two standard errors."""

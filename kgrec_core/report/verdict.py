@@ -18,7 +18,7 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     metric, contenders, test = of["metric"], of["contenders"], task["test"]
     found = contenders[of["published"]].get("test") if "judged" in of else test["published"][metric]
     said = f"Published for {name}: {of['published']}"
-    said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items())
+    said += "".join(f", for {SLICES[which]} {other}" for which, other in of.get("slices", {}).items() if which in SLICES)
     said += f"; {_shown(metric)} {figure(found)} on {found['n']:,} test queries" if found else ""
     gain = contenders[of["simple"]].get("gain")
     if "judged" in of:
@@ -35,6 +35,8 @@ def verdict(name: str, task: Mapping[str, Any]) -> list[str]:
     if "further" in of:
         asked = contenders[of["published"]]["select"]["n"]
         said += f" Chosen by {asked:,} select queries and up to {of['further']:,} further held-out ones."
+    if by := of.get("slices", {}).get("described"):
+        said += f" A text without a history is answered by {by}, which nothing here measures."
     return [said, *_brought(test["gain"], metric, of)]
 
 

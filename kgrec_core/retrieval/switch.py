@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,15 @@ class Switch(Around):
     """Every query is answered by one of the channels alone, chosen by how much it has met of the task's relation.
 
     default: the channel that answers. short: the one that answers where a query has met something, but less than `few`.
-    strangers: where it has met nothing; without these two, default answers there, too.
+    strangers: where it has met nothing; without these two, default answers there, too. described: where it has met nothing by any of the
+    task's relations, either, and has a text of its own: what knows behaviour alone has nothing to say of that.
     """
 
     channels: Mapping[str, Retrieval]
     default: str
     strangers: str | None = None
     short: str | None = None
+    described: str | None = None
     few: int = 5
 
     own = "history"
@@ -90,15 +93,30 @@ class Switch(Around):
 
     def _place(self, graph: Graph, task: Task, mask: NDArray[np.bool_]) -> None:
         super()._place(graph, task, mask)
-        for name in filter(None, (self.default, self.strangers, self.short)):
+        for name in filter(None, (self.default, self.strangers, self.short, self.described)):
             if name not in self.channels:
                 raise choices("channel", name, self.channels, f"retrieval.{task.name} names who answers")
+
+    def _with(self, channels: Mapping[str, Retrieval]) -> Self:
+        """The first channel that is left answers for a default that is not; for others, the default does."""
+        other = super()._with(channels)
+        other.default = self.default if self.default in channels else next(iter(channels))
+        for which in ("strangers", "short", "described"):
+            setattr(other, which, name if (name := getattr(self, which)) in channels else None)
+        return other
+
+    def _described(self, queries: Nodes) -> NDArray[np.bool_]:
+        """(n,) who has a text, and nothing else."""
+        met = [queries.read(relation, last=1).counts for relation in (self.task_.relation, *self.task_.history)]
+        return np.array([bool(text) for text in queries.texts]) & (np.sum(met, axis=0) == 0)
 
     def _answered(self, queries: Nodes, k: int, ask: Callable[[Retrieval, NDArray[np.int64]], Hits]) -> Hits:
         met = queries.read(self.task_.relation, last=self.few).counts
         who = np.full(len(queries), self.default, object)
         who[met < self.few] = self.short or self.default
         who[met == 0] = self.strangers or self.default
+        if self.described:
+            who[self._described(queries)] = self.described
         found = Hits(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32), {})
         for name in dict.fromkeys(who):
             rows = np.flatnonzero(who == name)

@@ -53,3 +53,18 @@ def test_saved_and_loaded_it_answers_the_same(graph, tmp_path):
 def test_a_channel_that_is_not_there_is_named(graph):
     with pytest.raises(KgrecError, match="channel"):
         built(graph, default="own", short="some")
+
+
+def test_a_text_without_a_history_is_answered_by_who_hears_it(graph):
+    """Views count as a history, too; without a text whoever answers strangers does."""
+    views = Relation("user", "views", "item")
+    seen = pl.DataFrame({"source": [0], "target": [3]}, {"source": pl.UInt32, "target": pl.UInt32})
+    users = pl.DataFrame({"id": [*map(str, range(9)), "looks", "new"], "text": [None] * 9 + ["a chair", "a chair"]})
+    seen = seen.with_columns(source=pl.lit(9, pl.UInt32))
+    graph = Graph({**graph.entities, "user": users}, {**graph.relations, views: seen})
+    task, channels = Task("buys", BUYS, (views,), repeats=True), {"own": Repeat(half_life=0.0), "all": Popular(days=0.0)}
+    switch = Switch(channels=channels, default="own", described="all")
+    switch.build(graph, task, candidates(graph, task), None)
+    hits = switch.search(Nodes(graph, "user", np.array([0, 1, 9, 10]), "query"), None, 1)
+    assert hits.rows[:, 0].tolist() == [-1, 0, -1, 9]
+    assert switch._with({"all": channels["all"]}).default == "all"
