@@ -37,6 +37,7 @@ class Tune:
     """What `tune` searches.
 
     space: a key of the recipe -> what it may be: a list of values, or low and high with log = true where a tenth more means the same anywhere.
+        Without it train.lr, train.head_lr and train.epochs, but for those that the command line sets.
     updates: at most so many of each trial; 0 = all. range_test: the learning rate is first looked for by one short fit whose rate grows
         with every update (Smith 2017, "Cyclical Learning Rates"); the search then stays within a tenth and thrice of where the loss falls.
     """

@@ -27,7 +27,7 @@ from kgrec_core.later import Tune
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.binding import Leaf
-from kgrec_core.recipe.recipe import Recipe
+from kgrec_core.recipe.recipe import WORDS, Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import split
@@ -78,7 +78,7 @@ def tune(
     dataset = loaded(recipe, registry, progress=progress).dataset
     views = sampled(split(dataset, how), limits, how.seed)
     refuse_leak(options, recipe, registry, dataset, views)
-    space = {key: _checked(key, of) for key, of in (flat(what.space) or USUAL).items()}
+    space = {key: _checked(key, of) for key, of in (flat(what.space) or _usual(recipe)).items()}
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(optuna, folder, hashlib.sha256((recipe.dumps() + fingerprint(dataset.graph)).encode()).hexdigest(), options.seed)
     bounds = _bounds(recipe, registry, dataset, views["train"], what, space, study, progress)
@@ -114,6 +114,18 @@ def tune(
         len(_finished(study)) - len(complete),
         bounds,
     )
+
+
+def _usual(recipe: Recipe) -> dict[str, Any]:
+    """What is searched where [tune] says nothing: without what was set on the command line. Raises KgrecError where that is all of it."""
+    words = recipe.tree.get("train", {})
+    given = [key for key in USUAL if getattr(words.get(key.removeprefix("train.")), "source", "") == WORDS]
+    left = {key: of for key, of in USUAL.items() if key not in given}
+    if not left:
+        raise KgrecError(f"tune: {', '.join(given)} are set on {WORDS}, so nothing is left to search; leave one out, or give [tune.space]")
+    if given:
+        log.warning("tune: not searched, as set on %s: %s; name it in [tune.space] to have it searched", WORDS, ", ".join(given))
+    return left
 
 
 def flat(space: Mapping[str, Any], place: str = "") -> dict[str, Any]:

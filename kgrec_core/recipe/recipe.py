@@ -29,6 +29,7 @@ T = TypeVar("T")
 Layer = str | Path | Mapping[str, Any] | Sequence[str]
 SECTIONS = ("data", "knowledge", "split", "encoder", "head", "retrieval", "train", "fit", "update", "tune")
 BY_TASK = ("head", "retrieval")
+WORDS = "the command line"  # as the layer that set a value
 
 
 def resolve(*layers: Layer) -> Recipe:
@@ -180,7 +181,7 @@ def _read(layer: Layer) -> Table:
     faults = Faults()
     for word in layer:
         with faults:
-            _merge(merged, tree(_read_word(word), here, "the command line"), one_layer=True)
+            _merge(merged, tree(_read_word(word), here, WORDS), one_layer=True)
     faults.refuse()
     return merged
 

@@ -89,6 +89,16 @@ def test_a_space_that_is_none_is_refused(colours, tmp_path, space, told):
         search(colours, tmp_path / "tuned", 1, **space)
 
 
+def test_what_the_command_line_sets_is_not_searched_unless_it_is_named(colours, tmp_path, caplog):
+    words = ["train.epochs=1", "train.lr=1e-4", "tune.range_test=false"]
+    found = tune(resolve(colours, words), tmp_path / "tuned", 2)
+    assert set(found.settings) == {"train.head_lr"}
+    assert caplog.text.count("not searched, as set on the command line: train.lr, train.epochs; name it in [tune.space]") == 1
+    assert resolve(Path(found.file)).tables["train"]["lr"] == 1e-4
+    with pytest.raises(KgrecError, match="nothing is left to search"):
+        tune(resolve(colours, [*words, "train.head_lr=1e-3"]), tmp_path / "other", 2)
+
+
 def test_a_study_that_is_none_is_refused(colours, tmp_path):
     (tmp_path / "tuned").mkdir()
     (tmp_path / "tuned" / "study.sqlite").write_text("nothing of the kind")
