@@ -37,7 +37,7 @@ __getattr__, __dir__, __all__ = late(
         "loading": "loaded",
         "jobs.bulk": "bulk",
         "run.run": "Run open_run",
-        "run.certain": "roles",
+        "run.certain": "roles uncalibrated",
         "encoder.fitness": "unread_by",
         "run.rules": "Rules",
         "run.asks": "Answer Judged",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kgrec_core.calibration import prior
-from kgrec_core.calibration.calibration import Calibration
+from kgrec_core.calibration.calibration import SMALLEST, Calibration
 from kgrec_core.calibration.confidence import DEPTH, as_if_new, asked_again, calibrated
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation import rank_tables, variants
@@ -86,9 +86,7 @@ def recalibrated(snapshot: Snapshot, task: Task, adjust: bytes | None, share: fl
     """
     before = snapshot.calibrations.get(task.name)
     if before is None:
-        raise KgrecError(
-            f"task {task.name} of {snapshot.folder} has no calibration: too few validation queries; widen split.validation and fit again"
-        )
+        raise KgrecError(f"task {task.name} of {snapshot.folder} has no calibration: {uncalibrated(snapshot.graph, task)}")
     model, retrieval = snapshot.model, snapshot.retrievals[task.name]
     if before.pseudo:
         mix = before.share if share is None else share
@@ -101,6 +99,18 @@ def recalibrated(snapshot: Snapshot, task: Task, adjust: bytes | None, share: fl
         raise KgrecError(f"task {task.name}: too few of its queries find an answer now; fit again")
     found.guarantee(0.5, share=share)  # refuses a share where none of them was seen
     return found
+
+
+def uncalibrated(graph: Graph, task: Task) -> str:
+    """Why a task of a fit has no calibration, how much would be enough, and what to do."""
+    kind = task.relation.source
+    known, texts = len(graph.adjacent(task.relation, np.flatnonzero(graph.alive(kind))).rows), "text" in graph.columns(kind)
+    if texts and known < prior.LEAST:
+        return f"{known} known {kind} entries are too few, at least {prior.LEAST} are needed; add some and fit again"
+    return (
+        f"at least {SMALLEST} {kind} queries of the half of validation that calibrates must find an answer; "
+        "give more of them, or widen split.validation, and fit again"
+    )
 
 
 def roles(retrieval: Retrieval) -> dict[str, prior.Role]:

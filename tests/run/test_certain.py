@@ -12,7 +12,7 @@ from kgrec_core.graph import Graph, Relation, Task, candidates
 from kgrec_core.retrieval.lexical import Lexical
 from kgrec_core.retrieval.merge import Merge
 from kgrec_core.retrieval.neighbours import Neighbours
-from kgrec_core.run.certain import by_known, known_certainty, roles
+from kgrec_core.run.certain import by_known, known_certainty, roles, uncalibrated
 
 TASK = Task("answer", Relation("question", "answered_by", "answer"), repeats=True)
 ENTRIES, EACH = 30, 3
@@ -58,3 +58,12 @@ def test_only_rankings_that_nothing_else_calibrates_are_asked(faq):
     classes = SimpleNamespace(**{**vars(model), "heads": {"answer": SimpleNamespace(encodes_candidates=False)}})
     assert known_certainty(graph, classes, retrieval, TASK, (TASK,), learned=False) is None
     assert known_certainty(graph, model, Merge(channels={"near": Neighbours()}), TASK, (TASK,), learned=False) is None
+
+
+def test_without_a_calibration_it_is_said_how_many_are_needed_and_what_to_do(faq):
+    graph, *_ = faq
+    few = Graph(graph.entities, {TASK.relation: graph.relations[TASK.relation].head(5)})
+    assert uncalibrated(few, TASK) == "5 known question entries are too few, at least 8 are needed; add some and fit again"
+    assert uncalibrated(graph, TASK).startswith("at least 60 question queries of the half of validation") and "widen" in uncalibrated(
+        graph, TASK
+    )

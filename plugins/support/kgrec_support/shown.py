@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kgrec_core.domain import columns, told_why
+from kgrec_core.domain import columns, told_why, uncalibrated
 
 if TYPE_CHECKING:
     from kgrec_core.domain import Run
@@ -82,9 +82,9 @@ def after_fit(run: Run, progress: Any) -> str:
     for task in run.tasks:
         if (made := run.calibration(task.name)) is not None and not made.pseudo:
             run.recalibrate(task.name)
-    calibration = run.calibration(answering(run).name)
+    calibration = run.calibration((task := answering(run)).name)
     if calibration is None:
-        return "no calibration: too few questions, so only those that are known word for word are answered"
+        return f"no calibration: {uncalibrated(run.graph, task)}; until then only questions known word for word are answered"
     return promised(promises(calibration))
 
 
