@@ -6,6 +6,7 @@ Several processes (`torchrun`, `accelerate launch`) fine-tune together; the main
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import sys
 import tempfile
@@ -150,3 +151,18 @@ def device(wanted: str = "auto", who: str = "") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise KgrecError(f"{who}there is no device {wanted!r} here ({reason}); choose auto, cpu, cuda, cuda:1 or mps") from None
+
+
+def bf16(kind: str) -> bool:
+    """Whether a kind of device computes in bfloat16 itself. torch emulates it elsewhere, on a CPU by far slower than float32."""
+    if kind == "cuda":
+        import torch
+
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return True
+    try:
+        words = set(Path("/proc/cpuinfo").read_text("utf-8").split())
+    except OSError:  # not Linux
+        return platform.machine() == "arm64"
+    return not words.isdisjoint(("bf16", "amx_bf16", "avx512_bf16"))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import kgrec_core
+from kgrec_core import devices
 from kgrec_core.cli.run import as_json
 from kgrec_core.printing import columns, say, say_json
 from kgrec_core.recipe.registry import Registry
@@ -106,26 +107,17 @@ def _device(report: dict[str, Any]) -> dict[str, Any]:
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
         count, memory = torch.cuda.device_count(), round(facts.total_memory / 2**30, 1)
-        return {"kind": "cuda", "name": facts.name, "bf16": torch.cuda.is_bf16_supported(), "memory_gb": memory, "count": count}
+        return {"kind": "cuda", "name": facts.name, "bf16": devices.bf16("cuda"), "memory_gb": memory, "count": count}
     memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1) if hasattr(os, "sysconf") else None
     if torch.backends.mps.is_available():
-        return {"kind": "mps", "name": platform.machine(), "bf16": True, "memory_gb": memory, "count": 1}
+        return {"kind": "mps", "name": platform.machine(), "bf16": devices.bf16("mps"), "memory_gb": memory, "count": 1}
     if torch.version.cuda is None:
         report["faster"].append(
             "fine-tuning on a GPU: this torch is built without CUDA; install its CUDA build where there is an NVIDIA GPU"
         )
     else:
         report["faster"].append("fine-tuning on a GPU: torch finds none; check nvidia-smi and CUDA_VISIBLE_DEVICES")
-    bf16 = "bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags() or "avx512_bf16" in _cpu_flags()
-    return {"kind": "cpu", "name": platform.processor() or platform.machine(), "bf16": bf16, "memory_gb": memory, "count": 0}
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return {flag for line in file if line.startswith(("flags", "Features")) for flag in line.split()}
-    except OSError:  # not Linux
-        return set()
+    return {"kind": "cpu", "name": platform.processor() or platform.machine(), "bf16": devices.bf16("cpu"), "memory_gb": memory, "count": 0}
 
 
 def _faiss(report: dict[str, Any]) -> dict[str, Any]:

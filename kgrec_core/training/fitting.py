@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kgrec_core import devices
 from kgrec_core.graph import View
 from kgrec_core.limits import Budget
 from kgrec_core.model import Model
@@ -18,11 +20,15 @@ from kgrec_core.training.passes import refuse_precision
 from kgrec_core.training.records import keeping_best, patient, shown, timely
 from kgrec_core.training.tracking import refuse_trackers, tracked
 
+log = logging.getLogger("kgrec")
+
 
 def possible(options: Train) -> Train:
     """The options. Raises KgrecError for what this machine cannot do, which is better known before a fit has computed anything."""
     refuse_precision(options)
     refuse_trackers(options)
+    if options.precision == "bf16" and not devices.bf16(kind := devices.device().type):
+        log.warning('train.precision = "bf16": this %s only emulates it, many times slower than "fp32" is; take that', kind)
     return options
 
 

@@ -7,6 +7,7 @@ import torch
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.training import passes, table
+from kgrec_core.training.fitting import possible
 from kgrec_core.training.layers import language_models
 from kgrec_core.training.options import Augment, Train
 
@@ -57,6 +58,13 @@ def test_precision(tuned, tmp_path):
             KgrecError, match=f'train.precision = "{precision}" needs a CUDA device and this is cpu; choose "fp32" or "bf16"'
         ):
             tuned(Train(**FEW, precision=precision), tmp_path / precision)
+
+
+def test_bf16_that_is_only_emulated_is_told(monkeypatch, caplog):
+    for has in (True, False):
+        monkeypatch.setattr("kgrec_core.devices.bf16", lambda kind, has=has: has)
+        possible(Train(precision="bf16"))
+        assert ("only emulates it" in caplog.text) is not has
 
 
 @pytest.mark.parametrize("kind", ["ema", "swa"])
