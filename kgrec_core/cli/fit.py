@@ -69,10 +69,12 @@ def demo_command(domain: Domain) -> click.Command:
 
 def shown(metrics: dict[str, Any], verbose: bool) -> str:
     from kgrec_core.data.summary import told
+    from kgrec_core.report.verdict import apart
 
     data = "\n".join(told(metrics["data"])) if "data" in metrics else ""
     leaks = "\n".join(f"{leak['grade']}: {leak['where']}: {leak['said']}" for leak in metrics.get("leaks", ()))
-    return "\n\n".join(filter(None, (data, leaks, came_to(metrics), figures(metrics) if verbose else "")))
+    every = [*dict.fromkeys(map(apart, metrics["tasks"].values())), figures(metrics)] if verbose else []
+    return "\n\n".join(filter(None, (data, leaks, came_to(metrics), *every)))
 
 
 FOLDER: dict[str, Any] = {"type": FILE, "metavar": "FOLDER", "help": "Where the run is written."}

@@ -19,7 +19,7 @@ from kgrec_core.evaluation.rank_tables import SYSTEMS
 from kgrec_core.graph import Task, histories
 from kgrec_core.report.paths import drawn
 from kgrec_core.report.plots import Dot, bars, dots, lines
-from kgrec_core.report.verdict import short, verdict
+from kgrec_core.report.verdict import apart, short, verdict
 
 if TYPE_CHECKING:
     from kgrec_core.explain.explanation import Explanation
@@ -72,6 +72,7 @@ def _tested(run: Run, task: Task) -> list[str]:
     body += [f"<p>{escape(said)}</p>" for said in verdict(task.name, of)]
     if rows := short(of, most=40):
         body.append(f"<details open><summary>who could have been published</summary>{_table(rows[0], rows[1:])}</details>")
+        body += [f"<p>{escape(said)}</p>" for said in [apart(of)] if said]
     return [*body, *_figures(of["test"]), *_curves(of["test"])]
 
 

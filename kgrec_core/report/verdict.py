@@ -74,5 +74,22 @@ def short(task: Mapping[str, Any], most: int = 6) -> list[list[str]]:
     return rows
 
 
+def apart(task: Mapping[str, Any]) -> str:
+    """Why a method of the floor has one figure among those who could have been published and another among all systems; "" where none has."""
+    of = task.get("referee")
+    if of is None:
+        return ""
+    floor = {f"floor: {name}": values.get(of["metric"]) for name, values in task["test"].get("floor", {}).items()}
+    heard = {name: found["test"] for name, found in of["contenders"].items() if found.get("test") and floor.get(name)}
+    if all(figure(found) == figure(floor[name]) for name, found in heard.items()):
+        return ""
+    asked = max(found["n"] for found in heard.values())
+    said = f" (of {asked:,} queries drawn)" if any(found["n"] < floor[name]["n"] for name, found in heard.items()) else ""
+    return (
+        f"A method of the floor has two figures: among those who could have been published{said} as it would answer, equal scores in the order of "
+        "popularity; among all systems equal scores share their mean rank."
+    )
+
+
 def _shown(metric: str) -> str:
     return {"ndcg@10": "NDCG@10"}.get(metric, metric)
