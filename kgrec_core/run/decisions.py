@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kgrec_core.errors import KgrecError, NotSaved, choices
+from kgrec_core.owners import made
 
 VERDICTS = ("allow", "block", "open")  # open: a decision is taken back
 TABLES = """
@@ -81,7 +82,7 @@ class Decisions:
 
     def _write(self, query: str, rows: Iterable[tuple]) -> None:
         try:
-            with closing(sqlite3.connect(self.file, timeout=10)) as db, db:
+            with closing(sqlite3.connect(made(self.file), timeout=10)) as db, db:
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(TABLES)
                 db.executemany(query, rows)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.owners import given
 from kgrec_core.stored import document, inside, walked
 
 FORMAT = 2
@@ -40,6 +41,7 @@ def workspace(folder: Path) -> Iterator[Path]:
         with _renaming(folder):
             _recover(folder)
         work.mkdir(exist_ok=True)
+        given(work)
         try:
             yield work
         except Exception as error:
@@ -67,8 +69,8 @@ def sealed(new: Path, manifest: dict[str, Any]) -> str:
     mode = (new / MANIFEST).stat().st_mode & 0o777  # safetensors writes for the owner alone; a run is read as a whole or not at all
     for path in files:
         path.chmod(mode)
-    for path in [*files, new / MANIFEST, *(p for p in new.rglob("*") if p.is_dir()), new]:
-        _sync(path)
+    for path in [new, new / MANIFEST, *(p for p in new.rglob("*") if p.is_dir()), *files]:
+        _sync(given(path))
     return checksum(new / MANIFEST)
 
 

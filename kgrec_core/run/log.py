@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError, NotSaved
+from kgrec_core.owners import made
 from kgrec_core.run.entry import Entry, chained, read, written
 from kgrec_core.stored import document, framed, stream
 
@@ -197,7 +198,7 @@ class Live:
     def _writing(self, told: str) -> Iterator[sqlite3.Connection]:
         """A connection that alone may write, in a transaction that is durable when this is left."""
         try:
-            with closing(sqlite3.connect(self.file, timeout=WAIT, isolation_level=None)) as db:
+            with closing(sqlite3.connect(made(self.file), timeout=WAIT, isolation_level=None)) as db:
                 db.execute("PRAGMA journal_mode = DELETE")  # so that readers write nothing: they answer on a full or read-only disk
                 db.execute("PRAGMA synchronous = EXTRA")
                 db.execute("BEGIN IMMEDIATE")

@@ -51,7 +51,7 @@ class Access:
     ) -> None:
         from kgrec_core.serving.counting import Counting
 
-        self.keys = Keys(keys) if keys else None
+        self.keys = Keys(keys, there=True) if keys else None
         self.signers, self.audience = Signers(jwks) if jwks else None, audience
         self.required = bool(keys or jwks)
         self.counted = Counting({"minute": rate, "day": quota}, storage)

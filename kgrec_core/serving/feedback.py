@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from kgrec_core.data.privacy import mask
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Task
+from kgrec_core.owners import made
 from kgrec_core.serving.problem import Refused
 
 LONGEST = 2_000  # letters of a text
@@ -148,8 +149,7 @@ class FeedbackLog:
 
     def _open(self, name: str, table: str) -> closing[sqlite3.Connection]:
         with _told(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(self.folder / name, timeout=5)
+            db = sqlite3.connect(made(self.folder / name), timeout=5)
             db.execute(f"PRAGMA synchronous = {'FULL' if name == self.file.name else 'OFF'}")
             db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
         return closing(db)

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.owners import given, made
 
+log = logging.getLogger("kgrec.serving")
 SCOPES = ("ask", "edit", "admin")
 
 
@@ -38,10 +41,14 @@ class Key(NamedTuple):
 
 
 class Keys:
-    """The keys of a file; one that changes is read again."""
+    """The keys of a file; one that changes is read again. there: it has to be there; raises KgrecError where it is not, or is none."""
 
-    def __init__(self, file: Path) -> None:
-        self.file, self._read = file, ((0, 0), {})
+    def __init__(self, file: Path, there: bool = False) -> None:
+        self.file, self._read, self._fault = file, ((0, 0), {}), ""
+        if there and not file.exists():
+            raise KgrecError(f"there is no file of keys {file}; make one with `kgrec keys add NAME --file {file}`")
+        if there:
+            self.all()
 
     def all(self) -> dict[str, Key]:
         """By id. Raises KgrecError for a file that is none."""
@@ -60,9 +67,15 @@ class Keys:
         return self._read[1]
 
     def known(self, secret: str) -> Key | None:
-        """The valid key of a secret."""
+        """The valid key of a secret; while the file cannot be read, of those that were in it, and the log says so."""
         id = secret.split("_")[1] if secret.startswith("kg_") and secret.count("_") >= 2 else ""
-        key = self.all().get(id)
+        try:
+            keys, fault = self.all(), ""
+        except KgrecError as error:
+            keys, fault = self._read[1], str(error)
+            if fault != self._fault:
+                log.error("%s; those of before stay", fault)
+        key, self._fault = keys.get(id), fault
         same = hmac.compare_digest(_hash(secret), key.hash if key else _hash(""))
         return key if key and same and key.valid else None
 
@@ -105,8 +118,7 @@ class Keys:
     def _change(self, change: Callable[[dict[str, Key]], None]) -> None:
         """Under a lock, to a file that is whole or not there, readable by its owner."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.file.with_name(f"{self.file.name}.lock"), "w") as lock:
+            with open(made(self.file.with_name(f"{self.file.name}.lock")), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 keys = dict(self.all())
                 change(keys)
@@ -114,7 +126,7 @@ class Keys:
                 part = self.file.with_name(f"{self.file.name}.part")
                 with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
                     json.dump(rows, out, indent=1)
-                part.replace(self.file)
+                given(part, self.file).replace(self.file)
         except OSError as error:
             raise KgrecError(f"{self.file} cannot be written ({error.strerror}); name another with --file") from None
 

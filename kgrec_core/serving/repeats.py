@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kgrec_core.data.appending import append
+from kgrec_core.owners import made
 from kgrec_core.serving.access import Caller
 from kgrec_core.serving.problem import Refused
 
@@ -113,8 +114,7 @@ class Repeats:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, in a transaction."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.file, timeout=5)) as db, db:
+            with closing(sqlite3.connect(made(self.file), timeout=5)) as db, db:
                 # answer: JSON; a list is the machine and the process that make it
                 db.execute("CREATE TABLE IF NOT EXISTS done (of TEXT PRIMARY KEY, asked TEXT, answer TEXT, at REAL)")
                 yield db

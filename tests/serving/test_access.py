@@ -28,8 +28,9 @@ def refused(status: int, access: Access, *given) -> str:
 
 def test_keys(tmp_path):
     file = tmp_path / "keys.json"
-    keys, access = Keys(file), Access(file)
+    keys = Keys(file)
     secret, admin = keys.add("shop", ["ask"], days=1), keys.add("boss", ["admin"])
+    access = Access(file)
     assert asked(access, secret) == "shop" and asked(access, admin, "edit") == "boss"
     assert secret not in file.read_text() and file.stat().st_mode & 0o777 == 0o600
     assert "this key may ask; this needs edit" in refused(403, access, secret, "edit")
@@ -46,9 +47,26 @@ def test_keys(tmp_path):
     refused(401, access, short)
     with pytest.raises(KgrecError, match="no scope is called 'all'"):
         keys.add("x", ["all"])
-    file.write_text("{")
-    with pytest.raises(KgrecError, match="is no file of keys"):
-        asked(access, admin)
+
+
+def test_a_file_of_keys_that_cannot_be_read(tmp_path, caplog):
+    file = tmp_path / "keys.json"
+    with pytest.raises(KgrecError, match="there is no file of keys .*keys.json; make one with `kgrec keys add NAME --file "):
+        Access(file)
+    secret, whole = Keys(file).add("shop"), file.read_text()
+    access = Access(file)
+    file.write_text(whole[:-9])  # half-written
+    assert asked(access, secret) == asked(access, secret) == "shop"
+    assert [of.message for of in caplog.records if "those of before stay" in of.message][1:] == []
+    for door in (lambda: Access(file), lambda: Keys(file).add("other")):
+        with pytest.raises(KgrecError, match="is no file of keys"):
+            door()
+    file.write_text("[]")
+    refused(401, access, secret)
+    file.write_text(whole)
+    assert asked(access, secret) == "shop"
+    file.unlink()
+    refused(401, access, secret)
 
 
 def test_tokens(tmp_path):
@@ -104,6 +122,7 @@ def test_without_keys_only_this_machine(tmp_path):
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
         with pytest.raises(KgrecError, match="lets everybody in"):
             refuse_open_door(host, Access())
+    Keys(tmp_path / "keys.json").add("shop")
     refuse_open_door("0.0.0.0", Access(tmp_path / "keys.json"))
     with pytest.raises(Refused, match="does not belong in the address"):
         Access().caller(None, {"Token": "x"}, "ask")
