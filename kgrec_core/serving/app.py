@@ -114,7 +114,7 @@ def _guarded(service: Service, handler: Handler, path: str) -> Handler:
         except Exception:
             log.exception("request %s failed", id)
             found = response(Refused(500, "the service could not answer this; its log says why"), id)
-        found.headers["X-Request-Id"] = id
+        found.headers.update({"X-Request-Id": id} | service.last_words)
         service.metrics.requests.labels(path.split("/")[2] if path.startswith("/v1/") else "", verb, str(found.status_code)).inc()
         busy, now = found.status_code == 503, time.perf_counter()
         how = service.metrics.turned if busy else service.metrics.latency.labels(verb)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import pyarrow
@@ -39,10 +40,11 @@ LATE = ("faiss", "lightgbm", "bm25s", "sklearn.feature_extraction.text", "senten
 PAUSE = 1.0  # seconds after which a worker that ended by itself is replaced
 SWITCH = 0.001  # seconds after which a thread that computes lets the event loop's go on; with 5 ms a refusal under load waits for several of them
 YIELD = 1e-9  # seconds, for which whoever else waits at a socket may run
+PR_SET_PDEATHSIG = 1
 GRACE = 30  # seconds that requests under way may take at the end
 
 
-def server_of(service: Service) -> uvicorn.Server:
+def server_of(service: Service) -> Server:
     """Ready to serve on sockets."""
     sys.setswitchinterval(SWITCH)
     config = uvicorn.Config(
@@ -54,7 +56,19 @@ def server_of(service: Service) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE,
         h11_max_incomplete_event_size=32_768,
     )
-    return uvicorn.Server(config)
+    return Server(config, service)
+
+
+class Server(uvicorn.Server):
+    """From the signal on, whoever asks on a connection that stays open is told that it does not."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.service.last_words = {"Connection": "close"}
+        super().handle_exit(sig, frame)
 
 
 def run_service(make: Callable[[bytes], Service], host: str, port: int, workers: int, say: Callable[[str], None]) -> None:
@@ -79,7 +93,7 @@ def run_service(make: Callable[[bytes], Service], host: str, port: int, workers:
         ready(list(service.runs))
         server_of(service).run(sockets=[sock if workers == 1 else Shared(fileno=sock.detach())])
 
-    work(told) if workers == 1 else supervised(work, workers, told)
+    work(told) if workers == 1 else supervised(work, workers, told, sock.close)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -114,15 +128,17 @@ class Shared(socket.socket):
 Work = Callable[[Callable[[Sequence[str]], object]], None]
 
 
-def supervised(work: Work, workers: int, told: Callable[[Sequence[str]], None]) -> None:
+def supervised(work: Work, workers: int, told: Callable[[Sequence[str]], None], leave: Callable[[], None]) -> None:
     """Keep so many children at `work`, until SIGTERM or SIGINT, which they get as well. told: which runs the first one has opened; the
-    others begin after it. Raises KgrecError where the first cannot."""
+    others begin after it. leave: called then, so that nobody waits at a socket that no child takes from. Raises KgrecError where the
+    first cannot."""
     ending = False
     children: set[int] = set()
 
     def end(number: int, frame: object) -> None:
         nonlocal ending
         ending = True
+        leave()
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
@@ -197,6 +213,8 @@ def _forked(work: Work, signals: Sequence[signal.Signals]) -> tuple[int, int]:
         return False
 
     try:
+        with suppress(OSError, AttributeError):  # Linux: where the parent is killed, nobody would replace those who die, so they end as well
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in signals:
             signal.signal(number, signal.SIG_DFL)

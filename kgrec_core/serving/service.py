@@ -57,6 +57,7 @@ class Service:
     ) -> None:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
+        self.last_words: dict[str, str] = {}  # headers of every answer from the signal to leave on
         self.metrics = Metrics()
         self.secret = secret or secrets.token_bytes(32)  # of this service and all its workers, for as long as it runs
         first = next(iter(self.runs.values())).folder

@@ -47,6 +47,14 @@ def within(seconds: float, true) -> bool:
     return true()
 
 
+def refuses(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_a_worker_takes_one_connection_a_turn_and_leaves_the_others():
     listens = listening("127.0.0.1", 0)
     with Shared(fileno=listens.detach()) as shared:
@@ -98,7 +106,25 @@ def test_workers(server):
             return await asyncio.gather(*(client.recommend(user=f"ruser{n}", k=1) for n in (0, 2, 4)))
 
     assert all(one[0]["id"][0] == "r" for one in asyncio.run(several()))
+    host, _, port = url.removeprefix("http://").partition(":")
+    slow = socket.create_connection((host, int(port)))
+    slow.sendall(b'POST /v1/ecommerce/similar HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{"item": ')
+    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
+    assert within(5, lambda: refuses(host, int(port)))  # at once, and not when what is under way has ended
+    slow.sendall(b'"r1","k":1}')
+    answer = slow.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer.lower()
     assert within(60, lambda: process.poll() is not None) and process.returncode == 0
     with pytest.raises(KgrecError, match="does not answer"):
         Client(url).runs()
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    work = "import time\nfrom kgrec_core.serving.process import supervised\n"
+    work += "supervised(lambda ready: (ready(['shop']), time.sleep(99)), 2, lambda runs: print(runs, flush=True), list)"
+    with subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "['shop']\n" and within(5, lambda: len(workers(parent)) == 2)
+        left = workers(parent)
+        parent.kill()
+    assert within(5, lambda: not any(Path(f"/proc/{child}/exe").exists() for child in left)), "nobody replaces those who die now"
