@@ -213,7 +213,9 @@ def _forked(work: Work, signals: Sequence[signal.Signals]) -> tuple[int, int]:
         return False
 
     try:
-        with suppress(OSError, AttributeError):  # Linux: where the parent is killed, nobody would replace those who die, so they end as well
+        with suppress(
+            OSError, AttributeError
+        ):  # Linux: where the parent is killed, nobody would replace those who die, so they end as well
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in signals:
