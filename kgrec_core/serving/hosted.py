@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,7 +30,9 @@ class Hosted:
         self._now: tuple[Run, Snapshot, str] = (run, run.snapshot, checksum(folder / MANIFEST))
         self._samples: dict[tuple[str, str], Sample | None] = {}
         self._before: tuple[Run, Snapshot, str] | None = None
-        self._refused, self.rolled_back, self._changing = "", False, Lock()
+        self._refused: object = None
+        self._seen: object = None  # what `_files` says of what was not shown, and of the last look
+        self.rolled_back, self._changing = False, Lock()
 
     @property
     def run(self) -> Run:
@@ -77,19 +80,29 @@ class Hosted:
     def reload(self, taken: Collection[str] = (), force: bool = False) -> bool:
         """Load a newly published run beside the one that answers, ask it something, and swap; whether it did.
 
-        taken: checksums of runs that were taken back, which are not shown. Raises KgrecError where the new run cannot be opened or does
-        not answer: the old one goes on, and the same is not tried again unless by `force`.
+        taken: checksums of runs that were taken back, which are not shown. Raises KgrecError where the new run cannot be opened, does
+        not answer, or answers something else: the old one goes on, and the same is not tried again unless by `force`, or when its files
+        have changed and then been the same for two looks, as those that somebody copies there one by one.
         """
         with self._changing:
             found = self._published()
-            if found is None or found == self.published or found in taken or (found == self._refused and not force):
+            if found is None or found == self.published or found in taken:
+                return False
+            files, before = _files(self.folder), self._seen
+            self._seen = files
+            if not force and self._refused and (files == self._refused or files != before):
                 return False
             try:
                 run = open_run(self.folder, self.allow)
+                if lost := {task.name for task in self._now[0].tasks} - {task.name for task in run.tasks}:
+                    raise KgrecError(f"{self.folder} has no task {', '.join(sorted(lost))}, which the run of before answers")
                 smoke(run.snapshot)
-            except KgrecError:
-                self._refused = found
-                raise
+            except Exception as error:
+                self._refused = files
+                if isinstance(error, KgrecError):
+                    raise
+                raise KgrecError(f"{self.folder} cannot be opened or asked ({type(error).__name__}: {error})") from error
+            self._refused = None
             self._before, self.rolled_back = self._now, False
             self._now = run, run.snapshot, found
             log.info("run %s was reloaded", self.name)
@@ -115,6 +128,16 @@ class Hosted:
             return checksum(self.folder / MANIFEST)
         except OSError:
             return None  # between the two renames of a publish, or gone
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What tells one state of a folder from another, by file."""
+    found = {}
+    for place in folder.rglob("*"):
+        with suppress(OSError):
+            stat = place.stat()
+            found[str(place)] = stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return found
 
 
 def smoke(snapshot: Snapshot) -> None:

@@ -137,7 +137,10 @@ class Service:
         """Reload what is published anew, and go back where another worker was told to."""
         while True:
             await asyncio.sleep(self.watch_every)
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:  # the next look may be better, and what is served does not hang on it
+                log.exception("looking for newly published runs failed")
 
     async def write_down(self) -> None:
         """Let other workers know which answers were given."""

@@ -51,7 +51,7 @@ def test_keys(tmp_path):
 
 def test_a_file_of_keys_that_cannot_be_read(tmp_path, caplog):
     file = tmp_path / "keys.json"
-    with pytest.raises(KgrecError, match="there is no file of keys .*keys.json; make one with `kgrec keys add NAME --file "):
+    with pytest.raises(KgrecError, match=r"there is no file of keys .*keys\.json; make one with `kgrec keys add NAME --file "):
         Access(file)
     secret, whole = Keys(file).add("shop"), file.read_text()
     access = Access(file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import kgrec_core
 from kgrec_core.errors import KgrecError
 from kgrec_core.run import carry
+from kgrec_core.serving import hosted as hosted_module
 from kgrec_core.serving.hosted import domain_of, hosted
 from kgrec_core.serving.problem import Refused
 from kgrec_core.serving.service import Service
@@ -95,3 +98,65 @@ def _domain(name, needs):
     from kgrec_core.recipe.components import Domain, Verb
 
     return Domain(name, "", verbs={"ask": Verb("", "", needs=needs)})
+
+
+def told_once(caplog, text: str) -> None:
+    assert [of.message for of in caplog.records if "is not shown" in of.message] == [of for of in caplog.messages if text in of] != []
+    assert len(caplog.records) == 1
+    caplog.clear()
+
+
+def test_a_run_that_is_copied_file_by_file_is_shown_when_it_is_whole(service: Service, copy: Path, tmp_path: Path, caplog):
+    of, old = service.named(None), service.named(None).published
+    publish_again(copy)
+    whole, late = shutil.copytree(copy, tmp_path / "whole"), next((copy / "retrieval").rglob("*.*"))
+    late.unlink()
+    for _ in range(3):
+        service.look()
+    told_once(caplog, f"{late.relative_to(copy)} is missing")
+    late.write_bytes(b"half")
+    service.look()
+    assert not caplog.records  # it still grows
+    shutil.copyfile(whole / late.relative_to(copy), late)
+    service.look(), service.look()
+    assert of.published != old and not caplog.records
+
+
+def test_a_run_of_something_else_or_that_breaks_is_not_shown(service: Service, copy: Path, monkeypatch, caplog):
+    of, old = service.named(None), service.named(None).published
+    publish_again(copy)
+    opened = hosted_module.open_run
+
+    def other(*given):
+        run = opened(*given)
+        run.tasks = ()
+        return run
+
+    monkeypatch.setattr(hosted_module, "open_run", other)
+    service.look(), service.look()
+    told_once(caplog, "has no task buys, which the run of before answers")
+    with pytest.raises(KgrecError, match="has no task buys"):
+        service.reload(of)
+    monkeypatch.undo()
+    monkeypatch.setattr(hosted_module, "smoke", lambda snapshot: [][0])
+    os.utime(copy / "manifest.json")
+    for _ in range(3):
+        service.look()
+    told_once(caplog, "IndexError: list index out of range")
+    with pytest.raises(KgrecError, match="IndexError"):
+        service.reload(of)
+    monkeypatch.undo()
+    assert of.published == old and service.reload(of) and of.published != old
+
+
+def test_the_watch_goes_on_after_a_fault(service: Service, monkeypatch, caplog):
+    seen = []
+    monkeypatch.setattr(service, "look", lambda: seen.append(1) or 1 / 0)
+    service.watch_every = 0.01
+
+    async def some():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(service.watch(), 0.5)
+
+    asyncio.run(some())
+    assert len(seen) > 1 and "ZeroDivisionError" in caplog.text
