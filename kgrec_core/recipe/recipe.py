@@ -1,7 +1,8 @@
 """The recipe: layers of TOML that compose a domain's parts, and the parts built from it.
 
 A later layer wins key by key. One that changes a table's `use` replaces the whole table; `use = "none"` removes it; one that changes
-split.by takes back split.test and split.validation of those before it. Every value remembers the layer that set it: relative paths start
+split.by takes back split.test and split.validation of those before it, and one that sets train.epochs = 0, which is to fine-tune nothing,
+train.contrastive. Every value remembers the layer that set it: relative paths start
 from that layer's folder, and errors name it.
 """
 
@@ -43,6 +44,7 @@ def resolve(*layers: Layer) -> Recipe:
     for layer in layers:
         table = _read(layer)
         _forget_spans(merged, table)
+        _forget_passes(merged, table)
         _merge(merged, table)
     faults = Faults()
     for name, node in merged.items():
@@ -235,6 +237,13 @@ def _forget_spans(base: Table, layer: Table) -> None:
         if plain(mine["by"]) != before:
             for key in ("test", "validation"):
                 theirs.pop(key, None)
+
+
+def _forget_passes(base: Table, layer: Table) -> None:
+    """A layer that wants no passes over the edges wants none of the contrastive ones that an earlier layer has, either."""
+    mine, theirs = layer.get("train"), base.get("train")
+    if isinstance(mine, dict) and isinstance(theirs, dict) and "epochs" in mine and plain(mine["epochs"]) == 0:
+        theirs.pop("contrastive", None)
 
 
 def _alike(one: str, other: str) -> bool:

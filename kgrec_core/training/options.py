@@ -83,7 +83,8 @@ class Train:
         (0 = never); min_delta: what is no gain yet.
     metric: what they measure; "none" = the head's own. weights: task -> how often it is trained, relative to the others; 0 = not.
     track: names of trackers that are told of every update: "tensorboard", "wandb", "mlflow"; track_to: the folder of those that write files.
-    minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing.
+    minutes: at most so long, then the best weights so far stay; 0 = as long as it takes. epochs = 0 fine-tunes nothing: it
+        takes back what an earlier layer says of contrastive; a teacher and objectives that are named stay.
     precision: "bf16" where the device has it; "fp16" and "tf32" on CUDA. compile: the language model, by torch.
     gradient_checkpointing: layers are computed twice instead of kept in memory.
     freeze: "embeddings", a number (these and so many of the lowest layers), "gradual", or "all" that came pretrained.

@@ -45,3 +45,11 @@ def test_every_mistake_of_a_recipe_is_found():
         resolve({"trian": {}, "heads": {}})
     with pytest.raises(KgrecError, match="and 1 more mistake,"):
         resolve(["epochs=1", "train"])
+
+
+def test_no_epochs_is_no_contrastive_pass_either_unless_the_same_layer_or_a_later_one_asks():
+    packaged = {"train": {"contrastive": 0.5, "epochs": 3.0, "lr": 5e-5}}
+    assert resolve(packaged, ["train.epochs=0"]).tables["train"] == {"epochs": 0, "lr": 5e-5}
+    assert resolve(packaged, ["train.epochs=0.0", "train.contrastive=1"]).tables["train"]["contrastive"] == 1
+    assert resolve(packaged, {"train": {"epochs": 0}}, ["train.contrastive=1"]).tables["train"]["contrastive"] == 1
+    assert resolve(packaged, ["train.epochs=1"]).tables["train"]["contrastive"] == 0.5
