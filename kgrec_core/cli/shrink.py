@@ -23,7 +23,7 @@ from kgrec_core.printing import columns, say
 @click.option("--loss", default=0.005, show_default=True, type=click.FloatRange(0, 1), help="Share of the figure that may be lost.")
 @allow
 def shrink(run: Path, to: str, out: Path | None, loss: float, allow: tuple[str, ...]) -> None:
-    """Make RUN faster or smaller: measured again on its adjust queries, and refused where it lost more than --loss."""
+    """Make RUN faster or smaller: measured again on its validation queries, and refused where it lost more than --loss."""
     from kgrec_core.lifecycle.shrink import shrink as shrunk
     from kgrec_core.report.verdict import figure
     from kgrec_core.run.run import open_run

@@ -27,6 +27,12 @@ def gain(values: NDArray[np.float64], reference: NDArray[np.float64], seed: int 
     return interval(values - reference, seed)
 
 
+def least(values: NDArray[np.float64], seed: int = 0) -> float:
+    """What the mean is at least, with 95 % confidence: the one-sided bound, below which lie 5 % of the resamples' means. NaN (no target) is left out."""
+    values = values[~np.isnan(values)]
+    return float(np.quantile(np.concatenate([counts @ values for counts in _counts(len(values), seed)]) / len(values), 0.05))
+
+
 def beats(difference: Interval) -> bool:
     """Whether a gain is real: its lower bound is above 0."""
     return difference["low"] > 0

@@ -3,7 +3,8 @@
     found = shrink(kgrec_core.open_run("runs/shop"), "int8")
     found.folder, found.figures["buys"]["gain"], found.ms
 
-Both runs are built on what was learned from and asked the adjust queries; none of these is learned from here.
+Both runs are built on what was learned from and asked the validation queries, both halves: none of these is learned from here, and what was chosen by them
+is the run as it was.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from kgrec_core.comparison.chains import Chain
@@ -27,7 +29,7 @@ from kgrec_core.encoder.int8 import quantised
 from kgrec_core.encoder.static import static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError, choices
-from kgrec_core.evaluation.interval import Interval, intervals
+from kgrec_core.evaluation.interval import Interval, intervals, least
 from kgrec_core.finetuning import sections
 from kgrec_core.graph import Dataset, Task, View, candidates
 from kgrec_core.limits import sampled
@@ -46,7 +48,7 @@ LOSS = 0.005  # of the figure, that may be lost
 
 
 class Shrunk(NamedTuple):
-    """figures: task -> before, after, gain, each with its interval, of the adjust queries. ms: of one text alone, before and after."""
+    """figures: task -> before, after, gain, each with its interval, of the validation queries. ms: of one text alone, before and after."""
 
     folder: str
     to: str
@@ -57,8 +59,8 @@ class Shrunk(NamedTuple):
 def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progress: Progress = silent) -> Shrunk:
     """Publish the run in another form in `out`, RUN.FORM beside it by default.
 
-    to: one of WAYS, "layers=4" with how many. loss: the share of the figure (NDCG@10, accuracy) that may be lost: the paired difference's 95 % interval must lie above it.
-    Raises KgrecError where it does not, for a run with edits or without text encoder or adjust queries, and where `out` exists.
+    to: one of WAYS, "layers=4" with how many. loss: the share of the figure (NDCG@10, accuracy) that may be lost: with 95 % confidence (the one-sided bound of the paired difference) it is no more.
+    Raises KgrecError where it may be more, for a run with edits or without text encoder or validation queries, and where `out` exists.
     """
     way = _way(to)
     out = out or run.folder.with_name(f"{run.folder.name}.{to.replace('=', '')}")
@@ -106,15 +108,15 @@ def _shrunk(run: Run, to: str, way: Way, loss: float, new: Path, registry: Regis
         way.change(part, _learned_from(part, views["train"], run.tasks))
     ms = {name: _ms(of[0]) for name, of in texts.items()}
     figures = {}
-    values: dict[str, dict[str, np.ndarray]] = {task.name: {} for task in run.tasks}
+    values: dict[str, dict[str, NDArray[np.float64]]] = {task.name: {} for task in run.tasks}
     for name, chain in chains.items():
-        progress(f"adjust queries ({name})", 0, 0)
+        progress(f"validation queries ({name})", 0, 0)
         chain.build(views["train"].graph)
         for task in run.tasks:
-            values[task.name][name] = asked_values(task, chain.model, chain.retrievals[task.name], views["adjust"].queries[task.name])
+            asked = (views[half].queries[task.name] for half in ("select", "adjust"))
+            values[task.name][name] = np.concatenate([asked_values(task, chain.model, chain.retrievals[task.name], of) for of in asked])
     for task, of in values.items():
-        figures[task] = intervals({**of, "gain": of["after"] - of["before"]}, how.seed)
-    _gate(run, figures, loss)
+        figures[task] = _gate(f"{run.folder}: task {task}", of["before"], of["after"], loss, how.seed)
     chain = chains["after"]
     progress("building with all known edges", 0, 0)
     chain.build(dataset.graph)
@@ -143,17 +145,18 @@ def _learned_from(text: Text, view: View, tasks: Sequence[Task]) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
-def _gate(run: Run, figures: Mapping[str, Mapping[str, Interval]], loss: float) -> None:
-    """Raises KgrecError where more may have been lost than is allowed."""
-    for task, of in figures.items():
-        gain, before = of["gain"], of["before"]["mean"]
-        if not gain["n"]:
-            raise KgrecError(f"{run.folder}: task {task} has no adjust queries to measure again; widen split.validation and fit again")
-        if not gain["low"] >= -loss * before:
-            raise KgrecError(
-                f"task {task}: {before:.4f} became {of['after']['mean']:.4f} on {gain['n']:,} adjust queries; the loss may be {-gain['low']:.4f}, and "
-                f"{loss:.2%} of it, {loss * before:.4f}, is allowed; allow more with --loss, or keep the run as it is"
-            )
+def _gate(what: str, before: NDArray[np.float64], after: NDArray[np.float64], loss: float, seed: int) -> dict[str, Interval]:
+    """The figures of a task, by the values of its queries. Raises KgrecError where more may have been lost than is allowed."""
+    found = intervals({"before": before, "after": after, "gain": after - before}, seed)
+    of, n = found["before"]["mean"], int(found["gain"]["n"])
+    if not n:
+        raise KgrecError(f"{what} has no validation queries to measure again; widen split.validation and fit again")
+    if not (low := least(after - before, seed)) >= -loss * of:
+        raise KgrecError(
+            f"{what}: {of:.4f} became {found['after']['mean']:.4f} on {n:,} validation queries; the loss may be {-low:.4f}, and "
+            f"{loss:.2%} of it, {loss * of:.4f}, is allowed; allow more with --loss, or keep the run as it is"
+        )
+    return found
 
 
 def _ms(text: Text, rounds: int = 15) -> float:
