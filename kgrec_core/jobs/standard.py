@@ -154,7 +154,7 @@ def updated(found: Updated, request: Update) -> str:
     for name, of in told.items():
         rows.append([name, f"{of['gain']['n']:,}", figure(of["before"]), figure(of["after"]), figure(of["gain"], signed=True)])
     place = f"published in {found.folder}" if found.published else f"not published, kept in {found.folder}"
-    return "\n".join([*lines, "", columns(rows), "", f"{place}: {found.reason}"])
+    return "\n".join([*lines, "", columns(rows), *filter(None, [found.measured]), "", f"{place}: {found.reason}"])
 
 
 def label_next(run: Run, request: LabelNext, progress: Progress) -> Next:

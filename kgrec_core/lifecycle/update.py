@@ -48,7 +48,7 @@ class Updated(NamedTuple):
     """published: whether it took the run's place; folder: where it is. reason: why, in a sentence.
 
     figures: task -> "old" or "new" queries -> "select" (which decided) or "test" -> before, after, gain, each with its interval.
-    learned: task -> rows that were learned; skipped: task -> rows that were not, by reason.
+    learned: task -> rows that were learned; skipped: task -> rows that were not, by reason. measured: what before and after are asked.
     """
 
     published: bool
@@ -57,6 +57,7 @@ class Updated(NamedTuple):
     figures: dict[str, dict[str, dict[str, dict[str, Interval]]]]
     learned: dict[str, int]
     skipped: dict[str, dict[str, Any]]
+    measured: str = ""
 
 
 def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Update | None = None) -> Updated:
@@ -101,7 +102,7 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
             chain.build(dataset.graph)
         progress("publishing", 0, 0)
         place = folder if published else folder.with_name(f"{folder.name}.update")
-        found = Updated(published, str(place), reason, figures, _counted(dataset, run.tasks, number), skipped)
+        found = Updated(published, str(place), reason, figures, _counted(dataset, run.tasks, number), skipped, _measured(dataset))
         told = {"number": number, "files": [file.name for file in data], **{k: v for k, v in found._asdict().items() if k != "folder"}}
         metrics = {**run.metrics, "updates": [*run.metrics.get("updates", ()), told], "stages": stages.costs}
         kept = {name: calibration for name, calibration in old.calibrations.items() if name not in calibrations}
@@ -182,6 +183,13 @@ def _compared(
                     if part == "select":
                         decided[task.name][which] = other - one
     return figures, decided
+
+
+def _measured(dataset: Dataset) -> str:
+    said = "before and after are asked the same queries"
+    if any(dataset.graph.clocked(task.relation) for task in dataset.tasks):  # parts by a column have no one moment at which they begin
+        said += ", each at the moment of its own held-out rows; a fit split by time asks all of them when its span begins, so its figures are others"
+    return said
 
 
 def _verdict(decided: Mapping[str, Mapping[str, NDArray[np.float64]]], rule: Update) -> tuple[bool, str]:

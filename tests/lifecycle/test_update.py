@@ -54,6 +54,7 @@ def test_next_weeks_orders(copy, week):
     assert min(done for what, done in told if what == "fine-tuning" and done) > 1
     run = open_run(copy)
     assert found.published and found.folder == str(copy) and found.reason == 'update.publish = "always"'
+    assert "each at the moment of its own held-out rows; a fit split by time asks all" in updated(found, None)
     assert found.skipped["buys"]["unknown_targets"] == 1 and found.learned["buys"] == parts(run)["train", 1]
     table = run.graph.relations[run.tasks[0].relation]
     assert len(table) == len(before) + 37 and run.graph.rows("user", ["newcomer"])[0] >= 0
