@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
+from itertools import combinations
 from pathlib import Path
 
 import click
@@ -42,12 +44,12 @@ def review(
     from kgrec_core.run import review as reviews
     from kgrec_core.run.run import open_run
 
-    if twice := set(allowed) & set(blocked):
-        raise KgrecError(f"{min(twice)} is to be allowed and blocked; choose one")
+    told = {"allowed": allowed, "blocked": blocked, "undone": opened}
+    for (one, ids), (other, others) in combinations(told.items(), 2):
+        if twice := set(ids) & set(others):
+            raise KgrecError(f"{min(twice)} is to be {one} and {other}; choose one")
     of = open_run(run)
-    for verdict, ids in (("allow", allowed), ("block", blocked), ("open", opened)):
-        if ids:
-            reviews.decide(of.snapshot, ids, verdict, by or getpass.getuser(), why)
+    reviews.decide_each(of.snapshot, {"allow": allowed, "block": blocked, "open": opened}, by or _user(), why)
     if scan:
         say(f"{reviews.scan(of):,} texts were looked at")
     if out is not None:
@@ -69,6 +71,13 @@ def review(
         )
     if len(found) > SHOWN and not as_json:
         say(f"and {len(found) - SHOWN:,} more; --json lists all")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # of a container's user nothing but the number may be known
+        return str(os.getuid())
 
 
 def _short(text: str) -> str:

@@ -5,6 +5,7 @@ Decisions are only ever added; the latest of an id counts. The file also holds w
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError, NotSaved, choices
 from kgrec_core.owners import made
@@ -41,13 +43,14 @@ class Decisions:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def mark(self) -> tuple[int, int]:
-        """Another one after every change. Without a file (0, 0)."""
+    def mark(self) -> tuple[int, int, bytes]:
+        """Another one after every change: SQLite counts them in the file's head, as two may fall into one tick of the clock."""
         try:
-            found = self.file.stat()
-            return found.st_mtime_ns, found.st_size
+            with open(self.file, "rb", buffering=0) as file:
+                found = os.fstat(file.fileno())
+                return found.st_ino, found.st_mtime_ns, os.pread(file.fileno(), 4, 24)
         except OSError:
-            return 0, 0
+            return 0, 0, b""
 
     def latest(self) -> dict[str, Decision]:
         """By id, those that stand. Raises KgrecError for a file that is none."""
@@ -74,11 +77,19 @@ class Decisions:
         if not self.file.exists():
             return []
         try:
-            with closing(sqlite3.connect(f"file:{self.file}?mode=ro", timeout=10, uri=True)) as db:
-                made = db.execute("SELECT 1 FROM sqlite_master").fetchone()  # else the disk had no room for the first decision
-                return db.execute(query, given).fetchall() if made else []
+            try:
+                return self._found(query, *given)
+            except sqlite3.OperationalError:  # a writer was killed while it committed: what it began is taken back by who may write
+                with closing(sqlite3.connect(self.file, timeout=10)) as db:
+                    db.execute("SELECT 1 FROM sqlite_master").fetchone()
+                return self._found(query, *given)
         except sqlite3.Error as error:
             raise KgrecError(f"{self.file} holds no decisions, or is damaged ({error}); restore it from a copy") from None
+
+    def _found(self, query: str, *given: str) -> list[tuple]:
+        with closing(sqlite3.connect(f"file:{quote(str(self.file.absolute()))}?mode=ro", timeout=10, uri=True)) as db:
+            made = db.execute("SELECT 1 FROM sqlite_master").fetchone()  # else the disk had no room for the first decision
+            return db.execute(query, given).fetchall() if made else []
 
     def _write(self, query: str, rows: Iterable[tuple]) -> None:
         try:

@@ -6,7 +6,7 @@ decide(run.snapshot, ["22423"], "allow", by="jo")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +55,20 @@ def decide(snapshot: Snapshot, ids: Sequence[str], verdict: str, by: str, why: s
 
     Raises KgrecError for an unknown id or verdict, and where it cannot be saved.
     """
-    kind, graph = snapshot.safety.kind, snapshot.graph
-    table = graph.gather(kind, known(graph, kind, ids)).to_dicts()
-    snapshot.safety.decisions.decide({row["id"]: row.get("text") or row["id"] for row in table}, verdict, by, why)
+    decide_each(snapshot, {verdict: ids}, by, why)
+
+
+def decide_each(snapshot: Snapshot, verdicts: Mapping[str, Sequence[str]], by: str, why: str = "") -> None:
+    """verdict -> ids. Of an unknown id nothing is decided, nor of the others. Raises as `decide` does."""
+    for verdict, texts in {verdict: _texts(snapshot, ids, verdict) for verdict, ids in verdicts.items() if ids}.items():
+        snapshot.safety.decisions.decide(texts, verdict, by, why)
+
+
+def _texts(snapshot: Snapshot, ids: Sequence[str], verdict: str) -> dict[str, str]:
+    """By id. What was decided on can be undone also where the run no longer knows it."""
+    kind, graph, made = snapshot.safety.kind, snapshot.graph, snapshot.safety.state.decided if verdict == "open" else {}
+    table = graph.gather(kind, known(graph, kind, [id for id in ids if id not in made])).to_dicts()
+    return {row["id"]: row.get("text") or row["id"] for row in table} | {id: made[id].text for id in ids if id in made}
 
 
 def scan(run: Run) -> int:
