@@ -19,6 +19,7 @@ from kgrec_core.comparison.ablation import knowledge, without_knowledge, without
 from kgrec_core.comparison.chains import Chain, Comparison
 from kgrec_core.comparison.referee import Referee
 from kgrec_core.comparison.results import results_of
+from kgrec_core.encoder.named import refused
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, Fitting, assist, sections
 from kgrec_core.knowledge.leaks import leaks
@@ -60,6 +61,7 @@ def fit(recipe: Recipe, folder: Path, registry: Registry | None = None, progress
         with stages("loading data"):
             dataset, summary, sources, made = loaded(recipe, registry, limits.strict, progress=progress)
             recipe = wordless.fitting(recipe, dataset)
+            refused(recipe.tables, dataset)
             carry.check_edits(folder, dataset, {task.name: recipe.head(registry, task.name) for task in dataset.tasks})
             fingerprint = stored_graph.fingerprint(dataset.graph)
             purpose = hashlib.sha256((recipe.dumps() + fingerprint).encode()).hexdigest()

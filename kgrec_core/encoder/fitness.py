@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger("kgrec")
 SAMPLE = 500  # texts that tell
@@ -55,18 +58,39 @@ def check(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool = True,
 
     setting: the key that names the model.
     """
+    for said in told(tokenizer, texts, model, refuse, setting):
+        log.warning("%s", said)
+
+
+def told(tokenizer: Any, texts: Sequence[str], model: str, refuse: bool, setting: str) -> list[str]:
+    """What `check` says."""
     step = max(1, len(texts) // SAMPLE)
     texts = [text for text in texts[::step] if text]
     shares = unread(tokenizer, texts)
     if not len(shares) or (share := float(shares.mean())) <= SOME:
-        return
+        return []
     said = f'model {model} cannot read {share:.0%} of the letters of the texts (e.g. "{texts[int(shares.argmax())][:40]}"); {REMEDY.format(setting)}'
     if share > MOST and refuse:
         raise KgrecError(f"{setting.rpartition('.')[0]}: {said}")
-    log.warning("%s", said)
+    return [said]
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer in a model's folder as far as `unread` needs it, without torch; None where it has no tokenizer.json that can be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        found = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # its own errors have no other base; whoever loads the model says what is wrong with it
+        return None
+    found.no_truncation()
+    unknown = next((id for name in ("[UNK]", "<unk>", "<|unk|>") if (id := found.token_to_id(name)) is not None), None)
+    return SimpleNamespace(backend_tokenizer=found, is_fast=True, unk_token_id=unknown)
 
 
 def unread_by(encoder: nn.Module, texts: Sequence[str]) -> NDArray[np.float64]:
     """(n,) the share of each text that no language model in the encoder can read; 0 where there is none."""
+    from kgrec_core.encoder.tower import Tower
+
     towers = [part for part in encoder.modules() if isinstance(part, Tower)]
     return np.min([unread(tower.model.tokenizer, texts) for tower in towers], axis=0) if towers else np.zeros(len(texts))

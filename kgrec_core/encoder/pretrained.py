@@ -28,12 +28,18 @@ def load(model: str, max_length: int | None = None) -> SentenceTransformer:
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
-    place = locate(model)
+    from kgrec_core.encoder.named import on_hub, reachable
+
+    place, cached = locate(model), on_hub(model) and not reachable()
     try:
         plain(Path(place))
         with silence() as unset:
             loaded = SentenceTransformer(
-                place, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": "float32"}
+                place,
+                device="cpu",
+                trust_remote_code=False,
+                local_files_only=cached,
+                model_kwargs={"use_safetensors": True, "dtype": "float32"},
             )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
         raise KgrecError(

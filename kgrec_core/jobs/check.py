@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib import util
 from typing import Any
 
+from kgrec_core import wordless
 from kgrec_core.data.summary import Summary
+from kgrec_core.encoder.named import refused
 from kgrec_core.errors import Faults, KgrecError, Mistakes
+from kgrec_core.graph import Dataset
 from kgrec_core.later import Tune, Update
 from kgrec_core.limits import Fit
 from kgrec_core.loading import loaded
@@ -29,11 +32,14 @@ def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Su
     """
     recipe, registry, faults = resolve(domain.recipe, *layers), Registry.discover(), Faults()
     sections = {"split": Split, "fit": Fit, "update": Update, "tune": Tune, "train": stand_in("kgrec_core.training.options:Train") or dict}
+    whole = recipe
     with faults:
-        recipe.check(registry, sections, light)
+        whole = recipe.check(registry, sections, light)
+    before = len(faults.found)
     for place, leaf in _leaves(recipe.tree):
         with faults:
             _refuse_model(place, leaf)
+    absent = len(faults.found) > before
     summary = Summary()
     if not any(
         str(fault).startswith(
@@ -42,7 +48,7 @@ def checked(domain: Domain, layers: Sequence[Layer], strict: bool = False) -> Su
         for fault in faults.found
     ):
         with faults:
-            summary = _loaded(recipe, registry, strict)
+            summary = _loaded(recipe, registry, strict, whole if not absent else None)
     faults.refuse()
     return summary
 
@@ -52,15 +58,27 @@ def every(error: KgrecError) -> list[str]:
     return [str(mistake) for mistake in error.every] if isinstance(error, Mistakes) else [str(error)]
 
 
-def _loaded(recipe: Recipe, registry: Registry, strict: bool) -> Summary:
+def _loaded(recipe: Recipe, registry: Registry, strict: bool, whole: Recipe | None) -> Summary:
+    """whole: the recipe with every `use` written out, None where it is known that a model is absent."""
     dataset, summary, *_ = loaded(recipe, registry, strict)
+    faults = Faults()
+    with faults:
+        summary.doubts += (doubts := refused(wordless.fitting(whole, dataset).tables, dataset) if whole else [])
+        if doubts and strict:
+            raise KgrecError(f"{doubts[0]} (a doubt, and --strict)")
+    with faults:
+        _split(summary, dataset, recipe, strict)
+    faults.refuse()
+    return summary
+
+
+def _split(summary: Summary, dataset: Dataset, recipe: Recipe, strict: bool) -> None:
     views = split(dataset, recipe.section("split", Split))
     classified = [task for task in dataset.tasks if recipe.of_task("head", task.name)["use"].value == "classify"]
     for task in dataset.tasks:
         summary.note(asked(task.name, {part: len(view.queries[task.name].nodes) for part, view in views.items()}))
     summary.doubts += classes.doubted(views, classified, strict)
     summary.doubts += repeated.doubted(views, [task for task in dataset.tasks if task not in classified])
-    return summary
 
 
 def asked(task: str, n: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from kgrec_core import devices
-from kgrec_core.encoder import fitness
+from kgrec_core.encoder import fitness, named
 from kgrec_core.encoder.cache import VectorCache, default_folder
 from kgrec_core.encoder.pretrained import load, locate
 from kgrec_core.encoder.text import Text
@@ -46,7 +46,7 @@ def is_run(model: str) -> bool:
 
 
 def refuse_absent(model: str) -> None:
-    """Raises KgrecError for a folder in which nobody is who could teach, before anything is computed; a hub id is looked up later."""
+    """Raises KgrecError for a folder in which nobody is who could teach, before anything is computed, and for a hub id that cannot be fetched now."""
     folder = Path(model)
     if model.startswith("package:"):
         locate(model)
@@ -54,6 +54,8 @@ def refuse_absent(model: str) -> None:
         return
     elif folder.exists() or folder.is_absolute() or model.startswith(".") or (folder.parent != Path() and folder.parent.is_dir()):
         raise KgrecError(f"train.teacher.model: {model} is no run and no model; name the folder of one, package:NAME or a hub id")
+    else:
+        named.refuse_absent(model, "train.teacher.model", ", or the folder of a run")
 
 
 class Ensemble:

@@ -184,13 +184,17 @@ def other(bank, tmp_path):
     return tmp_path / "desk.toml"
 
 
-def test_who_is_not_there_is_known_before_anything_is_computed(bank, tmp_path):
+def test_who_is_not_there_is_known_before_anything_is_computed(bank, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgrec_core.encoder.named.reachable", lambda: True)
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "empty", tmp_path / "run7", "./run7"):
         with pytest.raises(KgrecError, match=r"train\.teacher\.model: .* is no run and no model; name the folder of one"):
             teacher.refuse_absent(str(place))
     for there in (bank.large, "owner/hub-id", "members"):
         teacher.refuse_absent(str(there))
+    monkeypatch.setattr("kgrec_core.encoder.named.reachable", lambda: False)
+    with pytest.raises(KgrecError, match=r"train\.teacher\.model = 'owner/hub-id': .* no hub can be reached; .* or the folder of a run"):
+        teacher.refuse_absent("owner/hub-id")
     with pytest.raises(KgrecError, match="is no run and no model"):
         fit(resolve(bank.recipe, [f"encoder.model={bank.small}", f"train.teacher.model={tmp_path / 'run7'}"]), tmp_path / "run")
     with pytest.raises(KgrecError, match=r"train\.teacher\.model: model .* cannot be loaded .*; or the folder of a run"):
