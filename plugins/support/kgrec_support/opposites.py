@@ -93,15 +93,22 @@ def said(text: str) -> Said:
     return Said(frozenset(numbers), negated, frozenset({*map(stem, words), *chinese}))
 
 
+@lru_cache(8_192)
+def _known(text: str) -> tuple[Said, frozenset[str]]:
+    """Of an entry's own question, which is compared with all that the entry answers."""
+    return said(text), frozenset(content(text))
+
+
 def differs(question: str, known: Sequence[str]) -> str | None:
     """What the question says otherwise than all the questions of an entry, as a clause; None = nothing that could be seen."""
-    asked, others = said(question), [said(text) for text in known]
-    if not others:
+    asked, content_asked, read = said(question), frozenset(content(question)), [_known(text) for text in known]
+    if not read:
         return None
+    others = [other for other, _ in read]
     numbers = frozenset().union(*(other.numbers for other in others))
     if numbers and asked.numbers - numbers:
         return f"it names {', '.join(sorted(asked.numbers - numbers))}, the entry's questions {', '.join(sorted(numbers))}"
-    about = [other for other, text in zip(others, known, strict=True) if not set(content(text)).isdisjoint(content(question))] or others
+    about = [other for other, words in read if not words.isdisjoint(content_asked)] or others
     if all(other.negated != asked.negated for other in about):
         return "it is negated and the entry's questions are not" if asked.negated else "the entry's questions are negated and it is not"
     spoken = frozenset().union(*(other.words for other in others))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from kgrec_support import opposites
 from kgrec_support.opposites import differs
 
 REFUND = ["When do I get my refund?", "Where is my money?", "how long does a refund take"]
@@ -61,3 +62,11 @@ def test_another_thing_is_told_apart(question, known, why):
 )
 def test_the_same_thing_is_let_through(question, known):
     assert differs(question, known) is None
+
+
+def test_an_entrys_questions_are_read_once_for_all_that_is_asked(monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(opposites, "said", lambda text, before=opposites.said: read.append(text) or before(text))
+    known = ["How do I lock my blue card?", "Can I lock a blue card for 3 days?"]
+    assert differs("How do I unlock my blue card?", known) and differs("How do I lock my blue card?", known) is None
+    assert sorted(read) == sorted(["How do I unlock my blue card?", "How do I lock my blue card?", *known])
