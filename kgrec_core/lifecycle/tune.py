@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core.comparison.results import select_value
+from kgrec_core.encoder.named import refused
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
@@ -76,6 +77,7 @@ def tune(
     how, options, limits = sections(recipe, registry)
     progress("loading data", 0, 0)
     dataset = loaded(recipe, registry, progress=progress).dataset
+    refused(recipe.tables, dataset)
     views = sampled(split(dataset, how), limits, how.seed)
     refuse_leak(options, recipe, registry, dataset, views)
     space = {key: _checked(key, of) for key, of in (flat(what.space) or _usual(recipe)).items()}
