@@ -118,7 +118,7 @@ class Drift:
         self.windows = {(name, task.name): Window(of, task) for name, of in runs.items() for task in of.snapshot.tasks}
         self.state, self.command, self.holds = state, _words(command), holds
         self._child: subprocess.Popen[bytes] | None = None
-        self._again = 0.0
+        self._again, self._of = 0.0, ""  # when it may begin again, and of which run it is
 
     def tell(self, hosted: Hosted, task: Task, found: Sample) -> None:
         """A few queries that a run was asked."""
@@ -126,8 +126,9 @@ class Drift:
         if window is not None:
             window.add(found)
 
-    def look(self) -> str:
-        """Compare every window and do what is due; the run for which the command was begun, or ""."""
+    def look(self) -> list[tuple[str, str]]:
+        """Compare every window and do what is due; of which run the command was begun or has failed, as the metrics call it."""
+        done: list[tuple[str, str]] = []
         now, due = time.monotonic(), ""
         for (name, _), window in self.windows.items():
             try:
@@ -136,12 +137,18 @@ class Drift:
                 log.error("drift of %s cannot be told: %s", name, error)
             due = due or (name if window.since is not None and now - window.since >= self.holds else "")
         if self._child is not None and (code := self._child.poll()) is not None:
-            log.warning("the command for drift ended (%d)", code)
+            if code:
+                log.error("the command for drift failed (%d); it said what is in %s", code, self.state / "on_drift.log")
+                done.append((self._of, "on drift failed"))
+            else:
+                log.warning("the command for drift has ended")
             self._child, self._again = None, now + self.holds
         if due and self.command and self._child is None and now >= self._again:
             folder = next(window.hosted.folder for (name, _), window in self.windows.items() if name == due)
-            return due if self._begin([word.replace("{run}", str(folder)) for word in self.command]) else ""
-        return ""
+            if self._begin([word.replace("{run}", str(folder)) for word in self.command]):
+                self._of = due
+                done.append((due, "on drift"))
+        return done
 
     def _begin(self, words: list[str]) -> bool:
         """Begin a command, unless another worker's is running: the lock is the child's, whoever began it."""

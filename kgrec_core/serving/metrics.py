@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+RELOADS = ("reload", "refused", "rollback", "promote", "taken back", "on drift", "on drift failed")
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
-    """Each service has its own registry, so that several can live in one process."""
+    """Each service has its own registry, so that several can live in one process. runs: their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         to = {"registry": self.registry}
         self.requests = Counter("kgrec_requests", "Answered requests.", ["domain", "verb", "status"], **to)
@@ -47,6 +49,8 @@ class Metrics:
         )
         self.drift_bound = Gauge("kgrec_drift_bound", "Above which it says something.", of, multiprocess_mode="max", **to)
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
+        for run, what in product(runs, RELOADS):
+            self.reloads.labels(run, what)  # from 0 on: Prometheus sees no increase in a series that begins with one
 
     def refused(self, why: str) -> None:
         self.refusals.labels(why).inc()

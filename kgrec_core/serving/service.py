@@ -58,7 +58,7 @@ class Service:
         self.runs, self.access, self.limits = dict(runs), access or Access(), limits or Limits()
         self.seconds, self.queue, self.watch_every, self.leaving = seconds, queue, watch_every, False
         self.last_words: dict[str, str] = {}  # headers of every answer from the signal to leave on
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.runs)
         self.secret = secret or secrets.token_bytes(32)  # of this service and all its workers, for as long as it runs
         first = next(iter(self.runs.values())).folder
         self.state = state or first.with_name(f"{first.name}.serve")
@@ -168,8 +168,8 @@ class Service:
                 self.metrics.review.labels(of.name).set(len(waiting(of.snapshot)))
         if self.canary is not None:
             self.look_at(self.canary)
-        if begun := self.drift.look():
-            self.metrics.reloads.labels(begun, "on drift").inc()
+        for run, what in self.drift.look():
+            self.metrics.reloads.labels(run, what).inc()
         self.metrics.drifted(self.drift.windows)
 
     def look_at(self, canary: Canary) -> None:

@@ -61,10 +61,10 @@ def test_a_command_runs_once_it_has_held_and_one_at_a_time(real, tmp_path, monke
     task = real.snapshot.task()
     for of in (first, second):
         of.tell(fake, task, drawn(500, 1))
-        assert of.look() == "" and not of.windows["shop", "buys"].drifted
+        assert of.look() == [] and not of.windows["shop", "buys"].drifted
         of.tell(fake, task, drawn(500, 2, script="CJK"))
-    assert first.look() == "shop" and first.windows["shop", "buys"].drifted == ["words script"]
-    assert second.look() == "" and first.look() == ""  # another worker's runs, and this one's own
+    assert first.look() == [("shop", "on drift")] and first.windows["shop", "buys"].drifted == ["words script"]
+    assert second.look() == [] and first.look() == []  # another worker's runs, and this one's own
     first._child.wait(10)
     assert made.read_text() == "/runs/shop"
     fake.published = "second"  # what it published was loaded
@@ -72,9 +72,24 @@ def test_a_command_runs_once_it_has_held_and_one_at_a_time(real, tmp_path, monke
     assert first.windows["shop", "buys"].told() == {"queries": 0, "since": None, "drifted": [], "distances": {}}
     patient = drift.Drift({"shop": fake}, tmp_path, words, holds=60.0)
     patient.tell(fake, task, drawn(500, 2, script="CJK"))
-    assert patient.look() == "" and time.time() - 60 < patient.windows["shop", "buys"].told()["since"] <= time.time()
+    assert patient.look() == [] and time.time() - 60 < patient.windows["shop", "buys"].told()["since"] <= time.time()
     monkeypatch.setattr(time, "time", lambda: 2e9)  # the clock is set forward
-    assert patient.look() == ""
+    assert patient.look() == []
+
+
+def test_a_command_that_fails_is_told_and_begun_again(real, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(drift, "_near", lambda found, snapshot, task: found)
+    of, fake = drift.Drift({"shop": Fake(real)}, tmp_path, "sh -c 'echo no rows; exit 3'", 0.0), Fake(real)
+    of.tell(fake, real.snapshot.task(), drawn(500, 2, script="CJK"))
+    assert of.look() == [("shop", "on drift")]
+    of._child.wait(10)
+    caplog.clear()
+    assert of.look() == [("shop", "on drift failed"), ("shop", "on drift")]
+    assert (
+        f"failed (3); it said what is in {tmp_path / 'on_drift.log'}" in caplog.text
+        and "no rows" in (tmp_path / "on_drift.log").read_text()
+    )
+    assert {record.levelname for record in caplog.records if "failed" in record.message} == {"ERROR"}
 
 
 def test_what_is_no_command(real, tmp_path):

@@ -38,6 +38,13 @@ def test_every_figure_that_is_named_is_exported_with_its_labels(name):
         assert set(re.findall(r"(\w+)=", picked)) <= known[family], figure
 
 
+def test_what_an_alert_waits_for_is_counted_from_nought():
+    """Prometheus sees no increase in a series that begins with one."""
+    awaited = set(re.findall(r'increase\(kgrec_reloads_total\{what="([^"]+)"', (OPERATE / "rules.yml").read_text()))
+    metrics = Metrics(["shop"])
+    assert len(awaited) == 3 and all(f'kgrec_reloads_total{{run="shop",what="{what}"}} 0.0' in metrics.text().decode() for what in awaited)
+
+
 def test_what_is_yaml_or_json_can_be_read_and_runs_as_nobody():
     objects = {of["kind"]: of for of in yaml.safe_load_all((OPERATE / "kubernetes.yaml").read_text())}
     assert set(objects) == {"Deployment", "Service", "PersistentVolumeClaim", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
