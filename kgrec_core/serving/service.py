@@ -103,6 +103,9 @@ class Service:
         first = self.named(None, other.domain.name)
         if first is other:
             raise KgrecError(f"{name} is a canary for no run: name another one of its domain before it")
+        mine, its = (of.snapshot.safety for of in (first, other))
+        if (mine.state.rules.there or mine.state.decided) and not its.state.rules.there:
+            raise KgrecError(f"{name} has no rules, but {first.name} has, or decisions; copy them, or write an empty {its.file}")
         return Canary(first, other, share, self.state, within)
 
     def admit(self, request: Request, scope: str) -> Caller:

@@ -166,3 +166,16 @@ def test_what_no_canary_can_be(both, tmp_path):
         Service(both, state=tmp_path, canary=("old", 0.3, 0.0))
     with pytest.raises(KgrecError, match="no share of the callers"):
         Service(both, state=tmp_path, canary=("new", 1.5, 0.0))
+
+
+def test_what_the_first_run_may_not_show_its_canary_may_not_either(runs, tmp_path):
+    rules, own = (run.with_name(f"{run.name}.safety.toml") for run in runs)
+    try:
+        rules.write_text('[block]\nids = ["r0"]\n')
+        with pytest.raises(KgrecError, match=r"new has no rules, but old has, or decisions; copy them, or write an empty "):
+            Service(hosted(runs, "ecommerce"), state=tmp_path, canary=("new", 0.3, 0.0))
+        own.write_text("")
+        assert Service(hosted(runs, "ecommerce"), state=tmp_path, canary=("new", 0.3, 0.0)).canary
+    finally:
+        rules.unlink()
+        own.unlink(missing_ok=True)
