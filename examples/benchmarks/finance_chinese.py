@@ -80,7 +80,7 @@ def main() -> None:
     for system in ("after", "encoder_after", "before"):
         found |= {system: test[system]["accuracy"], f"{system}_f1": test[system]["macro_f1"]["mean"]}
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"]["mean"], "gain": test["gain"]["after-floor"]["accuracy"]}
-    found |= {"tfidf": reference(split), "training_seconds": history[-1]["seconds"]}
+    found |= {"tfidf": reference(split), "training_seconds": history[-1]["seconds"] if history else 0}
     found |= {"select": [record["select"]["sentiment"] for record in history], "seconds": clock.seconds}
     print(json.dumps(found))
 

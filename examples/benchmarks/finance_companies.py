@@ -92,7 +92,7 @@ def tested(asked: argparse.Namespace, fold: int, folds: int) -> tuple[pl.DataFra
         run = fit(resolve("kgrec_finance:recipe.toml", own, settings), Path(folder) / "run", progress=Clock(50, f"fold {fold} "))
         table = predictions(run, "validation" if asked.validate else "test")
         print({"fold": fold, "all": figures(table), "select": [record["select"] for record in run.history]}, flush=True)
-        return table, run.history[-1]["seconds"]
+        return table, run.history[-1]["seconds"] if run.history else 0.0
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def main() -> None:
         found |= {system: test[system]["accuracy"], f"{system}_f1": test[system]["macro_f1"]["mean"]}
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"]["mean"], "gain": test["gain"]["after-floor"]["accuracy"]}
     found |= frozen(split, recipe.tables["encoder"]["model"])
-    found |= {"training_seconds": history[-1]["seconds"], "select": [record["select"]["sentiment"] for record in history]}
+    found |= {"training_seconds": history[-1]["seconds"] if history else 0, "select": [record["select"]["sentiment"] for record in history]}
     print(json.dumps(found | {"seconds": clock.seconds}))
 
 

@@ -78,7 +78,7 @@ def main() -> None:
         run = fit(recipe, Path(folder) / "run", progress=lambda what, done, total: print(what, flush=True) if not total else None)
         found = held_out(run).snapshot.probabilities([row["text"] for row in split["test"]], "topic")  # the published one knows them
         said = [found.labels[i] for i in found.log.argmax(1)]
-        trained = run.history[-1]["seconds"]
+        trained = run.history[-1]["seconds"] if run.history else 0.0
     encoder = load(recipe.tables["encoder"]["model"])
     texts, names = encoder.encode([row["text"] for row in split["test"]], normalize_embeddings=True), list(MEANT)
     nearest = (texts @ encoder.encode(list(MEANT.values()), normalize_embeddings=True).T).argmax(1)
