@@ -75,10 +75,10 @@ class Comparison:
         model, calibrations = heard.model, dict(calibrations)
         published = {name: choice.published.retrieval for name, choice in verdict.choices.items()}
         new = Chain(model, {name: published[name] for name, choice in verdict.choices.items() if not choice.whole})
-        # A switch that learns holds a chain that is fitted already.
-        plain = Chain(model, {name: part for name, part in new.retrievals.items() if not (isinstance(part, Switch) and part.learns)})
+        # A switch holds a chain that is fitted already, and its columns are those of whoever answers: no curve holds for all of them.
+        plain = Chain(model, {name: part for name, part in new.retrievals.items() if not isinstance(part, Switch)})
         with self.stages("retrieval (published)"):
-            for name in new.retrievals:  # one that learned on columns that are not its own would refuse these
+            for name in new.retrievals:  # another one's would refuse these columns
                 calibrations.pop(name, None)
             calibrations |= learn_retrieval(plain, self.views)
         if not self.how.rebuild:
