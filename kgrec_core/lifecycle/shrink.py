@@ -36,6 +36,7 @@ from kgrec_core.limits import sampled
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
 from kgrec_core.run import reopened, stored_graph
+from kgrec_core.run.decisions import carried
 from kgrec_core.run.run import open_run
 from kgrec_core.split import split
 from kgrec_core.stages import Progress, silent
@@ -57,7 +58,7 @@ class Shrunk(NamedTuple):
 
 
 def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progress: Progress = silent) -> Shrunk:
-    """Publish the run in another form in `out`, RUN.FORM beside it by default.
+    """Publish the run in another form in `out`, RUN.FORM beside it by default, under the same rules of what may be shown.
 
     to: one of WAYS, "layers=4" with how many. loss: the share of the figure (NDCG@10, accuracy) that may be lost: with 95 % confidence (the one-sided bound of the paired difference) it is no more.
     Raises KgrecError where it may be more, for a run with edits or without text encoder or validation queries, and where `out` exists.
@@ -73,6 +74,7 @@ def shrink(run: Run, to: str, out: Path | None = None, loss: float = LOSS, progr
         try:
             found, new = _shrunk(run, to, way, loss, work / "run", registry, progress, out)
             kept = {key: value for key, value in run.manifest.items() if key not in ("format", "files")}
+            carried(run.folder, out)
             run_folder.publish(new, out, {**kept, "shrunk": to, "from": run_folder.checksum(folder / run_folder.MANIFEST)})
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -5,8 +5,11 @@ Decisions are only ever added; the latest of an id counts. The file also holds w
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -16,7 +19,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from kgrec_core.errors import KgrecError, NotSaved, choices
-from kgrec_core.owners import made
+from kgrec_core.owners import given, made
+
+log = logging.getLogger("kgrec")
 
 VERDICTS = ("allow", "block", "open")  # open: a decision is taken back
 TABLES = """
@@ -24,6 +29,29 @@ CREATE TABLE IF NOT EXISTS decision (number INTEGER PRIMARY KEY AUTOINCREMENT, i
     why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS score (model TEXT NOT NULL, text TEXT NOT NULL, p REAL NOT NULL, PRIMARY KEY (model, text)) WITHOUT ROWID;
 """
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    """The rules of a run and what was decided, beside it."""
+    return folder.with_name(f"{folder.name}.safety.toml"), folder.with_name(f"{folder.name}.review.sqlite")
+
+
+def carried(old: Path, new: Path) -> None:
+    """Rules and decisions of a run beside another one that answers as it does, before that can be asked. What stands there already stays in force."""
+    for file, to in zip(files(old), files(new), strict=True):
+        if not file.exists():
+            continue
+        if to.exists():
+            log.warning("%s is there already and stays in force, not %s", to, file)
+            continue
+        with tempfile.TemporaryDirectory(dir=to.parent, prefix=f"{to.name}.") as name:
+            copy = Path(name) / to.name
+            if file.suffix == ".sqlite":  # what is committed, whoever writes
+                with closing(sqlite3.connect(file, timeout=10)) as db, closing(sqlite3.connect(copy)) as other:
+                    db.backup(other)
+            else:
+                shutil.copyfile(file, copy)
+            given(copy, file).replace(to)
 
 
 class Decision(NamedTuple):

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph
 from kgrec_core.run.asked import table_meets
-from kgrec_core.run.decisions import Decision, Decisions, fingerprint
+from kgrec_core.run.decisions import Decision, Decisions, files, fingerprint
 
 log = logging.getLogger("kgrec")
 KEYS = {
@@ -94,10 +94,8 @@ class Safety:
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._kind = kind
-        self.file, self.decisions = (
-            folder.with_name(f"{folder.name}.safety.toml"),
-            Decisions(folder.with_name(f"{folder.name}.review.sqlite")),
-        )
+        self.file, decided = files(folder)
+        self.decisions = Decisions(decided)
         self._state: tuple[Any, State] = ((), State(Policy(), {}, {}))
         self._base: dict[str, tuple[tuple[Any, ...], Judged]] = {}
         self._read()

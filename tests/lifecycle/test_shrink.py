@@ -20,6 +20,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.lifecycle.shrink import _gate, shrink
 from kgrec_core.pipeline import fit
 from kgrec_core.recipe.recipe import resolve
+from kgrec_core.run.decisions import Decisions, files
 from kgrec_core.teaching import shallow
 from kgrec_core.training.layers import layers
 
@@ -62,6 +63,19 @@ def test_it_stays_int8_when_saved_and_not_when_it_learns(runs, tmp_path):
     assert (tmp_path / "kgrec" / FILE).read_bytes() == small.tower_.instead_.whole
     small.train()
     assert small.tower_.instead_ is None
+
+
+def test_what_may_not_be_shown_is_not_shown_by_it_either(runs, tmp_path, caplog):
+    own = kgrec_core.open_run(shutil.copytree(runs[0].folder, tmp_path / "shop"))
+    first = own.answer(["ruser0"], k=2)[0]
+    files(own.folder)[0].write_text(f"[block]\nids = [{first[0].id!r}]\n")
+    Decisions(files(own.folder)[1]).decide({first[1].id: ""}, "block", "ann")
+    shown = [a.id for a in kgrec_core.open_run(own.folder).answer(["ruser0"], k=5)[0]]
+    small = kgrec_core.open_run(shrink(own, "bf16", loss=1.0).folder)
+    assert [a.id for a in small.answer(["ruser0"], k=5)[0]] == shown and not {a.id for a in first} & set(shown)
+    shutil.rmtree(small.folder)
+    shrink(own, "bf16", loss=1.0)
+    assert f"{files(small.folder)[0]} is there already and stays in force" in caplog.text
 
 
 def test_two_bytes_a_weight(runs):
