@@ -63,7 +63,7 @@ CASES = {
     "component": Case("no encoder is called 'txet'; did you mean 'text'?", settings=("encoder.use=txet",)),
     "type": Case("train.epochs", settings=("train.epochs=many",)),
     "choice": Case("train.optimizer", settings=("train.optimizer=adam",)),
-    "model": Case("model 'nobody/absent' cannot be loaded", settings=("encoder.items.model=nobody/absent",)),
+    "model": Case("encoder.items.model = 'nobody/absent': there is no such folder", settings=("encoder.items.model=nobody/absent",)),
     "model's package": Case("package absent_model is not installed", settings=("encoder.items.model=package:absent_model",)),
     "no run folder": Case("orders.csv exists and is no run folder", words=("fit", "--recipe", "shop.toml", "--run", "orders.csv", "--json")),
     "foreign folder": Case(
