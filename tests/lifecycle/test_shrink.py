@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 import kgrec_core
+from kgrec_core.cli.shrink import shrink as command
 from kgrec_core.encoder.int8 import FILE, Int8
 from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.text import Text
@@ -76,6 +79,14 @@ def test_what_may_not_be_shown_is_not_shown_by_it_either(runs, tmp_path, caplog)
     shutil.rmtree(small.folder)
     shrink(own, "bf16", loss=1.0)
     assert f"{files(small.folder)[0]} is there already and stays in force" in caplog.text
+
+
+def test_the_command(runs, tmp_path):
+    words = [str(runs[0].folder), "--to", "bf16", "--loss", "1", "--out"]
+    plain = CliRunner().invoke(command, [*words, str(tmp_path / "plain")])
+    assert plain.exit_code == 0 and "one text alone" in plain.stdout and (tmp_path / "plain" / "manifest.json").exists()
+    told = json.loads(CliRunner().invoke(command, [*words, str(tmp_path / "told"), "--json"]).stdout)
+    assert told["folder"] == str(tmp_path / "told") and set(told["figures"]["buys"]) == {"before", "after", "gain"}
 
 
 def test_two_bytes_a_weight(runs):
