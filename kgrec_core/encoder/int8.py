@@ -7,9 +7,11 @@ is that of the whole pass, so a pass has one text and no padding: what comes wit
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +85,17 @@ class _Trunk(torch.nn.Module):
         return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """onnxruntime warns by the root logger, which would get a handler by that, and print from then on whatever any library tells it."""
+    root, nothing = logging.getLogger(), logging.NullHandler()
+    root.addHandler(nothing)
+    try:
+        yield
+    finally:
+        root.removeHandler(nothing)
+
+
 def quantised(model: SentenceTransformer) -> Int8:
     """Of a model's transformer; what is behind it (pooling, normalisation) stays in torch. Takes some ten seconds.
 
@@ -110,7 +123,8 @@ def quantised(model: SentenceTransformer) -> Int8:
                 output_names=["hidden"],
                 verbose=False,
             ).save(whole)
-            quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
+            with _unheard():
+                quantize_dynamic(whole, small, weight_type=QuantType.QInt8, per_channel=True)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise KgrecError(f"this model cannot be exported ({str(error).splitlines()[0][:160]}); it stays as it is") from None
         return Int8(small.read_bytes())

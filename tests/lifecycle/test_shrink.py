@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors.numpy import save_file
 
 import kgrec_core
 from kgrec_core.cli.shrink import shrink as command
-from kgrec_core.encoder.int8 import FILE, Int8
+from kgrec_core.encoder.int8 import FILE, Int8, quantised
 from kgrec_core.encoder.static import Static
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError
@@ -79,6 +80,12 @@ def test_what_may_not_be_shown_is_not_shown_by_it_either(runs, tmp_path, caplog)
     shutil.rmtree(small.folder)
     shrink(own, "bf16", loss=1.0)
     assert f"{files(small.folder)[0]} is there already and stays in force" in caplog.text
+
+
+def test_nothing_is_printed_that_a_library_tells_the_root_logger(runs, monkeypatch, capfd):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    quantised(text(runs[0]).tower_.model)
+    assert not logging.getLogger().handlers and "WARNING:root" not in capfd.readouterr().err
 
 
 def test_the_command(runs, tmp_path):
