@@ -274,18 +274,6 @@ def _passed(p: Floats, wrong: NDArray, threshold: float) -> tuple[float, float]:
 
 
 # --- how good the probabilities are -------------------------------------------------------------------------------------
-def reliability(p: ArrayLike, correct: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
-    """The reliability diagram as rows: of P in [low, high), how many (n), their mean P and the share that is correct; no empty bins."""
-    p, y = np.asarray(p, np.float64), np.asarray(correct, bool)
-    place = np.minimum((p * bins).astype(np.int64), bins - 1)
-    rows = []
-    for number in np.unique(place).tolist():
-        of = place == number
-        low, high = number / bins, (number + 1) / bins
-        rows.append({"low": low, "high": high, "n": int(of.sum()), "p": float(p[of].mean()), "correct": float(y[of].mean())})
-    return rows
-
-
 def auroc(score: ArrayLike, in_scope: ArrayLike) -> float:
     """The chance that a query in scope scores above one out of scope, ties half (Mann-Whitney); NaN where one kind is missing."""
     from scipy.stats import rankdata

@@ -23,7 +23,7 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> Interval:
 
 
 def gain(values: NDArray[np.float64], reference: NDArray[np.float64], seed: int = 0) -> Interval:
-    """The interval of the paired differences `values - reference`; see `beats`."""
+    """The interval of the paired differences `values - reference`; a gain is real where its low is above 0."""
     return interval(values - reference, seed)
 
 
@@ -31,11 +31,6 @@ def least(values: NDArray[np.float64], seed: int = 0) -> float:
     """What the mean is at least, with 95 % confidence: the one-sided bound, below which lie 5 % of the resamples' means. NaN (no target) is left out."""
     values = values[~np.isnan(values)]
     return float(np.quantile(np.concatenate([counts @ values for counts in _counts(len(values), seed)]) / len(values), 0.05))
-
-
-def beats(difference: Interval) -> bool:
-    """Whether a gain is real: its lower bound is above 0."""
-    return difference["low"] > 0
 
 
 def mean_error(values: NDArray[np.float64]) -> tuple[float, float]:

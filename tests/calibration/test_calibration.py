@@ -15,7 +15,6 @@ from kgrec_core.calibration.calibration import (
     Calibration,
     auroc,
     calibrate,
-    reliability,
     upper_bound,
 )
 from kgrec_core.calibration.confidence import right
@@ -158,13 +157,6 @@ def test_the_upper_bound_is_clopper_and_pearsons():
         expected = binomtest(wrong, n, alternative="less").proportion_ci(0.95, "exact").high
         assert upper_bound(wrong, n, 0.95) == pytest.approx(expected)
     assert upper_bound(0, 0, 0.95) == 1
-
-
-def test_reliability_by_hand():
-    p, correct = [0.05, 0.15, 0.19, 1.0], [False, True, False, True]
-    rows = reliability(p, correct)
-    assert [(r["low"], r["n"], r["correct"]) for r in rows] == [(0.0, 1, 0.0), (0.1, 2, 0.5), (0.9, 1, 1.0)]
-    assert rows[1]["p"] == pytest.approx(0.17)
 
 
 def test_auroc_equals_scikit_learn():

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from kgrec_core.evaluation.class_tables import table
-from kgrec_core.evaluation.interval import beats
 from kgrec_core.graph import Graph, Ragged, Relation, Task
 
 TASK = Task("sentiment", Relation("article", "expresses", "sentiment"))
@@ -32,7 +31,7 @@ def test_all_systems_side_by_side():
     for values in (found["before"], found["after"], *found["floor"].values(), *found["gain"].values()):
         assert set(values) == {"macro_f1", "accuracy"}
         assert all(set(v) == {"mean", "low", "high", "n"} and v["n"] == 200 for v in values.values())
-    assert beats(found["gain"]["after-before"]["macro_f1"]) and beats(found["gain"]["after-floor"]["accuracy"])
+    assert found["gain"]["after-before"]["macro_f1"]["low"] > 0 and found["gain"]["after-floor"]["accuracy"]["low"] > 0
     assert found["gain"]["after-floor"]["accuracy"]["mean"] == pytest.approx(
         found["after"]["accuracy"]["mean"] - found["floor"]["tfidf_lr"]["accuracy"]["mean"]
     )
