@@ -7,7 +7,8 @@ cosines / .05. Each figure is of a process of its own, so that its peak memory i
 median of the rounds' ratios. `bare`: forward, backward and AdamW's step on the loop's own batches, tokenised before, length-sorted as the loop does.
 `kgrec-bf16` and `-fp32` are `train.precision`. memory: batch 256, with gradient caching on both sides. lora: rank 8, peft's own modules. quality: the share
 of 1,000 held-out questions whose nearest training question has their intent, after --pairs pairs. --small: two updates of eight pairs in one process.
-Needs `pip install datasets` for the Trainer; without it only our side is measured. One JSON line last.
+Needs `pip install datasets` for the Trainer; without it only our side is measured. Where a processor only emulates bf16, fp32 alone is.
+One JSON line last.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from kgrec_core import Dataset, Graph, Relation, Split, Task
+from kgrec_core import Dataset, Graph, Relation, Split, Task, devices
 from kgrec_core.domain import split
 from kgrec_core.model import Model
 from kgrec_core.parts import Rank, Text
@@ -261,7 +262,7 @@ def main() -> None:
         names = [
             n
             for n in PARTS.get(part, ("trainer-fp32", "trainer-bf16", "kgrec-fp32", "kgrec-bf16"))
-            if there or not n.startswith(("trainer", "cached"))
+            if (there or not n.startswith(("trainer", "cached"))) and (devices.bf16("cpu") or not n.endswith("bf16"))
         ]
         if part == "quality":
             found[part] = {name: apart(name, part, asked) for name in names}
