@@ -43,6 +43,10 @@ class NotSaved(KgrecError):
     """What was asked for is right, and could not be written down: a full disk, a file that may not be written. Nothing was changed."""
 
 
+class Conflict(KgrecError):
+    """What was asked for is right, and stands against what somebody else did meanwhile. Nothing was changed."""
+
+
 class Mistakes(KgrecError):
     """Several mistakes; its text is the first and how many more there are."""
 

@@ -11,14 +11,14 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from kgrec_core.errors import KgrecError, NotSaved, choices
+from kgrec_core.errors import Conflict, KgrecError, NotSaved, choices
 from kgrec_core.owners import given, made
 
 log = logging.getLogger("kgrec")
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS decision (number INTEGER PRIMARY KEY AUTOINCREMENT, i
     why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS score (model TEXT NOT NULL, text TEXT NOT NULL, p REAL NOT NULL, PRIMARY KEY (model, text)) WITHOUT ROWID;
 """
+LATEST = "SELECT id, text, verdict, why, by, at, number FROM decision ORDER BY number"
 
 
 def files(folder: Path) -> tuple[Path, Path]:
@@ -55,7 +56,7 @@ def carried(old: Path, new: Path) -> None:
 
 
 class Decision(NamedTuple):
-    """verdict: "allow" or "block"; text: as it was then; by: who; why: in their words; at: unix seconds."""
+    """verdict: "allow" or "block"; text: as it was then; by: who; why: in their words; at: unix seconds; number: its place in the file."""
 
     id: str
     text: str
@@ -63,6 +64,16 @@ class Decision(NamedTuple):
     why: str
     by: str
     at: float
+    number: int = 0
+
+    @property
+    def seen(self) -> str:
+        """What whoever takes it back has seen; see `Decisions.decide_each`."""
+        return str(self.number)
+
+    def told(self) -> str:
+        when, why = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.at)), f": {self.why}" if self.why else ""
+        return f"was {self.verdict}ed by {self.by} ({when} UTC{why})"
 
 
 class Decisions:
@@ -82,24 +93,41 @@ class Decisions:
 
     def latest(self) -> dict[str, Decision]:
         """By id, those that stand. Raises KgrecError for a file that is none."""
-        rows = self._read("SELECT id, text, verdict, why, by, at FROM decision ORDER BY number")
-        return {id: found for id, found in {row[0]: Decision(*row) for row in rows}.items() if found.verdict != "open"}
+        return _standing(self._read(LATEST))
 
     def scores(self, model: str) -> dict[str, float]:
         """What a classifier said, by `fingerprint` of the text."""
         return dict(self._read("SELECT text, p FROM score WHERE model = ?", model))
 
-    def decide(self, ids: Mapping[str, str], verdict: str, by: str, why: str = "") -> None:
-        """ids -> their texts. On the disk when it returns. Raises KgrecError for another verdict, and where it cannot be saved."""
-        if verdict not in VERDICTS:
-            raise choices("verdict", verdict, VERDICTS)
-        now = time.time()
-        self._write("INSERT INTO decision (id, text, verdict, why, by, at) VALUES (?, ?, ?, ?, ?, ?)",
-                    [(id, text, verdict, why[:2000], by, now) for id, text in ids.items()])  # fmt: skip
+    def decide(self, ids: Mapping[str, str], verdict: str, by: str, why: str = "", seen: str | None = None) -> None:
+        """ids -> their texts; see `decide_each`."""
+        self.decide_each({verdict: ids}, by, why, seen)
+
+    def decide_each(self, verdicts: Mapping[str, Mapping[str, str]], by: str, why: str = "", seen: str | None = None) -> None:
+        """verdict -> ids -> their texts; all of it, on the disk when it returns, or nothing. What stands so already is not written twice.
+
+        A decision of somebody else is not decided over; it can be taken back. seen: the mark of what the decider saw, a `Decision.seen` or the
+        fingerprint of a text that waited; None where that is not known, so that only a decision of their own may have stood there.
+        Raises Conflict for what stands against it, KgrecError for another verdict, and NotSaved where it cannot be saved.
+        """
+        for verdict in verdicts:
+            if verdict not in VERDICTS:
+                raise choices("verdict", verdict, VERDICTS)
+        now, why = time.time(), why[:2000]
+        with self._writing() as db:
+            before = _standing(db.execute(LATEST).fetchall())
+            rows = [
+                (id, text, verdict, why, by, now)
+                for verdict, ids in verdicts.items()
+                for id, text in ids.items()
+                if _changes(before.get(id), Decision(id, text, verdict, why, by, now), seen)
+            ]
+            db.executemany("INSERT INTO decision (id, text, verdict, why, by, at) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def score(self, model: str, found: Mapping[str, float]) -> None:
         """By fingerprint."""
-        self._write("INSERT OR REPLACE INTO score VALUES (?, ?, ?)", [(model, text, p) for text, p in found.items()])
+        with self._writing() as db:
+            db.executemany("INSERT OR REPLACE INTO score VALUES (?, ?, ?)", [(model, text, p) for text, p in found.items()])
 
     def _read(self, query: str, *given: str) -> list[tuple]:
         if not self.file.exists():
@@ -119,14 +147,41 @@ class Decisions:
             made = db.execute("SELECT 1 FROM sqlite_master").fetchone()  # else the disk had no room for the first decision
             return db.execute(query, given).fetchall() if made else []
 
-    def _write(self, query: str, rows: Iterable[tuple]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection that alone may write, in a transaction that is durable when this is left."""
         try:
-            with closing(sqlite3.connect(made(self.file), timeout=10)) as db, db:
+            with closing(sqlite3.connect(made(self.file), timeout=10, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(TABLES)
-                db.executemany(query, rows)
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
         except (sqlite3.Error, UnicodeEncodeError) as error:
             raise NotSaved(f"{self.file}: the decision was not saved ({error}); free space or make it writable, then repeat it") from None
+
+
+def _standing(rows: list[tuple]) -> dict[str, Decision]:
+    return {id: found for id, found in {row[0]: Decision(*row) for row in rows}.items() if found.verdict != "open"}
+
+
+def _changes(before: Decision | None, now: Decision, seen: str | None) -> bool:
+    """Whether a decision says anything new. Raises as `Decisions.decide_each`. An item that was allowed waits again when its text changes."""
+    if now.verdict == "open":
+        if before is None:
+            raise Conflict(f"no decision on {now.id} stands, so there is none to take back; look at it again")
+        if seen not in (None, before.seen):
+            raise Conflict(f"{now.id} {before.told()}, which is not the decision that you saw; look at it again")
+        return True
+    if before is None or (before.verdict == "allow" and before.text != now.text):
+        return True
+    if before._replace(at=0, number=0) == now._replace(at=0):
+        return False
+    if seen is not None or before.by != now.by:
+        raise Conflict(
+            f"{now.id} {before.told()}, so nothing was decided; leave it, or take that back first (kgrec review RUN --undo {now.id})"
+        )
+    return True
 
 
 def fingerprint(text: str) -> str:

@@ -1,21 +1,5 @@
-"""What of a run may be shown, and to whom: a filter between ranking and answer, as RUN.safety.toml beside the run says. Every verb passes it.
-
-    kind = "item"                            # of what; without it the first task's candidates
-    [block]                                  # never shown
-    ids = ["22423"]
-    words = ["knife", "酒"]                   # in their text
-    where = "category = 'weapons'"           # an SQL condition on their columns
-    [hold]                                   # shown only when somebody has allowed it: ids, words, where
-    words = ["adult"]
-    [age]                                    # the youngest age of each, by a column of numbers; callers by the names of their keys
-    column = "min_age"
-    others = 18
-    callers = { kids = 12 }
-    [classifier]                             # a run that tells texts apart, asked by `kgrec review RUN --scan`
-    run = "../moderation"
-    label = "unsafe"
-    block = 0.9
-    hold = 0.5
+"""What of a run may be shown, and to whom: a filter between ranking and answer, as RUN.safety.toml beside the run says (`policy.py`). Every
+verb passes it.
 
 What is held is looked up anew at each change of rules, decisions or catalogue; nothing has to be asked for to be in the queue. An id that
 somebody blocked is never shown. One that somebody allowed is shown although rules would hold it, as long as its text is what they saw.
@@ -25,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,27 +22,9 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph
 from kgrec_core.run.asked import table_meets
 from kgrec_core.run.decisions import Decision, Decisions, files, fingerprint
+from kgrec_core.run.policy import Policy, named, parsed
 
 log = logging.getLogger("kgrec")
-KEYS = {
-    "block": ("ids", "words", "where"),
-    "hold": ("ids", "words", "where"),
-    "age": ("column", "others", "callers"),
-    "classifier": ("run", "label", "block", "hold"),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Policy:
-    """RUN.safety.toml, checked. there: whether there is one. block, hold: ids, words, where. ages: caller -> age, "" = all others. classifier: its table."""
-
-    there: bool = False
-    kind: str | None = None
-    block: Mapping[str, Any] = field(default_factory=dict)
-    hold: Mapping[str, Any] = field(default_factory=dict)
-    column: str | None = None
-    ages: Mapping[str, float] = field(default_factory=dict)
-    classifier: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Looked(NamedTuple):
@@ -159,59 +123,6 @@ class Safety:
         self._state = mark, State(rules, self.decisions.latest(), last.scores if scores == last.scores else scores)
 
 
-def parsed(file: Path) -> Policy:
-    """The rules of a file; none where there is none. Raises KgrecError that names the table, the key and what it takes."""
-    try:
-        told = tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return Policy()
-    except (OSError, ValueError) as error:
-        raise KgrecError(f"{file} cannot be read ({error}); write TOML, or move it away") from None
-    for name in told:
-        if name not in (*KEYS, "kind"):
-            raise choices(f"table of {file.name}", name, (*KEYS, "kind"))
-    for name, keys in KEYS.items():
-        table = told.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise KgrecError(f"{file.name}: {name} takes a table: [{name}]")
-        for key in table:
-            if key not in keys:
-                raise choices(f"key of [{name}] in {file.name}", key, keys)
-    if not isinstance(told.get("kind", ""), str):
-        raise KgrecError(f'{file.name}: kind takes the name of what is answered, such as kind = "item"')
-    for name in ("block", "hold"):
-        for key in ("ids", "words"):
-            listed = told[name].get(key, [])
-            if not isinstance(listed, list) or not all(isinstance(one, str) and one.strip() for one in listed):
-                raise KgrecError(f"{file.name}: {key} of [{name}] takes a list of texts")
-        if not isinstance(told[name].get("where", ""), str):
-            raise KgrecError(f"{file.name}: where of [{name}] takes an SQL condition as text")
-    age, classifier = told["age"], told["classifier"]
-    ages = (
-        {**age.get("callers", {}), **({"": age["others"]} if "others" in age else {})} if isinstance(age.get("callers", {}), dict) else None
-    )
-    if ages is None or not all(_number(of) for of in ages.values()) or (ages and not isinstance(age.get("column"), str)):
-        raise KgrecError(f'{file.name}: [age] takes column = "NAME", others = 18 and callers = {{ name = 12 }}')
-    if classifier:
-        faulty = [key for key in ("run", "label") if not isinstance(classifier.get(key), str)]
-        faulty += [key for key in ("block", "hold") if not (_number(classifier.get(key, 1)) and 0 < classifier.get(key, 1) <= 1)]
-        if faulty:
-            raise KgrecError(
-                f"{file.name}: [classifier] takes run and label as texts, block and hold as shares above 0; {faulty[0]} is none"
-            )
-        classifier = {**classifier, "run": str((file.parent / classifier["run"]).resolve())}
-    return Policy(True, told.get("kind"), told["block"], told["hold"], age.get("column"), ages, classifier)
-
-
-def named(rules: Policy) -> str:
-    """What a classifier's scores are kept under: another run, or another fit of it, has said nothing yet."""
-    try:
-        run = Path(rules.classifier["run"])
-        return f"{run}\n{rules.classifier['label']}\n{fingerprint((run / 'manifest.json').read_text('utf-8'))}"
-    except (OSError, ValueError) as error:
-        raise KgrecError(f"the classifier {rules.classifier['run']} is no run ({error}); name the folder of one") from None
-
-
 def _looked(graph: Graph, kind: str, state: State, base: Judged) -> Looked:
     """base: of the rows as the run was opened with them. What came or changed since is judged here, and what was decided."""
     of = graph.entities.kinds[kind]
@@ -286,7 +197,3 @@ def _word(word: str) -> str:
     plain = re.escape(unicodedata.normalize("NFKC", word.strip()))
     begin, end = (r"\b" if letter.isascii() and letter.isalnum() else "" for letter in (word.strip()[0], word.strip()[-1]))
     return f"{begin}{plain}{end}"
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

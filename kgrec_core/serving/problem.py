@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
-from kgrec_core.errors import KgrecError, NotSaved
+from kgrec_core.errors import Conflict, KgrecError, NotSaved
 
 TITLES = {
     400: "The request cannot be answered",
@@ -25,6 +25,9 @@ TITLES = {
 }
 
 
+OF_KIND = ((NotSaved, 503), (Conflict, 409))
+
+
 class Refused(KgrecError):
     """A KgrecError with an HTTP status and headers of its own."""
 
@@ -40,7 +43,7 @@ def busy(told: str, seconds: float = 1.0) -> Refused:
 
 def status_of(error: KgrecError) -> int:
     """A plain KgrecError is a mistake in the request: 400."""
-    return getattr(error, "status", 503 if isinstance(error, NotSaved) else 400)
+    return getattr(error, "status", next((status for kind, status in OF_KIND if isinstance(error, kind)), 400))
 
 
 def described(error: KgrecError) -> dict[str, object]:

@@ -23,6 +23,7 @@ from kgrec_core.explain.explanation import Path as Way
 from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import Registry, load_target
 from kgrec_core.requests import about
+from kgrec_core.run import review
 from kgrec_core.run.asks import Answer
 from kgrec_core.serving.access import Access
 from kgrec_core.serving.body import Limits
@@ -209,6 +210,10 @@ def test_a_decision_is_taken_in_the_browser_and_holds_for_callers_by_their_age(r
         page = browser.send("/console/held/review", token, id="r0", verdict="allow", why="<b>fine</b>").text
         assert page.count("the word mug") == 1 and "&lt;b&gt;fine" in page and "boss" in page
         assert "r0" in recommended(kids) and "b0" not in recommended(boss)
+        stale = re.findall(r'name="seen" value="(\w+)"', page)[0]
+        review.decide(browser.service.runs["held"].snapshot, ["b0"], "block", by="ann")
+        late = browser.send("/console/held/review", token, id="b0", verdict="allow", seen=stale)
+        assert late.status_code == 409 and "b0 was blocked by ann" in late.text and "b0" not in recommended(boss)
         assert browser.send("/console/held/review", token, id="nobody", verdict="allow").status_code == 400
         assert browser.send("/console/held/review", token, id="r0", verdict="maybe").status_code == 400
     finally:

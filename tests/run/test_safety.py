@@ -16,8 +16,9 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph
 from kgrec_core.run import safety
 from kgrec_core.run.decisions import Decisions, fingerprint
+from kgrec_core.run.policy import named
 from kgrec_core.run.review import decide, decided, export, queue
-from kgrec_core.run.safety import _word, named
+from kgrec_core.run.safety import _word
 
 RULES = """
 [block]
@@ -143,6 +144,12 @@ def test_a_classifier_holds_what_it_has_not_seen(run):
         ("[block]\nwhere = 3", "takes an SQL condition"),
         ("[age]\nothers = 3", "[age] takes column"),
         ("[age]\ncolumn = 'price'\ncallers = 3", "[age] takes column"),
+        ("[age]\ncolumn = 'price'\nothers = nan", "others = nan is no age"),
+        ("[age]\ncolumn = 'price'\ncallers = { kids = 'twelve' }", "kids = 'twelve' is no age"),
+        ("[age]\ncolumn = 'price'\ncallers = { kids = -1 }", "kids = -1 is no age"),
+        ("[age]\ncolumn = 'price'\ncallers = { '' = 12 }", "others"),
+        ("[age]\ncolumn = 'price'", "others"),
+        ("[classifier]\nrun = 'run'\nlabel = 'y'\nblock = 0.5\nhold = 0.9", "hold = 0.9 is above block = 0.5"),
         ("[classifier]\nrun = 'x'", "[classifier] takes run and label"),
         ("[classifier]\nrun = 'x'\nlabel = 'y'", "is no run"),
         ("hold = 3", "hold takes a table"),
