@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,7 +90,16 @@ def tokenizer_of(folder: Path) -> Any:
 
 def unread_by(encoder: nn.Module, texts: Sequence[str]) -> NDArray[np.float64]:
     """(n,) the share of each text that no language model in the encoder can read; 0 where there is none."""
+    found = [unread(tower.model.tokenizer, texts) for tower in _towers(encoder)]
+    return np.min(found, axis=0) if found else np.zeros(len(texts))
+
+
+def _towers(part: nn.Module) -> Iterator[nn.Module]:
+    """The language models; of what they are made of, hundreds of modules, nothing is looked at, as this is asked of every question."""
     from kgrec_core.encoder.tower import Tower
 
-    towers = [part for part in encoder.modules() if isinstance(part, Tower)]
-    return np.min([unread(tower.model.tokenizer, texts) for tower in towers], axis=0) if towers else np.zeros(len(texts))
+    if isinstance(part, Tower):
+        yield part
+    else:
+        for below in part.children():
+            yield from _towers(below)

@@ -174,7 +174,8 @@ class Tower(nn.Module):
         for i, t in enumerate(tokens):
             at = slice(width - len(t), width) if left else slice(len(t))
             ids[i, at], mask[i, at] = t, 1
-        return {"input_ids": torch.from_numpy(ids).to(self.device), "attention_mask": torch.from_numpy(mask).to(self.device)}
+        device = self.device
+        return {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
 
 
 def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -87,7 +87,7 @@ class Kind:
             order[stale] = len(rows) + np.arange(np.count_nonzero(stale))
             places = self.places[at[stale]]
             found = {c: taken(f.append(taken(fresh.get_column(c), places)), order) for c, f in found.items()}
-        return pl.DataFrame(found)
+        return pl.DataFrame(list(found.values()))
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """Row numbers; -1 where an id is unknown."""
@@ -136,7 +136,7 @@ class Kind:
                 latest[np.searchsorted(touched, rows[said[mine]])] = mine  # of several for a row the last one stays
             was = None if before is None or column not in self.schema else before.get_column(column)
             found[column] = _latest(column, dtype, was, fitted.get(column), latest)
-        whole = pl.DataFrame(found)
+        whole = pl.DataFrame(list(found.values()))
         changed, added = whole[: len(known)], whole[len(known) :]
         stretches, fresh = self.tables, self.fresh
         if held != self.schema:
@@ -208,6 +208,8 @@ def _latest(name: str, dtype: pl.DataType, was: pl.Series | None, came: pl.Serie
     if came is not None and (latest >= 0).all():
         return came if np.array_equal(latest, np.arange(len(came))) else taken(came, latest)
     nothing = pl.Series(name, [None], dtype).new_from_index(0, len(latest) - (0 if was is None else len(was)))
+    if was is None and came is None:
+        return nothing
     parts = [part if part.dtype == dtype else part.cast(dtype) for part in (was, nothing, came) if part is not None]
     return taken(pl.concat(parts), np.where(latest < 0, np.arange(len(latest)), len(latest) + latest))
 

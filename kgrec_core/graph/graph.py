@@ -243,8 +243,10 @@ class Nodes:
         return replace(self, rows=self.rows[index], before=before, hide=hide)
 
     def blocks(self, size: int) -> Iterator[Nodes]:
-        """All of them in this order, at most `size` at once; one block without any where there are none."""
-        return (self.take(slice(start, start + size)) for start in range(0, max(1, len(self)), size))
+        """All of them in this order, at most `size` at once, themselves where they are no more; one block without any where there are none."""
+        if len(self) <= size:
+            return iter((self,))
+        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 class Task(NamedTuple):

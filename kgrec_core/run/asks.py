@@ -72,9 +72,14 @@ class Asks:
     def snapshot(self) -> Snapshot:
         raise NotImplementedError
 
+    def put(self, queries: Sequence[Query], task: str | None = None) -> Nodes:
+        """The queries as they are asked, joined with the graph: whoever asks several things of them puts them once, and asks of these."""
+        at = self.snapshot
+        return _nodes(at, at.task(task), queries)
+
     def answer(
         self,
-        queries: Sequence[Query],
+        queries: Sequence[Query] | Nodes,
         task: str | None = None,
         k: int = 10,
         where: str | None = None,
@@ -91,7 +96,7 @@ class Asks:
 
     def judged(
         self,
-        queries: Sequence[Query],
+        queries: Sequence[Query] | Nodes,
         task: str | None = None,
         k: int = 10,
         where: str | None = None,
@@ -119,7 +124,7 @@ class Asks:
 
     def explain(
         self,
-        queries: Sequence[Query],
+        queries: Sequence[Query] | Nodes,
         task: str | None = None,
         k: int = 10,
         where: str | None = None,
@@ -158,23 +163,26 @@ class Asks:
         found = _by_vector(at, of).search(asked, at.model.vectors(of, asked), k, _open(at, of, where), itself)
         return _answers(at, of, found.rows, found.scores, {})
 
-    def encode(self, task: str | None, queries: Sequence[Query]) -> Vectors:
+    def encode(self, task: str | None, queries: Sequence[Query] | Nodes) -> Vectors:
         """(n, d) float32 vectors of queries, as they are compared with the candidates'."""
         at = self.snapshot
         of = at.task(task)
         return at.model.vectors(of, _nodes(at, of, queries))
 
-    def probabilities(self, texts: Sequence[str], task: str | None = None) -> Probabilities:
+    def probabilities(self, texts: Sequence[str] | Nodes, task: str | None = None) -> Probabilities:
         """Of every label of a task for every text, to the bit the same whatever texts come together."""
+        if isinstance(texts, str):
+            raise KgrecError(f"{texts!r} is one text where a list belongs; write [{texts!r}]")
         at = self.snapshot
         of = at.task(task)
-        return probabilities(at.graph, at.model, at.retrievals[of.name], at.calibrations.get(of.name), of, texts)
+        queries = _nodes(at, of, texts if isinstance(texts, Nodes) else [{"text": text} for text in texts])
+        return probabilities(at.graph, at.model, at.retrievals[of.name], at.calibrations.get(of.name), of, queries)
 
-    def past(self, queries: Sequence[Query], task: str | None = None, k: int = 3) -> list[Past]:
+    def past(self, queries: Sequence[Query] | Nodes, task: str | None = None, k: int = 3) -> list[Past]:
         """For each query what the known sources nearest to it lead to, and k of them; empty without a channel `neighbours`."""
         at = self.snapshot
         of = at.task(task)
-        return past(at.graph, at.model, at.retrievals[of.name], of, queries, k)
+        return past(at.graph, at.model, at.retrievals[of.name], of, _nodes(at, of, queries), k)
 
     def calibration(self, task: str | None = None) -> Calibration | None:
         """P(correct) of a task's first answers; its `threshold(budget)` says from which P on to answer. None: too few queries to say."""
@@ -182,13 +190,17 @@ class Asks:
         return at.calibrations.get(at.task(task).name)
 
 
-def _nodes(at: Snapshot, of: Task, queries: Sequence[Query]) -> Nodes:
-    graph, rows = with_queries(at.graph, of, queries)
-    return Nodes(graph, of.relation.source, rows, "query")
+def _nodes(at: Snapshot, of: Task, queries: Sequence[Query] | Nodes) -> Nodes:
+    if not isinstance(queries, Nodes):
+        graph, rows = with_queries(at.graph, of, queries)
+        return Nodes(graph, of.relation.source, rows, "query")
+    if queries.kind != of.relation.source:
+        raise KgrecError(f"task {of.name}: {of.relation.source} asks, not {queries.kind}; put the queries to this task")
+    return queries
 
 
 def _asking(
-    at: Snapshot, queries: Sequence[Query], task: str | None, k: int, where: str | None, exclude: Sequence[str], rules: Rules | None
+    at: Snapshot, queries: Sequence[Query] | Nodes, task: str | None, k: int, where: str | None, exclude: Sequence[str], rules: Rules | None
 ) -> Asking | None:
     """What a retrieval is asked; None where there is no query."""
     of, rules = at.task(task), rules or Rules()
@@ -245,7 +257,8 @@ def _by_vector(at: Snapshot, of: Task) -> Retrieval:
 def _answers(at: Snapshot, of: Task, rows: NDArray, scores: NDArray, columns: Mapping[str, NDArray]) -> list[list[Answer]]:
     """Of (n, k) rows and scores, -1 = none; columns: (n, k or more) what every channel thought of them."""
     answers: list[list[Answer]] = [[] for _ in rows]
-    said = phrases(at.retrievals[of.name]) if columns else {}
+    retrieval = at.retrievals[of.name]
+    said = at.graph.memo.get(("phrases",), (retrieval,), lambda: phrases(retrieval)) if columns else {}
     words = [reasons(said, {name: values[i] for name, values in columns.items()}, rows.shape[1]) for i in range(len(rows))]
     query, place = np.nonzero(rows >= 0)
     thought = {name: values[query, place].tolist() for name, values in columns.items()}

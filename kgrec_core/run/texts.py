@@ -6,7 +6,6 @@ would change sums of floating point numbers in their last digits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +14,12 @@ from numpy.typing import NDArray
 from kgrec_core.calibration import confidence
 from kgrec_core.calibration.calibration import Calibration
 from kgrec_core.encoder.tower import fixed_shape
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, candidates
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.model import Model
 from kgrec_core.retrieval.delta import Layered
 from kgrec_core.retrieval.neighbours import Neighbours
 from kgrec_core.run import seen
-from kgrec_core.run.asked import Query, with_queries
 
 TOGETHER = 4  # texts in a pass: nearly as fast as many, and little is wasted on one
 LEAST = 1e-6  # no label is ruled out, none is certain
@@ -53,28 +50,24 @@ class Past(NamedTuple):
 
 
 def probabilities(
-    graph: Graph, model: Model, retrieval: Retrieval, calibration: Calibration | None, task: Task, texts: Sequence[str]
+    graph: Graph, model: Model, retrieval: Retrieval, calibration: Calibration | None, task: Task, queries: Nodes
 ) -> Probabilities:
     """The first answer of the retrieval has its calibrated probability of being right; the others share the rest as its own probabilities
     do, or where it merges the head's scores with others, as the softmax of these. Without a calibration all are these."""
-    if isinstance(texts, str):
-        raise KgrecError(f"{texts!r} is one text where a list belongs; write [{texts!r}]")
     kind, row_of = task.relation.target, candidates(graph, task).rows
     labels: list[str] = graph.gather(kind, row_of, "id")["id"].to_list()
-    found = np.empty((len(texts), len(labels)))
-    if not len(texts):
+    found = np.empty((len(queries), len(labels)))
+    if not len(queries):
         return Probabilities(labels, found, calibration is not None)
-    joined, rows = with_queries(graph, task, [{"text": text} for text in texts])
     head = model.heads[task.name]
     with fixed_shape(TOGETHER):
         classes = model.vectors(task, Nodes(graph, kind, row_of, "candidate"))
-        every = model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+        every = model.vectors(task, queries)
     # Of a retrieval that never asks the head, the head may have learned nothing.
     own = not head.encodes_candidates and (retrieval.logits or not any(isinstance(part, Layered) for part in retrieval.inside()))
     scale = getattr(head, "temperature", 1.0) if head.encodes_candidates else 1.0
-    for place, row in enumerate(rows):
-        vector = every[place : place + 1].copy()
-        nodes = Nodes(joined, task.relation.source, np.array([row]), "query")
+    for place in range(len(queries)):
+        vector, nodes = every[place : place + 1].copy(), queries.take([place])
         hits = retrieval.search(nodes, vector, max(confidence.DEPTH, len(labels)))
         seen.told(graph, model.tasks, task, nodes, vector, hits)
         logits = (classes @ vector[0]).astype(np.float64) / scale
@@ -94,19 +87,18 @@ def probabilities(
     return Probabilities(labels, found - np.logaddexp.reduce(found, axis=1, keepdims=True), calibration is not None)
 
 
-def past(graph: Graph, model: Model, retrieval: Retrieval, task: Task, queries: Sequence[Query], k: int) -> list[Past]:
+def past(graph: Graph, model: Model, retrieval: Retrieval, task: Task, queries: Nodes, k: int) -> list[Past]:
     """For each query what the sources that a channel `neighbours` follows lead to, and the k nearest of them; never the query itself."""
     channel = next((part for part in retrieval.inside() if isinstance(part, Neighbours) and part.by == "vectors"), None)
     if channel is None or not len(channel.sources_) or not len(queries):
-        return [Past({}, []) for _ in queries]
-    joined, rows = with_queries(graph, task, queries)
+        return [Past({}, []) for _ in range(len(queries))]
     with fixed_shape(TOGETHER):
-        vectors = model.vectors(task, Nodes(joined, task.relation.source, rows, "query"))
+        vectors = model.vectors(task, queries)
     # The vectors of a head with weights of its own end with a 1 for the bias: without it the cosine is that of the encoder's.
     width = vectors.shape[1] - (not model.heads[task.name].encodes_candidates)
     ids = graph.entities[task.relation.target]["id"]
     found = []
-    for row, vector in zip(rows, vectors, strict=True):
+    for row, vector in zip(queries.rows, vectors, strict=True):
         near = channel.index_ @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
         order = np.argsort(-near, kind="stable")[: max(channel.neighbours, k) + 1]
         order = order[channel.sources_[order] != row]

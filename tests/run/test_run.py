@@ -267,3 +267,13 @@ def test_one_text_or_one_product_is_no_list_of_them(run):
 def test_a_text_is_cleaned_as_texts_of_files_are(run):
     right = ids(run.answer([{"text": "blue lamp"}], k=5))
     assert ids(run.answer([{"text": " <b>blue</b>&nbsp; lamp\x00\ud83d"}], k=5)) == right
+
+
+def test_queries_put_once_are_answered_as_they_are_and_only_of_their_kind(run):
+    known_items = run.graph.entities["item"]["id"].to_list()
+    queries = [{"history": known_items[:2]}, {"history": known_items[3:4]}]
+    put = run.put(queries)
+    assert run.judged(put, k=5) == run.judged(queries, k=5) and run.explain(put, k=3) == run.explain(queries, k=3)
+    assert np.array_equal(run.encode(None, put), run.encode(None, queries)) and run.answer(run.put([])) == []
+    with pytest.raises(KgrecError, match="task buys: user asks, not item; put the queries to this task"):
+        run.answer(candidates(run.graph, run.snapshot.tasks[0]))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kgrec_core import Graph, KgrecError, Task
+from kgrec_core import Graph, KgrecError, Nodes, Task
 from kgrec_core.domain import (
     Answer,
     Calibration,
@@ -102,20 +102,20 @@ def _replies(snapshot: Snapshot, requests: Sequence[Ask]) -> list[Reply]:
     """Of requests with the same condition and k."""
     task = answering(snapshot)
     read = [request for request in requests if readable(cut(request.question))]
-    queries = [{"text": _with_context(cut(request.question), request.context)} for request in read]
+    queries = snapshot.put([{"text": _with_context(cut(request.question), request.context)} for request in read], task.name)
     first = requests[0]
     rules = Rules(related=first.related)
     judged = snapshot.judged(queries, task.name, first.k, first.where, rules=rules)
-    if first.explain and queries:
+    if first.explain and read:
         why = snapshot.explain(queries, task.name, first.k, first.where, (), rules, first.language)
         judged = [of._replace(answers=given) for of, given in zip(judged, with_reasons([of.answers for of in judged], why), strict=True)]
-    found = zip(read, queries, judged, _intents(snapshot, task, queries), strict=True)
+    found = zip(read, judged, _intents(snapshot, task, queries), strict=True)
     answered = {id(request): _reply(snapshot, task, request, *of) for request, *of in found}
     nothing = Reply(*decide([], 0.0, Thresholds(1.0), question="")[:4], None, [], {}, None, [])
     return [answered.get(id(request), nothing) for request in requests]
 
 
-def _reply(snapshot: Snapshot, task: Task, request: Ask, query: Mapping[str, str], judged: Judged, intent: Intent | None) -> Reply:
+def _reply(snapshot: Snapshot, task: Task, request: Ask, judged: Judged, intent: Intent | None) -> Reply:
     asked, (found, probability) = cut(request.question), judged
     calibration = snapshot.calibration(task.name)
     at = Thresholds(2.0) if calibration is None else _thresholds(_Same(calibration), request.budget)
@@ -229,7 +229,7 @@ def _with_context(question: str, context: Iterable[str]) -> str:
     return f"{told}{BETWEEN}{question}".replace("\n", " ") if told else question
 
 
-def _intents(snapshot: Snapshot, task: Task, queries: Sequence[Mapping[str, str]]) -> list[Intent | None]:
+def _intents(snapshot: Snapshot, task: Task, queries: Nodes) -> list[Intent | None]:
     if task.name == "intent" or all(other.name != "intent" for other in snapshot.tasks):
         return [None] * len(queries)
     return [Intent(of.answers[0].id, of.probability) if of.answers else None for of in snapshot.judged(queries, "intent", 1)]

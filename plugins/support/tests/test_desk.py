@@ -12,7 +12,7 @@ from kgrec_support.desk import encoding
 from kgrec_support.plain import LONGEST, cut
 from kgrec_support.talk import Talk
 
-from kgrec_core import KgrecError, open_run
+from kgrec_core import Graph, KgrecError, open_run
 from kgrec_core.domain import resolve
 
 SUNDAY, CLOSED = "Do you deliver on Sundays?", "No. We deliver from Monday to Saturday."
@@ -53,6 +53,18 @@ def test_every_entry_that_was_considered_says_why(read_only):
     first = reply.to_json()["found"][0]["explanation"]
     assert first["sentence"] and sum(first["channels"].values()) == pytest.approx(reply.found[0].score, abs=1e-5)
     assert "explanation" not in kgrec_support.ask(read_only, "my card has not arrived", log=False).to_json()["found"][0]
+
+
+def test_a_question_is_joined_with_the_graph_once_for_all_tasks(read_only, monkeypatch):
+    questions, joins, join = ["my card has not arrived", "where is the nearest atm"], [], Graph.join
+    monkeypatch.setattr(Graph, "join", lambda self, *deltas: joins.append(1) or join(self, *deltas))
+    for question in questions:
+        joins.clear()
+        reply = kgrec_support.ask(read_only, question, log=False, explain=True)
+        assert len(joins) == 1
+        alone = {task: read_only.judged([{"text": question}], task, 10)[0] for task in ("answer", "intent")}
+        assert [(a.id, a.score, a.columns) for a in reply.found] == [(a.id, a.score, a.columns) for a in alone["answer"].answers]
+        assert reply.intent == (alone["intent"].answers[0].id, alone["intent"].probability)
 
 
 def test_a_smaller_budget_never_answers_more(read_only):

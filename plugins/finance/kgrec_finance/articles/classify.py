@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from kgrec_finance.articles.data import open_labels
 from kgrec_finance.articles.describing import described
 from kgrec_finance.articles.linking import Linker
 from kgrec_finance.articles.passages import pooled
-from kgrec_finance.articles.reading import Cut, asked, lead, towards
+from kgrec_finance.articles.reading import Cut, asked, lead, put, towards
 from kgrec_finance.articles.roster import roster
 
 if TYPE_CHECKING:
@@ -150,13 +151,14 @@ def _companies(request: Classify, linker: Linker | None) -> list[str]:
 
 def _opinions(snapshot: Snapshot, task: str, cut: Sequence[Cut], shown: Sequence[int], requests: Sequence[Classify]) -> list[Opinion]:
     """The second opinion is that of the first passage, which tells what an article is about."""
-    said, past = asked(snapshot, task, cut), snapshot.past([{"text": parts[0][0]} for parts in cut], task, max(shown, default=0))
+    queries, firsts = put(snapshot, task, cut), list(accumulate(map(len, cut[:-1]), initial=0))
+    said, past = asked(snapshot, task, cut, queries), snapshot.past(queries.take(firsts), task, max(shown, default=0))
     found = []
-    for parts, log, before, k, request in zip(cut, said.log, past, shown, requests, strict=True):
+    for first, log, before, k, request in zip(firsts, said.log, past, shown, requests, strict=True):
         like = [Like(of.id, of.text or "", of.targets, of.similarity) for of in before.sources[:k]]
         opinion = _ordered(said.labels, np.exp(log), said.calibrated, before.shares, like)
         if request.explain:
-            (reasons,) = snapshot.explain([{"text": parts[0][0]}], task, len(said.labels), language=request.language)
+            (reasons,) = snapshot.explain(queries.take([first]), task, len(said.labels), language=request.language)
             opinion = opinion._replace(why=next((why for why in reasons if why.item.id == opinion.label), None))
         found.append(opinion)
     return found

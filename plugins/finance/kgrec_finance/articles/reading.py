@@ -13,6 +13,7 @@ from kgrec_finance.articles.marking import marked, occurrences
 from kgrec_finance.articles.passages import Passage, passages, pooled
 
 if TYPE_CHECKING:
+    from kgrec_core import Nodes
     from kgrec_core.domain import Probabilities, Snapshot
 
 Cut = list[tuple[str, Passage]]  # an article or a mention of it, as it is read
@@ -42,9 +43,14 @@ def towards(text: str, companies: Sequence[str], linker: Linker | None) -> list[
     return found
 
 
-def asked(snapshot: Snapshot, task: str, cut: Sequence[Cut]) -> Probabilities:
-    """Of each article or mention, from its passages'."""
-    every = snapshot.probabilities([text for parts in cut for text, _ in parts], task)
+def put(snapshot: Snapshot, task: str, cut: Sequence[Cut]) -> Nodes:
+    """The passages of all articles or mentions as the run is asked of them."""
+    return snapshot.put([{"text": text} for parts in cut for text, _ in parts], task)
+
+
+def asked(snapshot: Snapshot, task: str, cut: Sequence[Cut], queries: Nodes | None = None) -> Probabilities:
+    """Of each article or mention, from its passages'. queries: these, where they have been `put`."""
+    every = snapshot.probabilities(put(snapshot, task, cut) if queries is None else queries, task)
     bounds = pairwise(accumulate(map(len, cut), initial=0))
     log = [pooled(every.log[a:b], [of for _, of in parts]) for (a, b), parts in zip(bounds, cut, strict=True)]
     return every._replace(log=np.array(log).reshape(len(cut), len(every.labels)))
