@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -144,7 +145,8 @@ class Asks:
         most = max(1, np.count_nonzero(open_.rows))
         only = _steered(at, asking, k).rows if rules.reorder else None
         k = min(k if only is None else max(100, 10 * k), most)
-        return explanations(at.model, at.retrievals[of.name], of, nodes, k, open_, met, language, only=only)
+        found = explanations(at.model, at.retrievals[of.name], of, nodes, k, open_, met, language, only=only)
+        return [[_nameable(at, of, one) for one in answers] for answers in found]
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out.
@@ -215,13 +217,29 @@ def _asking(
 
 def _open(at: Snapshot, of: Task, where: str | None, exclude: Sequence[str] = (), related: Sequence[str] = ()) -> Filter:
     """The candidates that may come: as the question wants them, and safe to show."""
-    found = allowed(at.graph, of, where, exclude, related)
-    safe = at.safety and at.safety.open(at.graph, of.relation.target, at.safety.audience(at.caller))
+    found, safe = allowed(at.graph, of, where, exclude, related), _safe(at, of)
     if safe is None:
         return found
     if not (found.rows & safe).any():
         raise KgrecError(f"no {of.relation.target} is left to show: the rules of this run hold back all that the question leaves")
     return Filter(found.rows & safe, found.where)
+
+
+def _safe(at: Snapshot, of: Task) -> NDArray[np.bool_] | None:
+    """By row which targets the caller may see; None = all."""
+    return None if at.safety is None else at.safety.open(at.graph, of.relation.target, at.safety.audience(at.caller))
+
+
+def _nameable(at: Snapshot, of: Task, why: Explanation) -> Explanation:
+    """Without the ways over what may not be shown: a query may have met it before there was a rule."""
+    safe, kind = _safe(at, of), of.relation.target
+    if safe is None:
+        return why
+
+    def shown(ids: list[str]) -> bool:
+        return bool(safe[at.graph.rows(kind, ids)].all())
+
+    return replace(why, paths=tuple(way for way in why.paths if shown([node.id for node in way.nodes if node.kind == kind])))
 
 
 def _steered(at: Snapshot, asking: Asking, k: int) -> Hits:

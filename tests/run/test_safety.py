@@ -56,7 +56,9 @@ def shown(snapshot) -> set[str]:
         *snapshot.similar(["r2"], k=50),
         *(of.answers for of in snapshot.judged([{"text": "red"}], k=50)),
     ]
-    assert {of.item.id for of in snapshot.explain(["ruser0"], k=50)[0]} <= {answer.id for answer in lists[0]}
+    why = snapshot.explain(["ruser0"], k=50)[0]
+    assert {of.item.id for of in why} <= {answer.id for answer in lists[0]}
+    lists += [[node for path in of.paths for node in path.nodes if node.kind == "item"] for of in why]  # it bought what may not be named
     return {answer.id for answers in lists for answer in answers}
 
 
