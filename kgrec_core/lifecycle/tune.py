@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgrec_core.comparison.results import select_value
-from kgrec_core.encoder.named import refused
+from kgrec_core.encoder.named import refuse_absent, refused
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
@@ -81,6 +81,9 @@ def tune(
     views = sampled(split(dataset, how), limits, how.seed)
     refuse_leak(options, recipe, registry, dataset, views)
     space = {key: _checked(key, of) for key, of in (flat(what.space) or _usual(recipe)).items()}
+    for key, of in space.items():
+        for model in of if key.endswith(".model") and isinstance(of, list) else ():
+            refuse_absent(str(model), f"tune.space.{key}")
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(optuna, folder, hashlib.sha256((recipe.dumps() + fingerprint(dataset.graph)).encode()).hexdigest(), options.seed)
     bounds = _bounds(recipe, registry, dataset, views["train"], what, space, study, progress)

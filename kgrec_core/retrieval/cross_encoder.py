@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kgrec_core import devices
+from kgrec_core.encoder import fitness
+from kgrec_core.encoder.named import on_hub, reachable
 from kgrec_core.encoder.pretrained import locate, plain, refuse_parts, silence
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.metrics import measure
@@ -99,7 +101,11 @@ class CrossEncoder(Around):
         if self.model_ is None:
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)
-                self.model_ = self._learned(_load(self.model, self.max_length, self.layers), encode)
+                model = _load(self.model, self.max_length, self.layers)
+                for kind in (task.relation.source, task.relation.target):
+                    read = graph.entities[kind]["text"].drop_nulls().to_list()
+                    fitness.check(model.tokenizer, read, self.model, refuse=False, setting=f"retrieval.{task.name}.model")
+                self.model_ = self._learned(model, encode)
 
     def fit(self, queries: Queries, vectors: Vectors | None) -> Hits:
         """Choose the weight by the mean of NDCG@10 and MRR, 0 included: the smallest within a standard error of the best.
@@ -254,6 +260,7 @@ def _load(model: str, max_length: int, layers: int | None) -> Pretrained:
                 num_labels=1,
                 device=str(devices.device()),
                 trust_remote_code=False,
+                local_files_only=on_hub(model) and not reachable(),
                 model_kwargs={"use_safetensors": True, "dtype": "float32"},
             )
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:

@@ -193,7 +193,7 @@ def test_who_is_not_there_is_known_before_anything_is_computed(bank, tmp_path, m
     for there in (bank.large, "owner/hub-id", "members"):
         teacher.refuse_absent(str(there))
     monkeypatch.setattr("kgrec_core.encoder.named.reachable", lambda: False)
-    with pytest.raises(KgrecError, match=r"train\.teacher\.model = 'owner/hub-id': .* no hub can be reached; .* or the folder of a run"):
+    with pytest.raises(KgrecError, match=r"train\.teacher\.model = 'owner/hub-id': .* no hub answers within .* or the folder of a run"):
         teacher.refuse_absent("owner/hub-id")
     with pytest.raises(KgrecError, match="is no run and no model"):
         fit(resolve(bank.recipe, [f"encoder.model={bank.small}", f"train.teacher.model={tmp_path / 'run7'}"]), tmp_path / "run")
