@@ -77,7 +77,9 @@ class Faiss(Layered):
                 raise ValueError(f"an index is not searched with {told['setting']}")
             if _sha256(folder / "index.faiss") != told["sha256"]:
                 raise ValueError("index.faiss is not the file that was written")
-            self.index_, self.delta_ = opened(folder / "index.faiss", len(self.rows_)), None
+            read = "faiss", told["sha256"], len(self.rows_)  # two channels of the same vectors share their index: a switch has such
+            self.index_ = graph.memo.get(read, (), lambda: opened(folder / "index.faiss", len(self.rows_)))
+            self.delta_ = None
             if "delta.rows" in arrays:
                 later = rows(arrays["delta.rows"], size)
                 vectors = numbers(arrays["delta.vectors"], (len(later), self.index_.d)).astype(np.float32, copy=False)

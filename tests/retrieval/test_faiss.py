@@ -152,6 +152,20 @@ def test_the_reason_and_the_setting_are_saved_with_a_standard_file(tmp_path):
     np.testing.assert_array_equal(loaded.search(queries, x, 10).rows, channel.search(queries, x, 10).rows)
 
 
+def test_channels_of_the_same_vectors_share_their_index_when_opened(tmp_path):
+    """A published switch has such: what it holds in memory is one index."""
+    items, x = vectors(300, 0), vectors(M, 1)
+    graph, queries, _ = world(items)
+    for name, of in {"usual": items, "text_alone": items, "other": items[::-1]}.items():
+        built(Faiss(device="cpu"), np.ascontiguousarray(of)).save(tmp_path / name)
+    loaded = {name: Faiss(device="cpu") for name in ("usual", "text_alone", "other")}
+    for name, channel in loaded.items():
+        channel.load(tmp_path / name, graph, BUYS)
+    usual, alone, other = loaded.values()
+    assert usual.index_ is alone.index_ and usual.index_ is not other.index_
+    np.testing.assert_array_equal(alone.search(queries, x, 5).rows, usual.search(queries, x, 5).rows)
+
+
 def test_one_changed_byte_of_the_index_is_noticed(tmp_path):
     items = vectors(N, 0)
     built(Faiss(device="cpu"), items).save(tmp_path)

@@ -28,6 +28,7 @@ class Recommend(Rules):
     it, as the request is written.
 
     Among all products a new one comes late for shoppers with a history, since what they know is more probable.
+    Of a run whose fit published what knows behaviour alone, words beside a history only order what that says the same of.
 
     Example: kgrec ecommerce recommend --history 22423,21212 -k 5 --where 'price < 5'
     """
