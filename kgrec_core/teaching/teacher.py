@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from kgrec_core.run.folder import MANIFEST
 from kgrec_core.run.run import open_run
 from kgrec_core.teaching.members import Members, encoded
 from kgrec_core.training.options import MEMBERS, Teacher
+
+if TYPE_CHECKING:
+    from kgrec_core.run.run import Run
 
 BLOCK = 512  # nodes of a pass
 
@@ -184,50 +188,62 @@ class RunTeacher:
                     "a run that reads texts alone can teach other data"
                 )
 
-    def _task(self, task: Task) -> Task | None:
-        same = [t for t in self.run.tasks if t.relation == task.relation]
-        return next((t for t in same if t.name == task.name), same[0] if same else None)
-
     def classes(self, task: Task, graph: Graph, rows: NDArray[np.int64]) -> Vectors | None:
         """(len(rows), d) what it compares a query with, for the student's classes; None where it classifies no such thing.
 
         Raises KgrecError where it knows other classes.
         """
-        own = self._task(task)
-        if own is None or not self.classifies(task) or self._learned_nothing(own):
+        own = _same(self.run, task)
+        if own is None or not self.classifies(task) or _learned_nothing(self.run, own):
             return None
         kind = task.relation.target
         ids = graph.gather(kind, rows, "id")["id"].to_list()
-        found = self.known.rows(kind, ids)
-        alive = set(self.known.gather(kind, np.flatnonzero(self.known.alive(kind)), "id")["id"].to_list())
-        lacking, further = [i for i, row in zip(ids, found, strict=True) if row < 0], sorted(alive - set(ids))
-        if lacking or further:
-            said = [f"it lacks {', '.join(lacking[:3])}"] * bool(lacking) + [f"it has {', '.join(further[:3])} more"] * bool(further)
-            raise KgrecError(
-                f"train.teacher: {self.how.model} knows other classes of {task.name} than this fit: {'; '.join(said)}; "
-                'fit a teacher on the same labels, or let it teach vectors: train.teacher.what = ["vectors"]'
-            )
-        return self.model.heads[own.name].project(None, Nodes(self.known, kind, found, "candidate")).detach().float().cpu().numpy()
+        refuse_other_classes(self.run, self.how.model, task, ids)
+        nodes = Nodes(self.known, kind, self.known.rows(kind, ids), "candidate")
+        return self.model.heads[own.name].project(None, nodes).detach().float().cpu().numpy()
 
     def classifies(self, task: Task) -> bool:
-        own = self._task(task)
+        own = _same(self.run, task)
         return own is not None and not self.model.heads[own.name].encodes_candidates
 
-    def _learned_nothing(self, own: Task) -> bool:
-        """Whether its fine-tuning was dropped: its class vectors are then as they began."""
-        return self.run.metrics["tasks"][own.name].get("referee", {}).get("system", "after") == "before"
-
     def ranks(self, task: Task, graph: Graph) -> bool:
-        own = self._task(task)
+        own = _same(self.run, task)
         return own is not None and self.model.heads[own.name].encodes_candidates
 
     def projected(self, task: Task, nodes: Nodes) -> Vectors:
         """(n, d) what its head compares."""
-        return self.model.vectors(self._task(task) or task, nodes)
+        return self.model.vectors(_same(self.run, task) or task, nodes)
 
     def vectors(self, nodes: Nodes) -> Vectors:
         """(n, D) of its encoder, of length one."""
         return encoded(self.model.encoder, nodes)
+
+
+def refuse_other_classes(run: Run, model: str, task: Task, ids: Sequence[str]) -> None:
+    """Raises KgrecError where a run could teach its probabilities of a task's classes, and knows others than these. model: as it was named."""
+    own = _same(run, task)
+    if own is None or run.snapshot.model.heads[own.name].encodes_candidates or _learned_nothing(run, own):
+        return
+    graph, kind = run.snapshot.graph, task.relation.target
+    theirs = graph.gather(kind, np.flatnonzero(graph.alive(kind)), "id")["id"].to_list()
+    lacking, further = sorted(set(ids) - set(theirs)), sorted(set(theirs) - set(ids))
+    if lacking or further:
+        said = [f"it lacks {', '.join(lacking[:3])}"] * bool(lacking) + [f"it has {', '.join(further[:3])} more"] * bool(further)
+        raise KgrecError(
+            f"train.teacher: {model} knows other classes of {task.name} than this fit: {'; '.join(said)}; "
+            'fit a teacher on the same labels, or let it teach vectors: train.teacher.what = ["vectors"]'
+        )
+
+
+def _same(run: Run, task: Task) -> Task | None:
+    """The run's task of the same relation."""
+    same = [t for t in run.tasks if t.relation == task.relation]
+    return next((t for t in same if t.name == task.name), same[0] if same else None)
+
+
+def _learned_nothing(run: Run, own: Task) -> bool:
+    """Whether its fine-tuning was dropped: its class vectors are then as they began."""
+    return run.metrics["tasks"][own.name].get("referee", {}).get("system", "after") == "before"
 
 
 AnyTeacher = RunTeacher | ModelTeacher | Ensemble | Members

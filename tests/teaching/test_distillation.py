@@ -205,8 +205,14 @@ def test_bad_teachers_are_refused_in_one_line(bank, teaching, other, tmp_path):
     def student(**keys):
         fine_tuned(bank, tmp_path, teacher=keys)
 
+    def never(what, done, total):
+        assert what == "loading data"
+
     with pytest.raises(KgrecError, match=r"knows other classes of intent than this fit: it lacks key; it has pin more; fit a teacher"):
         fine_tuned(bank, tmp_path, recipe=other, teacher={"model": str(teaching.folder)})
+    with pytest.raises(KgrecError, match=r"knows other classes of intent .*; fit a teacher"):  # before anything is computed
+        fit(resolve(other, [f"encoder.model={bank.small}", f"train.teacher.model={teaching.folder}"]), tmp_path / "run", progress=never)
+    assert not list(tmp_path.glob("run*"))
     with pytest.raises(KgrecError, match="package no_such_package is not installed"):
         student(model="package:no_such_package")
     with pytest.raises(KgrecError, match=r"more\.csv"):
