@@ -43,6 +43,10 @@ class NotSaved(KgrecError):
     """What was asked for is right, and could not be written down: a full disk, a file that may not be written. Nothing was changed."""
 
 
+class Unreadable(KgrecError):
+    """What is kept beside a run is damaged, gone or another's; what was read of it before holds. Nothing was changed."""
+
+
 class Conflict(KgrecError):
     """What was asked for is right, and stands against what somebody else did meanwhile. Nothing was changed."""
 

@@ -239,7 +239,7 @@ def _nameable(at: Snapshot, of: Task, why: Explanation) -> Explanation:
     def shown(ids: list[str]) -> bool:
         return bool(safe[at.graph.rows(kind, ids)].all())
 
-    return replace(why, paths=tuple(way for way in why.paths if shown([node.id for node in way.nodes if node.kind == kind])))
+    return replace(why, paths=tuple(way for way in why.paths if shown([node.id for node in way.nodes if node.kind == kind and node.id])))
 
 
 def _steered(at: Snapshot, asking: Asking, k: int) -> Hits:

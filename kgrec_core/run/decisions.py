@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from kgrec_core.errors import Conflict, KgrecError, NotSaved, choices
+from kgrec_core.errors import Conflict, NotSaved, Unreadable, choices
 from kgrec_core.owners import given, made
 
 log = logging.getLogger("kgrec")
@@ -92,7 +92,7 @@ class Decisions:
             return 0, 0, b""
 
     def latest(self) -> dict[str, Decision]:
-        """By id, those that stand. Raises KgrecError for a file that is none."""
+        """By id, those that stand. Raises Unreadable for a file that is none."""
         return _standing(self._read(LATEST))
 
     def scores(self, model: str) -> dict[str, float]:
@@ -140,7 +140,7 @@ class Decisions:
                     db.execute("SELECT 1 FROM sqlite_master").fetchone()
                 return self._found(query, *given)
         except sqlite3.Error as error:
-            raise KgrecError(f"{self.file} holds no decisions, or is damaged ({error}); restore it from a copy") from None
+            raise Unreadable(f"{self.file} holds no decisions, or is damaged ({error}); restore it from a copy") from None
 
     def _found(self, query: str, *given: str) -> list[tuple]:
         with closing(sqlite3.connect(f"file:{quote(str(self.file.absolute()))}?mode=ro", timeout=10, uri=True)) as db:

@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from kgrec_core.errors import KgrecError, NotSaved
+from kgrec_core.errors import NotSaved, Unreadable
 from kgrec_core.owners import made
 from kgrec_core.run.entry import Entry, chained, read, written
 from kgrec_core.stored import document, framed, stream
@@ -54,20 +54,20 @@ class Live:
             start, learned = self._of_this_run(db)
             mark = _mark(db, start) if start else Mark()
         if mark is None:
-            raise KgrecError(f"{self.file} was cut: edit {start}, from which this run goes on, is not in it; {REMEDY}")
+            raise Unreadable(f"{self.file} was cut: edit {start}, from which this run goes on, is not in it; {REMEDY}")
         return mark, learned
 
     def current(self, mark: Mark) -> bool:
-        """Whether nothing came after the mark. Raises KgrecError where what was read is no longer there."""
+        """Whether nothing came after the mark. Raises Unreadable where what was read is no longer there."""
         with self._reading() as db:
             latest = None if db is None else _latest(db)
         if latest is None and mark.number:
             gone = "was deleted" if db is None else "was emptied"
-            raise KgrecError(f"{self.file} {gone} while the run was open, with edits up to number {mark.number}; {REMEDY}")
+            raise Unreadable(f"{self.file} {gone} while the run was open, with edits up to number {mark.number}; {REMEDY}")
         return (latest or Mark()) == mark
 
     def after(self, mark: Mark) -> list[tuple[Mark, Entry]]:
-        """What came after the mark, oldest first. Raises KgrecError where the mark is no longer in the log or an entry is not whole."""
+        """What came after the mark, oldest first. Raises Unreadable where the mark is no longer in the log or an entry is not whole."""
         with self._reading() as db:
             if db is None or _latest(db) is None:
                 return []
@@ -76,7 +76,7 @@ class Live:
             found = db.execute("SELECT number, head FROM delta WHERE number > ? ORDER BY number", (mark.number,)).fetchall()
             parts = db.execute("SELECT number, body FROM part WHERE number > ? ORDER BY number, place", (mark.number,)).fetchall()
         if not kept:
-            raise KgrecError(f"{self.file} was cut or replaced while the run was open: edit {mark.number} is not the one in it; {REMEDY}")
+            raise Unreadable(f"{self.file} was cut or replaced while the run was open: edit {mark.number} is not the one in it; {REMEDY}")
         bodies: dict[int, list[bytes]] = {}
         for number, body in parts:
             bodies.setdefault(number, []).append(body)
@@ -85,7 +85,7 @@ class Live:
             with self._damage(number):
                 head, of = document(str(text).encode()), bodies.get(number, [])
                 if "chain" in head and (number != mark.number + 1 or head["chain"] != chained(mark.head, head, of)):
-                    raise KgrecError(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
+                    raise Unreadable(f"{self.file} is damaged: edit {number} does not follow what is before it; {REMEDY}")
                 mark = Mark(number, text)
                 whole.append((mark, head, [stream(body) for body in of]))
         frames, entries = iter(framed([table for *_, of in whole for table in of])), []
@@ -125,13 +125,13 @@ class Live:
         try:
             yield
         except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-            raise KgrecError(f"{self.file} is damaged: edit {number}: {error}; {REMEDY}") from error
+            raise Unreadable(f"{self.file} is damaged: edit {number}: {error}; {REMEDY}") from error
 
     # --- writing ----------------------------------------------------------------------------------------------------
     def append(self, entry: Entry, mark: Mark) -> Mark | None:
         """Make an entry durable right behind the mark; None where another one came first, and nothing was written.
 
-        Raises KgrecError where it cannot be written, or what was read is no longer there.
+        Raises NotSaved where it cannot be written, Unreadable where what was read is no longer there.
         """
         head, bodies = written(entry)
         text, number = json.dumps({**head, "chain": chained(mark.head, head, bodies)}), mark.number + 1
@@ -176,7 +176,7 @@ class Live:
     def _of_this_run(self, db: sqlite3.Connection) -> tuple[int, int]:
         known = {data: rest for data, *rest in db.execute("SELECT * FROM run")}
         if known and self.data not in known:
-            raise KgrecError(
+            raise Unreadable(
                 f"{self.file} holds edits of another run in this place; if that was published just now, open the run again; "
                 "else move the file away, or restore the run it belongs to"
             )
@@ -192,7 +192,7 @@ class Live:
             with self._kept.transaction() as db:
                 yield db
         except sqlite3.Error as error:
-            raise KgrecError(f"{self.file} is damaged or locked ({error}); {REMEDY}") from error
+            raise Unreadable(f"{self.file} is damaged or locked ({error}); {REMEDY}") from error
 
     @contextmanager
     def _writing(self, told: str) -> Iterator[sqlite3.Connection]:
@@ -213,7 +213,7 @@ class Live:
         except sqlite3.Error as error:
             raise NotSaved(f"{self.file}: {told} ({error}); free space or make the file writable, then repeat it") from error
         if place is None or _place(self.file) != place:
-            raise KgrecError(f"{self.file} was deleted or replaced while it was written to: {told}; repeat it")
+            raise NotSaved(f"{self.file} was deleted or replaced while it was written to: {told}; repeat it")
 
 
 class _Kept:
@@ -227,17 +227,21 @@ class _Kept:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection | None]:
         with self.lock:
-            place = _place(self.file)
-            if place != self.place:
-                self._open(place)
-            if self.db is None:
-                yield None
-                return
-            self._begin()
             try:
-                yield self.db
-            finally:
-                self.db.execute("ROLLBACK")
+                place = _place(self.file)
+                if place != self.place:
+                    self._open(place)
+                if self.db is None:
+                    yield None
+                    return
+                self._begin()
+                try:
+                    yield self.db
+                finally:
+                    self.db.execute("ROLLBACK")
+            except sqlite3.Error:  # what a connection keeps of a damaged file may outlive its repair
+                self._open(None)
+                raise
 
     def _open(self, place: tuple[int, int] | None) -> None:
         if self.db is not None:
@@ -266,7 +270,7 @@ def _place(file: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-        raise KgrecError(f"{file} is no file, so it holds no edits; move it away")
+        raise Unreadable(f"{file} is no file, so it holds no edits; move it away")
     return found.st_dev, found.st_ino
 
 

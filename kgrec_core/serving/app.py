@@ -90,9 +90,7 @@ def application(service: Service) -> FastAPI:
     add("/admin/promote", _admin(service, "promote"), summary="Give every caller to the canary.", body=NAMED, tags=["service"])
     app.add_route("/openapi.json", lambda request: JSONResponse(described_as), methods=["GET"])
     app.add_route("/health/live", lambda request: JSONResponse({"status": "live"}), methods=["GET"])
-    app.add_route(
-        "/health/ready", lambda request: JSONResponse({"ready": not service.leaving}, 503 if service.leaving else 200), methods=["GET"]
-    )
+    app.add_route("/health/ready", lambda request: JSONResponse(service.ready(), 503 if service.leaving else 200), methods=["GET"])
     app.add_route("/metrics", lambda request: Response(service.metrics.text(), media_type="text/plain; version=0.0.4"), methods=["GET"])
     app.add_exception_handler(HTTPException, _not_found)
     for path, methods, page in routes(service):

@@ -33,6 +33,7 @@ class Hosted:
         self._refused: object = None
         self._seen: object = None  # what `_files` says of what was not shown, and of the last look
         self.rolled_back, self._changing = False, Lock()
+        self.unreadable = ""  # why edits are not read now
 
     @property
     def run(self) -> Run:
@@ -45,17 +46,21 @@ class Hosted:
     def snapshot(self) -> Snapshot:
         """The latest of the run that is shown, with the edits of every process; after going back, as it was then.
 
-        A run that was published over this one takes its log along; until it is loaded, the last snapshot answers.
+        A run that was published over this one takes its log along; until it is loaded, the last snapshot answers. So it does while the log
+        is damaged or gone: whoever edits is told, who asks has no part in it.
         """
         run, last, published = self._now
         if self.rolled_back:
             return last
         try:
             latest = run.snapshot
-        except KgrecError:
-            if self._published() == published:
-                raise
+        except KgrecError as error:
+            fault = str(error) if self._published() == published else ""
+            if fault and fault != self.unreadable:
+                log.error("answers go on as of edit %d, without what came later: %s", last.edit, error)
+            self.unreadable = fault
             return last
+        self.unreadable = ""
         if latest is not last and self._now[0] is run:
             self._now = run, latest, published
         return latest

@@ -42,12 +42,15 @@ class Metrics:
         self.canary_evidence = Gauge(
             "kgrec_canary_evidence", "That it is worse; 20 take it back.", ["run"], multiprocess_mode="mostrecent", **to
         )
-        self.review = Gauge("kgrec_review_waiting", "Answers that wait for a person.", ["run"], multiprocess_mode="max", **to)
+        self.review = Gauge("kgrec_review_waiting", "Answers that wait for a person.", ["run"], multiprocess_mode="livemax", **to)
+        self.unreadable = Gauge(
+            "kgrec_log_unreadable", "1 where a run's log of edits is damaged or gone.", ["run"], multiprocess_mode="livemax", **to
+        )
         of = ["run", "task", "how", "what"]
         self.drift = Gauge(
-            "kgrec_drift", "How far queries are from the run's sample: PSI; of vectors MMD².", of, multiprocess_mode="max", **to
+            "kgrec_drift", "How far queries are from the run's sample: PSI; of vectors MMD².", of, multiprocess_mode="livemax", **to
         )
-        self.drift_bound = Gauge("kgrec_drift_bound", "Above which it says something.", of, multiprocess_mode="max", **to)
+        self.drift_bound = Gauge("kgrec_drift_bound", "Above which it says something.", of, multiprocess_mode="livemax", **to)
         self.reloads = Counter("kgrec_reloads", "Runs that were swapped, refused or taken back.", ["run", "what"], **to)
         for run, what in product(runs, RELOADS):
             self.reloads.labels(run, what)  # from 0 on: Prometheus sees no increase in a series that begins with one

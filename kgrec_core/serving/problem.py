@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
-from kgrec_core.errors import Conflict, KgrecError, NotSaved
+from kgrec_core.errors import Conflict, KgrecError, NotSaved, Unreadable
 
 TITLES = {
     400: "The request cannot be answered",
@@ -25,7 +25,7 @@ TITLES = {
 }
 
 
-OF_KIND = ((NotSaved, 503), (Conflict, 409))
+OF_KIND = ((NotSaved, 503), (Unreadable, 503), (Conflict, 409))
 
 
 class Refused(KgrecError):

@@ -67,6 +67,11 @@ class Service:
         self.drift = Drift(self.runs, self.state, on_drift, drift_holds)
         self.canary = self._canary(*canary) if canary else None
 
+    def ready(self) -> dict[str, Any]:
+        """Whether it takes requests, and of which runs it cannot read the edits."""
+        faulty = [of.name for of in self.runs.values() if of.unreadable]
+        return {"ready": not self.leaving, **({"unreadable": faulty} if faulty else {})}
+
     def named(self, name: Any = None, domain: str = "") -> Hosted:
         """A run by name; without one the first. Raises Refused 404."""
         known = {key: of for key, of in self.runs.items() if domain in ("", of.domain.name)}
@@ -169,6 +174,7 @@ class Service:
                 log.error("a newly published %s is not shown: %s", of.name, error)
             with suppress(KgrecError):  # whoever asks the run is told
                 self.metrics.review.labels(of.name).set(len(waiting(of.snapshot)))
+            self.metrics.unreadable.labels(of.name).set(bool(of.unreadable))
         if self.canary is not None:
             self.look_at(self.canary)
         for run, what in self.drift.look():

@@ -45,6 +45,12 @@ def test_what_an_alert_waits_for_is_counted_from_nought():
     assert len(awaited) == 3 and all(f'kgrec_reloads_total{{run="shop",what="{what}"}} 0.0' in metrics.text().decode() for what in awaited)
 
 
+def test_no_gauge_tells_of_a_worker_that_is_gone():
+    """Of several workers prometheus_client forgets a dead one's live gauges alone."""
+    modes = {of._name: of._multiprocess_mode for of in Metrics().registry._collector_to_names if of._type == "gauge"}
+    assert modes and all(mode.startswith("live") or mode == "mostrecent" for mode in modes.values()), modes
+
+
 def test_what_is_yaml_or_json_can_be_read_and_runs_as_nobody():
     objects = {of["kind"]: of for of in yaml.safe_load_all((OPERATE / "kubernetes.yaml").read_text())}
     assert set(objects) == {"Deployment", "Service", "PersistentVolumeClaim", "HorizontalPodAutoscaler", "PodDisruptionBudget"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from asgi import Asking
 
 import kgrec_core
 from kgrec_core.errors import KgrecError
@@ -160,3 +161,31 @@ def test_the_watch_goes_on_after_a_fault(service: Service, monkeypatch, caplog):
 
     asyncio.run(some())
     assert len(seen) > 1 and "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("harm", [lambda file: os.truncate(file, 5000), lambda file: file.write_bytes(b""), Path.unlink])
+def test_with_a_damaged_log_answers_go_on_and_edits_wait(copy: Path, tmp_path: Path, caplog, harm):
+    kgrec_core.open_run(copy).remove("item", ["r0"])
+    file = copy.with_name("run.live.sqlite")
+    whole = file.read_bytes()
+    with closing(Asking(Service(hosted([copy], "ecommerce"), state=tmp_path / "state"))) as ask:
+        edit = {"file": [{"sku": "n1", "name": "a red jug", "price": 1, "colour": "red"}]}
+
+        def answered():
+            found = ask("POST", "/v1/ecommerce/recommend", json={"user": "ruser0", "k": 16})
+            return found.status_code, found.json().get("edit"), found.json().get("result")
+
+        before = answered()
+        harm(file)
+        assert before[:2] == (200, 1) and answered() == before
+        refused = ask("POST", "/v1/ecommerce/add-items", json=edit)
+        assert refused.status_code == 503 and "run.live.sqlite" in refused.json()["detail"]
+        ask.service.look()
+        assert ask("GET", "/health/ready").json() == {"ready": True, "unreadable": ["run"]}
+        assert 'kgrec_log_unreadable{run="run"} 1.0' in ask("GET", "/metrics").text
+        assert sum("answers go on" in line.message for line in caplog.records) == 1
+        file.write_bytes(whole)
+        assert answered() == before and ask("POST", "/v1/ecommerce/add-items", json=edit).json()["edit"] == 2
+        ask.service.look()
+        assert ask("GET", "/health/ready").json() == {"ready": True}
+        assert 'kgrec_log_unreadable{run="run"} 0.0' in ask("GET", "/metrics").text
