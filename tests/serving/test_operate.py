@@ -24,10 +24,10 @@ def exported() -> set[str]:
 
 def labels() -> dict[str, set[str]]:
     """By the family's name, those of the histogram's buckets included."""
-    return {of._name: {*of._labelnames, "le", "instance", "job"} for of in Metrics().registry._collector_to_names}
+    return {of._name: {*of._labelnames, "le", "instance", "job", "namespace", "pod"} for of in Metrics().registry._collector_to_names}
 
 
-@pytest.mark.parametrize("name", ["rules.yml", "dashboard.json", "kubernetes.yaml"])
+@pytest.mark.parametrize("name", ["rules.yml", "dashboard.json", "kubernetes.yaml", "adapter.yaml"])
 def test_every_figure_that_is_named_is_exported_with_its_labels(name):
     text = (OPERATE / name).read_text()
     found = set(re.findall(r"\bkgrec_[a-z_]+\b", text))
@@ -69,6 +69,15 @@ def test_what_is_yaml_or_json_can_be_read_and_runs_as_nobody():
     assert re.search(r"^USER 10001", (OPERATE / "Dockerfile").read_text(), re.M)
 
 
+def test_the_adapter_serves_what_the_autoscaler_asks_for():
+    objects = {of["kind"]: of for of in yaml.safe_load_all((OPERATE / "kubernetes.yaml").read_text())}
+    (asked,) = objects["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    (rule,) = yaml.safe_load((OPERATE / "adapter.yaml").read_text())["rules"]["custom"]
+    figure = rule["seriesQuery"].partition("{")[0]
+    assert asked["pods"]["metric"]["name"] == rule["name"]["as"] and re.fullmatch(rule["name"]["matches"], figure) and figure in exported()
+    assert set(rule["resources"]["overrides"]) == {"namespace", "pod"} == set(re.findall(r'(\w+)!=""', rule["seriesQuery"]))
+
+
 def test_what_is_started_are_commands_and_options_that_exist():
     from kgrec_core.cli.serve import serve
     from kgrec_core.serving.process import GRACE
@@ -83,8 +92,16 @@ def test_what_is_started_are_commands_and_options_that_exist():
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Debian's package prometheus")
-def test_promtool_reads_the_rules():
-    done = subprocess.run(["promtool", "check", "rules", OPERATE / "rules.yml"], capture_output=True, text=True)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "rules", OPERATE / "rules.yml"),
+        ("check", "config", OPERATE / "prometheus.yml"),
+        ("test", "rules", Path(__file__).with_name("rules_test.yml")),
+    ],
+)
+def test_promtool_reads_the_rules_and_they_fire_when_they_should(words):
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
