@@ -51,6 +51,7 @@ class Update:
     data: files with the columns of the run's own events: next week's orders, answered questions, labelled news; again for more.
 
     What was held out stays held out. A run that is worse is kept beside as RUN.update, with the reason; [update] of the recipe is the rule.
+    That is no error: `published` in --json says which it was.
 
     Example: kgrec DOMAIN update --run runs/shop --data week12.csv
     """
@@ -153,7 +154,11 @@ def updated(found: Updated, request: Update) -> str:
     rows = [["", "queries", "before", "after", "gain"]]
     for name, of in told.items():
         rows.append([name, f"{of['gain']['n']:,}", figure(of["before"]), figure(of["after"]), figure(of["gain"], signed=True)])
-    place = f"published in {found.folder}" if found.published else f"not published, kept in {found.folder}"
+    place = (
+        f"published in {found.folder}"
+        if found.published
+        else f"not published, kept in {found.folder}, a run that can be asked; what was there answers on"
+    )
     return "\n".join([*lines, "", columns(rows), *filter(None, [found.measured]), "", f"{place}: {found.reason}"])
 
 

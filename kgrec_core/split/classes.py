@@ -27,7 +27,7 @@ def doubted(views: Mapping[str, View], tasks: Iterable[Task], strict: bool = Fal
             (name,) = _names(views["train"], task, learned)
             raise KgrecError(
                 f"task {task.name}: all {len(queries.nodes):,} training queries are of one {task.relation.target}, {name!r}, so there is nothing "
-                f"to tell apart; give rows of another one, or leave [data.tasks.{task.name}] out"
+                f"to tell apart; give rows of another one, or leave the task out"
             )
         asked = np.concatenate([views[part].queries[task.name].targets.rows for part in ASKED])
         never = np.setdiff1d(asked, learned)

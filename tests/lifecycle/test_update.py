@@ -139,3 +139,9 @@ def test_the_command(copy, week):
     with pytest.raises(KgrecError, match="--data FILE"):
         CliRunner().invoke(COMMAND, ["--run", str(copy)], catch_exceptions=False)
     assert "Example: kgrec shop update" in CliRunner().invoke(COMMAND, ["--help"]).output
+
+
+def test_what_is_not_published_says_where_it_is_and_who_answers():
+    found = Updated(False, "runs/shop.update", "worse: buys, 20 old validation queries: -0.1000 ± 0.0200", {}, {"buys": 0}, {"buys": {}})
+    last = updated(found, None).splitlines()[-1]
+    assert last.startswith("not published, kept in runs/shop.update, a run that can be asked; what was there answers on: worse: buys")
