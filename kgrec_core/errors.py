@@ -24,6 +24,9 @@ def line(text: str) -> str:
     return visible(re.sub(r"[\t\n\r\v\f\u2028\u2029]+", " ", text))
 
 
+QUOTED = 100  # letters of a name that is quoted, and compared with others: what resembles one of a million letters takes minutes to find
+
+
 class KgrecError(Exception):
     """A mistake of the user or of a plugin, told in one line of visible characters, whatever names and texts it quotes.
 
@@ -102,7 +105,7 @@ def choices(what: str, given: str, known: Iterable[str], remedy: str = "") -> Kg
     >>> print(choices("encoder", "txet", ["text", "gate"]))
     no encoder is called 'txet'; did you mean 'text'? known: gate, text
     """
-    names = sorted(known)
+    names, given = sorted(known), given if len(given) <= QUOTED else f"{given[:QUOTED]}…"
     near = get_close_matches(given, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     listed = ", ".join(names) if names else "none"
@@ -112,6 +115,6 @@ def choices(what: str, given: str, known: Iterable[str], remedy: str = "") -> Kg
 def no_column(asked: str, column: str, of: str, names: Iterable[str]) -> KgrecError:
     """An error for a column that `of` (a file, a kind) does not have. asked: what stands before "is no column"."""
     folded = {name.casefold(): name for name in names}
-    near = get_close_matches(column.casefold(), folded, n=1)
+    near = get_close_matches(column.casefold()[:QUOTED], folded, n=1)
     hint = f"; did you mean '{folded[near[0]]}'?" if near else ";"
     return KgrecError(f"{asked} is no column of {of}{hint} columns: {', '.join(folded.values())}")

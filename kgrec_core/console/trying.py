@@ -34,7 +34,7 @@ async def asking(page: Page) -> Response:
         repeated = None
         if verb.kind != "ask":
             service.repeats.ready()
-            repeated = service.repeats.key(page.form.get("once", [None])[0], page.caller, word, [typed])
+            repeated = service.repeats.key(page.form.get("once", [None])[0], page.caller, f"{of.name} {word}", [typed])
         with service.repeats.once(repeated) as once:
             if once.before is None:
                 (result,), edit = await asked(service, of, word, verb, [typed], page.caller, page.id, service.seconds)

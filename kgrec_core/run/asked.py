@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kgrec_core.data.condition import condition
 from kgrec_core.data.ids import identifier
 from kgrec_core.data.plain import plain
-from kgrec_core.errors import KgrecError, choices
+from kgrec_core.errors import QUOTED, KgrecError, choices
 from kgrec_core.graph import Graph, Relation, Task
 from kgrec_core.interfaces import Filter
 from kgrec_core.run.groups import related as related_rows
@@ -50,7 +50,7 @@ def near(graph: Graph, kind: str, given: str) -> list[str]:
     """A few ids that resemble the given one; a catalogue is too long to list."""
     from rapidfuzz.process import extract
 
-    return [found for found, *_ in extract(given, graph.entities[kind]["id"].to_list(), limit=5)]
+    return [found for found, *_ in extract(given[:QUOTED], graph.entities[kind]["id"].to_list(), limit=5)]
 
 
 def allowed(graph: Graph, task: Task, where: str | None = None, exclude: Sequence[str] = (), related: Sequence[str] = ()) -> Filter:

@@ -139,9 +139,10 @@ def _verb(service: Service, domain: str, word: str, verb: Verb) -> Handler:
         source = source_field(verb.request)
         arm = service.arm(of, request, caller, values[0] if values else {}, source) if verb.kind == "ask" else Arm(of)
         of = arm.of
+        once_only = request.headers.get("idempotency-key") if verb.kind == "edit" else None
         if verb.kind != "ask":
             service.repeats.ready()
-        repeated = service.repeats.key(request.headers.get("idempotency-key"), caller, word, values) if verb.kind == "edit" else None
+        repeated = service.repeats.key(once_only, caller, f"{of.name} {word}", values)
         with service.repeats.once(repeated) as once:
             if once.before is not None:
                 return JSONResponse(once.before, headers={"Idempotent-Replay": "true"})

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from kgrec_core.serving.problem import Refused
 
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Limits(NamedTuple):
@@ -48,7 +49,7 @@ async def read(request: Request, limits: Limits) -> bytes:
 
 
 def parsed(body: bytes, limits: Limits) -> dict[str, Any]:
-    """A JSON object. Raises Refused 400 for anything else, and for one that is nested too deep; that is seen before it is parsed."""
+    """A JSON object. Raises Refused 400 for anything else, for half characters, and for one that is nested too deep; that is seen before it is parsed."""
     depth = deepest = 0
     for sign in _TEXT.sub(b"", body):
         if sign in b"[{":
@@ -64,6 +65,8 @@ def parsed(body: bytes, limits: Limits) -> dict[str, Any]:
         raise Refused(400, f"the body is no UTF-8 (byte {error.start}); encode it so") from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON ({error}); send an object such as {{}}") from None
+    if _HALF.search(body) and (half := re.search("[\ud800-\udfff]", json.dumps(found, ensure_ascii=False))):
+        raise Refused(400, f"the body holds half a character ({half.group()}), which no file can keep; send both halves, or UTF-8 as it is")
     if not isinstance(found, dict):
         raise Refused(400, 'the body is no JSON object; send the request\'s fields as one, or several as {"requests": [...]}')
     return found

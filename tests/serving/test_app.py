@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -241,3 +242,29 @@ def test_an_edit_that_is_being_made_is_not_made_twice(tmp_path, monkeypatch, cap
 
 def no_disk(*given, **named):
     raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_half_a_character_is_refused_at_every_door(ask):
+    for path in ("ecommerce/recommend", "ecommerce/add-items", "embeddings", "feedback"):
+        found = ask("POST", f"/v1/{path}", content=b'{"text": ["a \\ud83d"]}')
+        assert found.status_code in (400, 404) and (path == "feedback" or "half a character" in found.json()["detail"])
+    assert ask("POST", "/v1/ecommerce/recommend", content=b'{"text": "a red mug \\ud83d\\ude00", "k": 1}').status_code == 200
+
+
+def test_an_id_of_many_letters_is_unknown_at_once(run):
+    long = "r1" * 500_000
+    began = time.process_time()
+    with pytest.raises(KgrecError, match=r"no item of this run .* is called 'r1r1") as error:
+        kgrec_core.open_run(run).answer([{"history": [long]}], k=1)
+    assert len(str(error.value)) < 500 and time.process_time() - began < 10
+
+
+def test_an_idempotency_key_is_of_one_run(run, tmp_path):
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    service = Asking(Service(hosted([run, other], "ecommerce"), state=tmp_path / "state"))
+    try:
+        edit = {"json": {"file": [{"sku": "k1", "name": "red k", "colour": "red", "price": 3}]}, "headers": {"Idempotency-Key": "k"}}
+        assert service("POST", "/v1/ecommerce/add-items?run=other", **edit).status_code == 200
+        assert service("POST", "/v1/ecommerce/add-items?run=shop", **edit).status_code == 409
+    finally:
+        service.close()
