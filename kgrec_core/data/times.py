@@ -20,6 +20,7 @@ _NAIVE = [_SECOND.format(" "), _SECOND.format("T"), _DAY, _MINUTE.format(" "), _
 _AWARE = [f"{form.format(gap)}{zone}" for form in (_SECOND, _MINUTE) for gap in " T" for zone in ("%#z", " %#z")]
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
 _ZONE = r":\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
+_DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}(?:(?P<m> \d{1,2}:\d\d)(?P<s>:\d\d)?)?$")
 _NOTHING = ("", "nan", "nat", "null", "none", "n/a", "#n/a", "<na>", "-")
 
 
@@ -90,7 +91,8 @@ def _text(values: pl.Series, place: Callable[[int], str], setting: str, zone: st
         odd = left & values.is_in(list(wrong))
         if odd.any():
             said = wrong[values[odd.arg_max()]]
-            remedy = f"write ISO times (2024-05-01 12:30:00) or unix times, or set {setting}.time_format"
+            form = _forms(values[odd.arg_max()])
+            remedy = f"write ISO times (2024-05-01 12:30:00) or unix times, or set {setting}.time_format{form}"
             _refuse(odd, values, place, said if ";" in said else f"{said}; {remedy}")
         moments = {text: at for text, at in spelled.items() if not isinstance(at, str)}
         with_zone = {text: round(at.timestamp()) * 1_000_000 + at.microsecond for text, at in moments.items() if at.tzinfo}
@@ -107,6 +109,16 @@ def _text(values: pl.Series, place: Callable[[int], str], setting: str, zone: st
             f'set {setting}.time_zone to what those without mean, e.g. "UTC"'
         )
     return found.zip_with(aware, _utc(naive, values, place, setting, zone))
+
+
+def _forms(text: str) -> str:
+    """What a time_format for a text may be, ' = "%d.%m.%Y"'; with bars day or month may come first. Empty for another text."""
+    found = _DAY_FIRST.match(text)
+    if found is None:
+        return ""
+    clock, gap = (" %H:%M" if found["m"] else "") + (":%S" if found["s"] else ""), found[1]
+    orders = ("%d/%m/%Y", "%m/%d/%Y") if gap == "/" else (f"%d{gap}%m{gap}%Y",)
+    return " = " + " or ".join(f'"{order}{clock}"' for order in orders)
 
 
 def _spelled(text: str):

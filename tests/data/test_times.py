@@ -73,6 +73,10 @@ def test_mixed_forms_empty_values_and_explicit_formats():
     [
         (["2024-03-01", "soon"], {}, 'orders.csv row 3: date "soon" is no time'),
         (["2024-02-30"], {}, 'orders.csv row 2: date "2024-02-30" is no time'),
+        (["24.12.2024 18:30"], {}, 'or set data.relations.buys.time_format = "%d.%m.%Y %H:%M"$'),
+        (["24.12.2024 18:30:05"], {}, 'or set data.relations.buys.time_format = "%d.%m.%Y %H:%M:%S"$'),
+        (["1/3/2024"], {}, 'or set data.relations.buys.time_format = "%d/%m/%Y" or "%m/%d/%Y"$'),
+        (["some day"], {}, "or set data.relations.buys.time_format$"),
         ([20240301, 5], {}, 'date "20240301" is too small to be told as a unix time; set data.relations.buys.time_format'),
         ([1.7e9, float("nan")], {}, "orders.csv row 3"),
         (["1", "x"], {"form": "ms"}, 'orders.csv row 3: date "x" is no unix time'),

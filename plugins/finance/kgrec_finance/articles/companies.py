@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from kgrec_core import Graph, KgrecError, Relation
-from kgrec_core.domain import lacking
+from kgrec_core.domain import column_names, lacking
 from kgrec_finance.articles.columns import open_columns
 
 IN_SECTOR = Relation("company", "in", "sector")
@@ -32,7 +32,7 @@ def open_companies(path: Path, columns: Mapping[str, str] | None = None) -> pl.D
     """
     file = open_columns(path, "companies", columns or {})
     if not {"id", "name", "ticker"} & file.names.keys():
-        raise lacking(path, "name", file.table.frame.columns)
+        raise lacking(path, "name", column_names(path, "data.companies"))
     words = pl.DataFrame([file.line(name) for name in ("id", "name", "ticker", "sector")])
     rows = words.with_columns(file.listed("aliases"), file.listed("suppliers"), id=pl.coalesce("id", "ticker", "name"))
     rows = rows.with_columns(name=pl.coalesce("name", "id")).select(*COMPANY).cast(COMPANY)

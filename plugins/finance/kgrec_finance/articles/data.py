@@ -19,7 +19,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_core import Dataset, Graph, KgrecError
-from kgrec_core.domain import Columns, Summary, choices, identity, lacking
+from kgrec_core.domain import Columns, Summary, choices, column_names, identity, lacking
 from kgrec_finance.articles.assembly import ARTICLE, LABELLED, MENTION, TASKS, Source, assemble
 from kgrec_finance.articles.columns import open_columns
 from kgrec_finance.articles.companies import COMPANY, open_companies
@@ -63,7 +63,14 @@ class News:
     def load(self) -> Dataset:
         """Read the files. Raises KgrecError that names file, row, column and remedy."""
         self.summary_ = Summary()
-        return assemble(self._source(self.articles), self.duplicates)
+        source = self._source(self.articles)
+        if not source.labels and not source.texts:
+            found = ", ".join(column_names(self.articles, "data.articles"))
+            raise KgrecError(
+                f"{Path(self.articles).name}: nothing to predict; name a column sentiment, topic or entity_sentiment, e.g. by "
+                f'data.columns.sentiment = "...", or a table of labels; columns: {found}'
+            )
+        return assemble(source, self.duplicates)
 
     def labelled(self, relation: str, file: Path) -> pl.DataFrame:
         """The labelled rows of another file: ids `source` and `target`, `text`, and `time` where there is one.
@@ -107,7 +114,7 @@ class News:
         if (summary := getattr(self, "summary_", None)) is not None:
             summary.read(file.table)
         if not {"title", "text"} & file.names.keys():
-            raise lacking(path, "text", file.table.frame.columns)
+            raise lacking(path, "text", column_names(path, "data.articles"))
         rows, known = self._rows(file), self._companies()
         articles = rows.group_by("id", maintain_order=True).agg(pl.col("text", "time").first(), pl.col("split").drop_nulls().first())
         if summary is not None:

@@ -29,7 +29,7 @@ def test_a_table(write):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("sector", "Tech"), "no column is recognised as name"),
+        (("sector,firm", "Tech,A"), "no column is recognised as name; .*; columns: sector, firm$"),
         (("id,name", "1,A", "1,B"), 'row 3: id "1" stands in row 2 too'),
         (("id,name", "1,A", ",,"), "3 fields where the header has 2"),
         (("id,suppliers", "1,2"), 'row 2: supplier "2" is no company of this file'),

@@ -125,7 +125,8 @@ def test_labels_beside_examples(write):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (("when", "2024"), "no column is recognised as text"),
+        (("when,mood", "2024,good"), r'no column is recognised as text; name it: data\.columns\.text = "\.\.\."; columns: when, mood$'),
+        (("text,mood", "Up.,good"), r'a\.csv: nothing to predict; name a column .* data\.columns\.sentiment = "\.\.\.", .*; columns: text, mood$'),
         (("text,sentiment", "Up.,positive", ",negative"), r"a.csv row 3: text is empty"),
         (("text", "Up."), "nothing to predict; name a column sentiment"),
         (("id,text,sentiment", "1,Up.,positive", "1,Down.,negative"), 'row 3: id "1" has another text in an earlier row'),
