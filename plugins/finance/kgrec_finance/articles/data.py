@@ -119,6 +119,12 @@ class News:
         articles = rows.group_by("id", maintain_order=True).agg(pl.col("text", "time").first(), pl.col("split").drop_nulls().first())
         if summary is not None:
             _doubt(rows, len(articles), file, summary)
+            shared = known.filter(pl.col("name").is_duplicated())["name"]
+            if len(shared):
+                summary.doubt(
+                    f"{Path(self.companies).name}: {len(shared):,} companies share their name with another one, e.g. {shared[0]}: a text that "
+                    "says no more is of none of them; give a company one row, or names that tell them apart"
+                )
         found = mentions(rows, articles, known, file, self.unknown)
         labels = {}
         for name in ("sentiment", "topic"):

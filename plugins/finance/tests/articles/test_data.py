@@ -249,3 +249,11 @@ def test_marking():
     assert (
         occurrences("Pineapple, apple", "Apple") == [(11, 16)] and occurrences("苹果涨", "苹果") == [(0, 2)] and occurrences("x", "") == []
     )
+
+
+def test_companies_of_one_name_are_told(write):
+    part = News(
+        articles=write("a.csv", "text,sentiment", "Alpha up.,positive"), companies=write("c.csv", "name,ticker", "Alpha,ALP", "Alpha,ALQ")
+    )
+    part.load()
+    assert [said for said in part.summary_.doubts if said.startswith("c.csv: 2 companies share their name with another one, e.g. Alpha: ")]
