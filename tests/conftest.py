@@ -10,8 +10,11 @@ from pathlib import Path
 
 import once
 import pytest
+from hypothesis import settings
 
 os.environ.update(OMP_NUM_THREADS="1", GOMP_SPINCOUNT="0", TOKENIZERS_PARALLELISM="false")
+settings.register_profile("unhurried", deadline=None)  # how long an example takes hangs on what else the machine does
+settings.load_profile("unhurried")
 
 LONG = (  # what takes longest: one of these left to the end would keep the other workers waiting
     "plugins/support/tests/test_commands.py",

@@ -53,7 +53,7 @@ def test_a_flat_step_does_not_tie_what_the_scores_tell_apart():
     assert made.method == "isotonic" and len(np.unique(made.probability(fresh))) == 2_000
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.booleans())
 def test_a_single_score_gives_a_monotone_probability(seed, upside_down):
     draw = np.random.default_rng(seed)

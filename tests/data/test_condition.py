@@ -91,7 +91,7 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(CONDITIONS)
 def test_sqlite_keeps_the_same_rows(where):
     base = sqlite3.connect(":memory:")

@@ -84,7 +84,7 @@ def test_the_best_that_is_not_excluded(block):
 CELLS = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 5)), min_size=1, max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CELLS, st.integers(0, 100))
 def test_an_interval_holds_its_mean_and_order_does_not_matter(cells, seed):
     true, guess = (np.array(column) for column in zip(*cells, strict=True))

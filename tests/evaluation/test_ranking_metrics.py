@@ -56,7 +56,7 @@ def test_metrics_equal_ranx(monkeypatch):
         np.testing.assert_allclose(values[name][order], theirs[name], atol=1e-6, err_msg=name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.booleans(), st.integers(1, 50))
 def test_rank_is_one_plus_higher_plus_half_the_ties(seed, ties, block):
     scores, rows, targets, exclude = world(seed, 6, 30, ties)
@@ -67,7 +67,7 @@ def test_rank_is_one_plus_higher_plus_half_the_ties(seed, ties, block):
         assert rank == 1 + (left > own).sum() + ((left == own).sum() - 1) / 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_dense_and_hits_agree_and_columns_may_be_permuted(seed):
     scores, rows, targets, exclude = world(seed, 8, 40)
@@ -79,7 +79,7 @@ def test_dense_and_hits_agree_and_columns_may_be_permuted(seed):
     np.testing.assert_array_equal(dense, dense_ranks(lambda s: scores[s][:, order], targets, rows[order], exclude))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.booleans())
 def test_perfect_rankings_give_one_and_nothing_exceeds_it(counts, tied):
     targets = lists(*(range(c) for c in counts))

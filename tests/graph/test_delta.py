@@ -34,7 +34,7 @@ def build(part: tuple) -> Graph:
     return Graph(tables, {BUYS: frame(links)})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(piece, min_size=1, max_size=6))
 def test_joined_deltas_equal_a_rebuilt_graph(parts):
     joined = build(parts[0])

@@ -24,7 +24,7 @@ def item(rows: dict[str, tuple[int | None, int | None]], present: int = 0) -> Gr
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(deltas, st.lists(st.tuples(deltas, st.integers(0, 12)), max_size=5), st.data())
 def test_who_exists_equals_a_scan(first, later, data):
     graph, known = item(first), dict(first)

@@ -66,7 +66,7 @@ def lists(ragged: Ragged) -> list[list[tuple[int, int]]]:
     return [pairs[a:b] for a, b in zip(ragged.indptr[:-1], ragged.indptr[1:], strict=True)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edges, rows, st.data())
 def test_adjacent_and_degree_equal_a_scan(found, asked, data):
     dated, inverse = data.draw(st.booleans()), data.draw(st.booleans())
@@ -85,7 +85,7 @@ def test_adjacent_and_degree_equal_a_scan(found, asked, data):
     assert counted.tolist() == [len(oracle(found, r, b, since, inverse, dated)) for r, b in zip(asked, each, strict=True)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     edges,
     st.lists(st.integers(-4, 6), min_size=USERS, max_size=USERS),
@@ -136,7 +136,7 @@ def test_weights_are_one_where_there_is_none_and_survive_a_join():
     assert world([(1, 1, 1)]).join(weighted).values(BUYS, "weight", np.array([1, 0])).tolist() == [3.0, 1.0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(edges, st.integers(-4, 6), st.lists(st.integers(0, 40), max_size=3))
 def test_at_forgets_what_is_later(found, when, cuts):
     known, undated = Relation("item", "brand", "user"), Relation("user", "saw", "item")

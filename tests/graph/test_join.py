@@ -54,7 +54,7 @@ def one_by_one(first: Graph, deltas: list[Graph]) -> Graph:
     return first
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graphs(), st.lists(graphs(), max_size=6), st.booleans())
 def test_in_one_go_and_one_after_the_other_are_the_same(first, deltas, asked_before):
     if asked_before:  # who exists is known, and is to be carried on

@@ -141,7 +141,7 @@ def test_extended_leaves_the_original_alone(name, board):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 19), st.integers(20, 40)), max_size=30))
 def test_what_is_later_than_the_query_changes_no_score(name, board, later):
     """Matrices are learnt from the view's graph; histories and windows are cut at the query's `before`."""
@@ -204,7 +204,7 @@ def test_popular_counts_its_window_only():
     np.testing.assert_array_equal(ask(Popular(days=5), graph, task).rows, [[2, 3, -1]])  # no `before`: the graph's present
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(seed=st.integers(0, 999), n=st.integers(1, 6), asked=st.sampled_from([1, 3, 40]))
 def test_neighbours_follow_the_nearest_and_all_that_are_as_near_as_the_last(seed, n, asked):
     rng = np.random.default_rng(seed)

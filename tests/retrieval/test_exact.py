@@ -75,7 +75,7 @@ worlds = st.builds(World, n=st.integers(1, 60), m=st.integers(1, 30), seed=st.in
 
 
 @pytest.mark.parametrize("make", CHANNELS.values(), ids=CHANNELS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(world=worlds, k=st.integers(1, 80))
 def test_exactly_the_best_that_are_allowed_and_not_excluded(make, world, k):
     channel, (allowed, exclude) = world.built(make()), world.filters()
@@ -83,7 +83,7 @@ def test_exactly_the_best_that_are_allowed_and_not_excluded(make, world, k):
 
 
 @pytest.mark.parametrize("make", CHANNELS.values(), ids=CHANNELS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(world=worlds, k=st.integers(1, 80))
 def test_extended_equals_built_over_everything(make, world, k):
     """Candidates that come in two portions, some of them twice: the second vector counts."""

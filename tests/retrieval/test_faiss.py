@@ -76,7 +76,7 @@ def test_a_narrow_filter_costs_no_recall(name):
     assert shared > (0.85 if name == "IVF32,RaBitQ4" else 0.99)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), n=st.integers(1, 300), k=st.integers(1, 320), m=st.sampled_from([1, 19, 20, M]))
 def test_flat_equals_exact(seed, n, k, m):
     rng = np.random.default_rng(seed)

@@ -87,7 +87,7 @@ def test_known_values(columns, name, expected):
     np.testing.assert_allclose(columns[name], expected, rtol=1e-5, atol=1e-7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(45, 60), st.integers(1, 9)), max_size=20))
 def test_edges_from_the_moment_on_change_nothing(later):
     task, pool = Task("buys", BUYS), Ragged.of(np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3), 3)

@@ -59,7 +59,7 @@ def test_every_retrieval_is_here():
 
 
 @pytest.mark.parametrize("use", [use for use, given in SETTINGS.items() if given is not None])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(k=st.integers(1, SIZE + 3), open_=st.lists(st.booleans(), max_size=SIZE + 2), gone=st.data())
 def test_only_what_is_open_and_the_best_of_it(use, k, open_, gone):
     made, scores = part(use)

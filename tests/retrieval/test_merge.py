@@ -143,7 +143,7 @@ def test_pools():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_places_are_the_same_for_floats_of_both_widths(seed):
     rng = np.random.default_rng(seed)
     owner = np.sort(rng.integers(0, 5, 60))

@@ -22,7 +22,7 @@ from kgrec_core.retrieval.rehearsal import unsold
 
 
 @given(st.floats(0.05, 0.9), st.integers(0, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_drawn_candidate_has_no_past_and_the_others_have_all_of_theirs(board, share, seed):
     graph, task = board.graph, board.task
     then = unsold(graph, task, share, seed)

@@ -256,7 +256,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
 def test_edits_of_two_processes_equal_a_model(shared, sequence):
     folder, other = shared

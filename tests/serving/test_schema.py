@@ -16,7 +16,7 @@ from kgrec_core.serving.schema import example_of
 from kgrec_core.serving.service import Service
 
 CASES = 12
-few = settings(max_examples=CASES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=CASES, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 PATHS = (
     "/v1/ecommerce/recommend",
     "/v1/ecommerce/similar",

@@ -44,7 +44,7 @@ def numbers(graph: Graph) -> set[int]:
 
 
 @pytest.mark.parametrize("how", WAYS, ids=lambda how: how.by)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=EDGES, dated=st.booleans())
 def test_what_is_asked_is_a_training_edge_that_the_round_does_not_know(how, rows, dated):
     data = shop(rows, dated or how.by == "time")

@@ -97,7 +97,7 @@ def expected(dataset: Dataset, how: Split, way: str, draws: dict) -> dict[int, s
 
 @pytest.mark.parametrize(("way", "dated"), DATED)
 @given(st.lists(BUY, min_size=20, max_size=40), st.lists(VIEW, min_size=1, max_size=12), st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_held_out_edge_is_within_reach(way, dated, buys, seen, seed):
     how = Split(**{**WAYS[way].__dict__, "seed": seed})
     dataset = world(buys, seen, dated)
@@ -197,7 +197,7 @@ def test_equal_times_keep_the_order_of_the_table():
 
 @pytest.mark.parametrize("tasks", [(TASK,), (TASK, Task("views", VIEWS, history=(BUYS,)))], ids=["one task", "two tasks"])
 @given(st.lists(BUY, min_size=20, max_size=40), st.lists(VIEW, min_size=20, max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nothing_else_of_its_own_moment_reaches_a_query(tasks, buys, seen):
     buys, seen = [(u, i, t // 4) for u, i, t in buys], [(u, i, t // 4) for u, i, t in seen]  # many equal times
     dataset = world(buys, seen)._replace(tasks=tasks)
