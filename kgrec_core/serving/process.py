@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -42,6 +43,7 @@ SWITCH = 0.001  # seconds after which a thread that computes lets the event loop
 YIELD = 1e-9  # seconds, for which whoever else waits at a socket may run
 PR_SET_PDEATHSIG = 1
 GRACE = 30  # seconds that requests under way may take at the end
+LAST = 5  # seconds more, then the process ends whatever it computes: no thread can be told to stop
 
 
 def server_of(service: Service) -> Server:
@@ -60,15 +62,24 @@ def server_of(service: Service) -> Server:
 
 
 class Server(uvicorn.Server):
-    """From the signal on, whoever asks on a connection that stays open is told that it does not."""
+    """From the signal on, whoever asks on a connection that stays open is told that it does not; the process ends within GRACE + LAST."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            given_up = threading.Timer(GRACE + LAST, _give_up)
+            given_up.daemon = True
+            given_up.start()
         self.service.last_words = {"Connection": "close"}
         super().handle_exit(sig, frame)
+
+
+def _give_up() -> None:
+    log.error("what was under way did not end within %d seconds and is given up", GRACE + LAST)
+    os._exit(1)
 
 
 def run_service(make: Callable[[bytes], Service], host: str, port: int, workers: int, say: Callable[[str], None]) -> None:

@@ -128,3 +128,29 @@ def test_workers_end_with_a_parent_that_is_killed():
         left = workers(parent)
         parent.kill()
     assert within(5, lambda: not any(Path(f"/proc/{child}/exe").exists() for child in left)), "nobody replaces those who die now"
+
+
+STUCK = """
+import asyncio, types, uvicorn
+from kgrec_core.serving import process
+process.GRACE = process.LAST = 0.2
+async def stuck(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    print("up", flush=True)
+    await receive()
+    await asyncio.sleep(600)
+process.Server(uvicorn.Config(stuck, port=0, log_config=None), types.SimpleNamespace()).run()
+"""
+
+
+def test_what_never_ends_is_given_up_after_a_signal():
+    """A call that computes for ever holds the process no longer than its grace."""
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "up\n"
+            process.terminate()
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 1 and "given up" in said
