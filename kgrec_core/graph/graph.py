@@ -244,9 +244,7 @@ class Nodes:
 
     def blocks(self, size: int) -> Iterator[Nodes]:
         """All of them in this order, at most `size` at once, themselves where they are no more; one block without any where there are none."""
-        if len(self) <= size:
-            return iter((self,))
-        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
+        return iter((self,)) if len(self) <= size else (self.take(slice(i, i + size)) for i in range(0, len(self), size))
 
 
 class Task(NamedTuple):

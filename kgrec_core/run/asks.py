@@ -146,7 +146,8 @@ class Asks:
         only = _steered(at, asking, k).rows if rules.reorder else None
         k = min(k if only is None else max(100, 10 * k), most)
         found = explanations(at.model, at.retrievals[of.name], of, nodes, k, open_, met, language, only=only)
-        return [[_nameable(at, of, one) for one in answers] for answers in found]
+        safe = _safe(at, of)
+        return found if safe is None else [[_nameable(at, of, safe, one) for one in answers] for answers in found]
 
     def similar(self, ids: Sequence[str], task: str | None = None, k: int = 10, where: str | None = None) -> list[list[Answer]]:
         """The k candidates whose vectors are nearest to each of the given candidates'; itself left out.
@@ -230,11 +231,9 @@ def _safe(at: Snapshot, of: Task) -> NDArray[np.bool_] | None:
     return None if at.safety is None else at.safety.open(at.graph, of.relation.target, at.safety.audience(at.caller))
 
 
-def _nameable(at: Snapshot, of: Task, why: Explanation) -> Explanation:
-    """Without the ways over what may not be shown: a query may have met it before there was a rule."""
-    safe, kind = _safe(at, of), of.relation.target
-    if safe is None:
-        return why
+def _nameable(at: Snapshot, of: Task, safe: NDArray[np.bool_], why: Explanation) -> Explanation:
+    """Without the ways over what may not be shown: a query may have met it before there was a rule. safe: by row of the targets."""
+    kind = of.relation.target
 
     def shown(ids: list[str]) -> bool:
         return bool(safe[at.graph.rows(kind, ids)].all())
