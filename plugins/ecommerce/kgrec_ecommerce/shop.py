@@ -80,7 +80,7 @@ def recommend(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[list[An
 
     def answer(alike: list[Recommend]) -> list[list[Answer]]:
         k, where, exclude, new, explain, language, _ = _limits(alike[0])
-        queries, gone = _queries(snapshot, alike), [*exclude, *(_sold(snapshot) if new else ())]
+        queries, gone = snapshot.put(_queries(snapshot, alike)), [*exclude, *(_sold(snapshot) if new else ())]
         answers = snapshot.answer(queries, None, k, where, gone, alike[0])
         return with_reasons(answers, snapshot.explain(queries, None, k, where, gone, alike[0], language)) if explain else answers
 
