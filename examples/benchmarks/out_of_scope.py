@@ -106,7 +106,8 @@ def main() -> None:
         kind = np.array(test["kind"].to_list() + ["far"] * (len(texts) - len(test)))
         (first, p), reference = judged(run, texts), softmax(run, texts)
         guarantee = run.calibration("intent").guarantee(BUDGET)
-        theirs, simple = frozen(files, texts, run.recipe.tables["encoder"]["model"])
+        encoder = run.recipe.tables["encoder"]
+        theirs, simple = frozen(files, texts, encoder.get("large", encoder)["model"])
         seconds = run.history[-1]["seconds"] if run.history else 0
     labels = test["label"].to_list() + [None] * (len(texts) - len(test))
     right = np.array([a == b for a, b in zip(first, labels, strict=True)]) & (kind == "known")
