@@ -62,10 +62,10 @@ __getattr__, __dir__, __all__ = late(
         # files
         "data.appending": "append",
         "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
-        "data.files": "opened",
+        "data.files": "opened readable refuse_foreign",
         "data.formulas": "guarded",
-        "data.ids": "identifier listed",
-        "data.moments": "microseconds",
+        "data.ids": "NOBODY identifier listed",
+        "data.moments": "microseconds refuse_form",
         "data.plain": "plain",
         "data.reading": "column_names read",
         "data.summary": "Summary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ def say(text: str) -> None:
 
 def say_json(value: Any, indent: int | None = 2) -> None:
     """Print for machines; what a terminal would obey is escaped, which is the same JSON."""
-    whole = json.dumps(as_data(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    whole = json.dumps(as_data(value), indent=indent, ensure_ascii=not unicode, allow_nan=False)
     click.echo(re.sub("[\x7f-\uffff]|[\U000e0000-\U000e0fff]", lambda found: _escaped(found.group()), whole))
 
 

@@ -7,12 +7,12 @@ main = domain_group(DOMAIN)      # the script `kgrec-ecommerce`; `kgrec ecommerc
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from io import UnsupportedOperation
 from typing import Any
 
 import click
@@ -74,6 +74,8 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         logging.getLogger("kgrec").addFilter(_visible)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # at a terminal that has few letters (latin-1), as stderr does
         try:
             code = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -99,7 +101,7 @@ class LazyGroup(click.Group):
 
 def _muted() -> None:
     """Nothing more is written; an output that is no file (a caller's buffer) loses nothing."""
-    with suppress(UnsupportedOperation):
+    with suppress(io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

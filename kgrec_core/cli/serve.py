@@ -90,12 +90,19 @@ def serve(
         asked, refused = answer_file(hosted(runs, domain, allow), once, out)
         say(f"{asked - refused:,} requests answered, {refused:,} refused; written to {out}")
         return
+    from kgrec_core.run.decisions import files
+    from kgrec_core.run.policy import parsed
     from kgrec_core.serving.access import Access, refuse_open_door
     from kgrec_core.serving.process import run_service
     from kgrec_core.serving.service import Service
 
     access = Access(keys, jwks, audience, rate, quota, storage)
     refuse_open_door(host, access)
+    for run in (*runs, canary) if canary else runs:
+        rules = files(run.absolute())[0]
+        if strangers := access.strangers(parsed(rules).ages):
+            remedy = f"make one with `kgrec keys add {strangers[0]}` or correct the name"
+            click.echo(f"warning: {rules}: no valid key is called {', '.join(strangers)}, so this rule reaches nobody; {remedy}", err=True)
 
     def made(secret: bytes) -> Service:
         every = hosted([*runs, *([canary] if canary else [])], domain, allow)

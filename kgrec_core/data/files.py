@@ -37,10 +37,9 @@ def text_file(path: Path) -> BinaryIO:
     with readable(path):
         file = opened(path)
         head = file.read(HEAD)
-        for mark, what in _OTHERS.items():
-            if head.startswith(mark):
-                file.close()
-                raise KgrecError(f"{path.name} is no text but {what}")
+        if what := _other(head):
+            file.close()
+            raise KgrecError(f"{path.name} is no text but {what}")
         code, old = _code(head), b"\r" in head and b"\n" not in head
         marked = head.startswith(codecs.BOM_UTF8)
         if code is None and not old and not marked:
@@ -55,6 +54,18 @@ def text_file(path: Path) -> BinaryIO:
                 f"{path.name} is not whole {code.upper()}: {error.reason}; save the file as UTF-8, e.g. iconv -f {code} -t utf-8 {path.name}"
             ) from None
         return BytesIO(text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if old or b"\n" not in text else text)
+
+
+def refuse_foreign(path: Path) -> None:
+    """For who reads a file in place as it grows: raises KgrecError where it is no text in UTF-8 with "\\n", and says how to make it so."""
+    with readable(path), opened(path) as file:
+        head = file.read(HEAD)
+    if what := _other(head):
+        raise KgrecError(f"{path.name} is no text but {what}")
+    if code := _code(head):
+        raise KgrecError(f"{path.name} is in {code.upper()}; save it as UTF-8, e.g. iconv -f {code} -t utf-8 {path.name}")
+    if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
+        raise KgrecError(f"{path.name} has the line ends of old Macs; write them anew, e.g. tr '\\r' '\\n' < {path.name}")
 
 
 def scanned(path: Path) -> Path | BytesIO:
@@ -75,6 +86,10 @@ def readable(path: Path) -> Iterator[None]:
         raise KgrecError(f"{path.name} cannot be read: {error.strerror or ' '.join(str(error).split())[:160]}") from None
     except PanicException as error:
         raise KgrecError(f"{path.name} is damaged ({' '.join(str(error).split())[:120]}); copy it again") from None
+
+
+def _other(head: bytes) -> str | None:
+    return next((what for mark, what in _OTHERS.items() if head.startswith(mark)), None)
 
 
 def _code(head: bytes) -> str | None:

@@ -14,6 +14,7 @@ _OFFSETS = {
     "PST AKDT": -480, "AKST": -540, "HST": -600,
 }  # fmt: skip
 ZONES = {name: minutes for names, minutes in _OFFSETS.items() for name in names.split()}
+_SOME = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)  # a day that no format mistakes for another
 SEVERAL = {"BST", "IST", "CST", "AST", "SST", "ADT", "ECT", "GST"}  # of several countries
 _MONTHS = {
     name: number for number, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
@@ -60,6 +61,8 @@ def when(text: str) -> datetime:
 def microseconds(text: str, zone: tzinfo | None = None, form: str | None = None) -> int:
     """As `kgrec_core.data.times.micros`, of one value. Raises ValueError with the reason."""
     if re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text) and (form is None or form in UNITS):
+        if abs(float(text)) > 1e300:  # 1e400 is infinite, which no arithmetic takes
+            raise ValueError("lies outside the years 1 to 9999")
         of = form if form in UNITS else unit(float(text), float(text))
         if of not in UNITS:
             return microseconds(text, zone, of)
@@ -80,6 +83,18 @@ def microseconds(text: str, zone: tzinfo | None = None, form: str | None = None)
         moment = moment.replace(tzinfo=zone)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return _within((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def refuse_form(form: str | None) -> None:
+    """Raises ValueError for what is neither a unit of unix times nor a strftime format that tells at least a year, a month and a day."""
+    if form is None or form in UNITS:
+        return
+    try:
+        same = datetime.strptime(_SOME.strftime(form), form).date() == _SOME.date()
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f'time_format = "{form}" tells no day; write s, ms, us, ns or a format such as "%d.%m.%Y %H:%M"')
 
 
 def unit(largest: float, smallest: float) -> str:

@@ -135,15 +135,20 @@ def _number(values: pl.Series) -> pl.Series:
 
 def form_of(path: Path, setting: str) -> str:
     """ "csv", "parquet", ... by a name's end. Raises KgrecError where there is no such file, with those that are there, or no such format."""
+    told = setting if setting.startswith("-") else f"{setting}.file"
+    if path.exists() and not path.is_file():
+        what = "a folder; name a file in it" if path.is_dir() else "a pipe or a device, which is read once only; save it as a file"
+        raise KgrecError(f"{told} = {path} is {what}")
     if not path.is_file():
         folder = path.parent
         if not folder.is_dir():
-            raise KgrecError(f'{setting}.file = "{path}": there is no folder {folder}; paths are relative to the recipe that names them')
+            relative = "" if setting.startswith("-") else "; paths are relative to the recipe that names them"
+            raise KgrecError(f'{told} = "{path}": there is no folder {folder}{relative}')
         found = sorted(p.name for p in folder.iterdir() if p.is_file())
-        raise choices(f"file in {folder}", path.name, found[:20], f"correct {setting}.file")
+        raise choices(f"file in {folder}", path.name, found[:20], f"correct {told}")
     form = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lstrip(".").lower()
     if form not in (*DELIMITED, *PARQUET, *JSONL):
-        raise choices("table format", form, (*DELIMITED, *PARQUET, *JSONL), f"save {path.name} as one of them and correct {setting}.file")
+        raise choices("table format", form, (*DELIMITED, *PARQUET, *JSONL), f"save {path.name} as one of them and correct {told}")
     return form
 
 

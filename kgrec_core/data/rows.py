@@ -14,6 +14,7 @@ from kgrec_core.data.files import readable, text_file
 from kgrec_core.data.reading import DELIMITED, PARQUET, column_names, form_of, separator_of
 from kgrec_core.errors import KgrecError
 
+LONGEST = 1 << 26  # characters of a cell: an article may be a book, and a quote that nobody closes must not take all memory
 Row = dict[str, Any] | KgrecError  # empty cells are left out; the error of a row that cannot be read stands in its place
 
 
@@ -51,6 +52,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 def _delimited(path: Path) -> Iterator[Row]:
     try:
         with readable(path), text_file(path) as raw:
+            csv.field_size_limit(LONGEST)
             reader = csv.reader(io.TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=separator_of(path))
             names = next(reader, [])
             for cells in reader:

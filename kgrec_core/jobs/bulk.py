@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +65,16 @@ def bulk(
     if out.suffix not in FORMS:
         raise choices("format of --out", out.suffix, FORMS)
     snapshot = getattr(run, "snapshot", run)
+    if out.is_dir():
+        raise KgrecError(f"{out} is a folder; name a file with --out")
+    if rows is not None and out.exists() and out.samefile(rows):
+        raise KgrecError(f"--out {out} is the file that is asked from; name another one")
     source, total, known = _everyone(request, snapshot) if rows is None else _of_file(request, Path(rows))
+    if (first := next(source, None)) is None:
+        raise KgrecError(
+            f"{'the run knows nobody to ask it of' if rows is None else f'{Path(rows).name}: the table has no rows'}; nothing was written"
+        )
+    source = chain([first], source)
     with _workspace(out, _purpose(verb, run, snapshot, given, known)) as work:
         asked, blocks = 0, []
         while block := list(islice(source, BLOCK)):

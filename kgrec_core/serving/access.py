@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +75,11 @@ class Access:
         if scope not in found.scopes and "admin" not in found.scopes:
             raise Refused(403, f"this key may {' and '.join(sorted(found.scopes)) or 'nothing'}; this needs {scope}")
         return found
+
+    def strangers(self, names: Iterable[str]) -> list[str]:
+        """Of names of callers those that nobody has who may ask now; a JWT's subject may be any."""
+        known = {"local"} if self.keys is None else {key.name for key in self.keys.all().values() if key.valid}
+        return [] if self.signers else sorted({*names} - known - {""})
 
     def spend(self, caller: Caller, requests: int) -> None:
         """Raises Refused 429 with Retry-After."""

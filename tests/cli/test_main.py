@@ -53,6 +53,14 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_2():
     assert (done.returncode, done.stderr) == (2, "error: the output: No space left on device; free space or choose another place\n")
 
 
+def test_a_terminal_with_few_letters_gets_them_spelled_out():
+    code = "import click\nfrom kgrec_core.cli.domain import LazyGroup\nfrom kgrec_core.printing import say, say_json\n"
+    code += "group = LazyGroup('g', {})\ngroup.fetch = lambda word: click.Command('x', callback=lambda: (say('中'), say_json({'a': '中😀é'}, None)))\n"
+    code += "group.sections = lambda: {'': {'x': ''}}\ngroup()"
+    done = run("x", code=code, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout == '\\u4e2d\n{"a": "\\u4e2d\\ud83d\\ude00\\u00e9"}\n'
+
+
 def test_a_domain_command_gets_its_domain():
     done = run("shop", "hello")
     assert (done.returncode, done.stdout) == (0, "hello shop\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from kgrec_core.data.files import refuse_foreign
 from kgrec_core.data.reading import column_names, read
 from kgrec_core.data.rows import rows
 from kgrec_core.errors import KgrecError
@@ -91,3 +92,20 @@ def test_a_parquet_file_with_a_damaged_page_is_one_line(tmp_path):
                 attempt()
             except KgrecError as error:
                 assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("encode", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_who_reads_in_place_refuses_what_would_have_to_be_decoded(tmp_path, encode, ends):
+    path = tmp_path / "feed.jsonl"
+    path.write_bytes(LINES.replace("\n", ends).encode(encode))
+    if encode.startswith("utf-8") and ends != "\r":
+        return refuse_foreign(path)
+    with pytest.raises(KgrecError, match=r"iconv -f utf-|has the line ends of old Macs"):
+        refuse_foreign(path)
+    return None
+
+
+def test_a_line_whose_end_is_half_written_is_no_old_mac(tmp_path):
+    (tmp_path / "feed.jsonl").write_bytes(b'{"a": 1}\r')
+    refuse_foreign(tmp_path / "feed.jsonl")

@@ -128,6 +128,7 @@ def test_a_table_and_a_single_value_say_the_same_time(text, hour):
         ("202405011230", "can be ms or %Y%m%d%H%M"),
         ("4611686018427387904", "between 1973 and 2100"),
         ("1e300", "between 1973 and 2100"),
+        ("-1e400", "is no unix time|years 1 to 9999"),
         ("0000-01-01", "is no time|years 1 to 9999"),
     ],
 )

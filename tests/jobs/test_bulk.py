@@ -174,17 +174,30 @@ def test_what_was_begun_with_something_else_is_not_gone_on_with(folder):
 
 
 def test_mistakes_are_told_before_anything_is_asked(folder):
-    rows = write(folder / "rows.csv", "usr\na\n")
+    rows, pipe = write(folder / "rows.csv", "usr\na\n"), folder / "pipe.csv"
+    (folder / "folder.csv").mkdir()
+    os.mkfifo(pipe)
     for out, what, said in (
         ("out.csv", rows, "no field of Ask is called 'usr'; did you mean 'user'"),
         ("out.xls", rows, "no format of --out is called '.xls'"),
         ("out.csv", folder / "absent.csv", "no file in"),
         ("out.csv", None, "asked by no id that a run knows; give rows with --in"),
+        ("folder.csv", rows, "folder.csv is a folder; name a file with --out"),
+        ("usr.csv", write(folder / "usr.csv", "user\na\n"), "--out .*usr.csv is the file that is asked from"),
+        ("out.csv", write(folder / "nobody.csv", "user,k\n"), "nobody.csv: the table has no rows; nothing was written"),
+        ("out.jsonl", write(folder / "nothing.jsonl", ""), "nothing.jsonl: the table has no rows"),
+        ("out.csv", folder / "folder.csv", "--in = .*folder.csv is a folder; name a file in it"),
+        ("out.csv", pipe, "--in = .*pipe.csv is a pipe or a device, which is read once only"),
         ("absent/out.csv", write(folder / "twice.csv", "user,user\na,b\n"), "column 'user' stands twice"),
     ):
         with pytest.raises(KgrecError, match=said):
             bulk(VERB, None, folder / out, what)
     assert not list(folder.glob("out*"))
+
+
+def test_an_article_may_be_a_book(folder):
+    bulk(VERB, None, folder / "out.jsonl", write(folder / "rows.csv", f"user,k,text\na,0,{'long ' * 200_000}\n"))
+    assert json.loads((folder / "out.jsonl").read_text())["error"] is None
 
 
 def test_where_every_row_is_refused_it_is_an_error_and_the_file_says_why(folder):

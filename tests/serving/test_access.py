@@ -49,6 +49,14 @@ def test_keys(tmp_path):
         keys.add("x", ["all"])
 
 
+def test_names_that_nobody_has(tmp_path):
+    keys = Keys(tmp_path / "keys.json")
+    keys.add("kids"), keys.add("gone")
+    keys.revoke("gone")
+    assert Access(tmp_path / "keys.json").strangers({"kids": 12, "kid": 12, "gone": 6, "": 18}) == ["gone", "kid"]
+    assert Access().strangers(["local", "kids"]) == ["kids"]
+
+
 def test_a_file_of_keys_that_cannot_be_read(tmp_path, caplog):
     file = tmp_path / "keys.json"
     with pytest.raises(KgrecError, match=r"there is no file of keys .*keys\.json; make one with `kgrec keys add NAME --file "):

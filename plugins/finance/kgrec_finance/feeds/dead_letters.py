@@ -19,6 +19,9 @@ class DeadLetters:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.count, self._known = path, 0, set()
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            what = "it is a folder" if path.is_dir() else "it has no folder"
+            raise KgrecError(f"dead letters: {path} cannot be written ({what}); name a file in a folder that is there")
         if path is not None and path.is_file():
             with path.open("rb") as file:
                 self._known = {hash(line) for line in file}
@@ -26,7 +29,7 @@ class DeadLetters:
     def add(self, source: str, at: int, reason: str, line: str) -> None:
         """Raises KgrecError where the file cannot be written."""
         self.count += 1
-        log.info("%s at byte %s: %s", source, at, reason)
+        log.log(logging.WARNING if self.count == 1 else logging.INFO, "%s at byte %s: refused, %s", source, at, reason)
         if self.path is None:
             return
         text = json.dumps({"source": source, "at": at, "reason": reason, "line": line[:2000]}, ensure_ascii=False) + "\n"

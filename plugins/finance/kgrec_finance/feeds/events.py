@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from kgrec_core import DAY, KgrecError
-from kgrec_core.domain import choices, identity, microseconds, plain, plain_name
+from kgrec_core.domain import NOBODY, choices, identifier, identity, microseconds, plain, plain_name, refuse_form
 from kgrec_finance.articles.columns import KNOWN
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
@@ -67,8 +68,16 @@ class Seen:
 
 
 def _whole(value: Any) -> Any:
-    """Text without half characters, which no file and no table takes (JSON can write them)."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """Texts, at any depth, without half characters, which no file and no table takes (JSON can write them)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_whole(name): _whole(of) for name, of in value.items()}
+    return [_whole(of) for of in value] if isinstance(value, list) else value
+
+
+def _lacking(name: str, fields: Iterable[str]) -> str:
+    return f"it has no {name}; name its field with --column {name}=...; fields: {', '.join(map(str, fields))[:120]}"
 
 
 class Reader:
@@ -94,31 +103,42 @@ class Reader:
                 raise choices("field of an event", name, FIELDS)
         if time_zone is not None and time_zone not in available_timezones():
             raise KgrecError(f'time_zone = "{time_zone}" is no time zone; give a name like "UTC" or "Europe/London"')
+        try:
+            refuse_form(time_format)
+        except ValueError as error:
+            raise KgrecError(error) from None
         self.columns, self.zone, self.form = dict(columns or {}), ZoneInfo(time_zone) if time_zone else None, time_format
         self.longest, self.ahead, self.now, self._latest = longest, ahead, now, 0
 
     def event(self, fields: Mapping[str, Any]) -> Event:
         """Raises Refused."""
-        fields = {_whole(name): _whole(value) for name, value in fields.items()}
+        try:
+            fields = _whole(fields)
+        except RecursionError:
+            raise Refused("its fields lie too deep within each other") from None
         free = {plain_name(name): name for name in reversed(list(fields))}
-        found = {}
+        found, absent = {}, set()
         for name in FIELDS:
             theirs = self.columns.get(name) or next((free[key] for key in KNOWN["articles"][name].split() if key in free), None)
-            found[name] = fields.get(theirs) if theirs is not None else None
-        parts = (
-            _SPACE.sub(" ", plain(str(found[name])[: self.longest + 1])).strip() for name in ("title", "text") if found[name] is not None
-        )
+            found[name] = fields.get(theirs)
+            absent |= {name} - ({name} if theirs in fields else set())
+        told = {name: found[name] for name in ("title", "text") if found[name] is not None}
+        if odd := next((name for name, value in told.items() if isinstance(value, dict | list | bool)), None):
+            raise Refused(f"the {odd} is no text but {json.dumps(told[odd], ensure_ascii=False)[:60]}")
+        parts = (_SPACE.sub(" ", plain(str(value)[: self.longest + 1])).strip() for value in told.values())
         text = ". ".join(dict.fromkeys(filter(None, parts)))[: self.longest]
         if not text:
-            raise Refused("the text is empty")
+            raise Refused(_lacking("text", fields) if absent >= {"text", "title"} else "the text is empty")
+        if "time" in absent:
+            raise Refused(_lacking("time", fields))
         when = self.moment(found["time"])
         self._latest = max(self._latest, self.now())
         if when > self._latest + self.ahead:
             raise Refused(f"it lies in the future ({found['time']})")
         if when < EARLIEST:
             raise Refused(f"it is older than 1990 ({found['time']})")
-        given = found["id"]
-        id = str(given) if given not in (None, "") else identity("a", f"{when}|{text}")
+        id = "" if found["id"] is None else identifier(found["id"])
+        id = identity("a", f"{when}|{text}") if id == "" or id.lower() in NOBODY else id
         named = found["company"]
         named = str(named).split("|") if isinstance(named, str | int) else named if isinstance(named, list) else ()
         companies = tuple(dict.fromkeys(filter(None, (str(name).strip() for name in named))))

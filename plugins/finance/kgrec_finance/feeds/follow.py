@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import choices, opened
+from kgrec_core.domain import choices, match, opened, readable
+from kgrec_finance.articles.columns import KNOWN
 from kgrec_finance.feeds.dead_letters import DeadLetters
 from kgrec_finance.feeds.events import Event, Reader, Refused, Seen
 from kgrec_finance.feeds.lines import Line, Position, lines
@@ -36,7 +37,7 @@ def follow(
     columns: Mapping[str, str] | None = None,
     time_zone: str | None = None,
     time_format: str | None = None,
-    dead_letters: Path | None = None,
+    dead_letters: Path | DeadLetters | None = None,
     seen: Seen | None = None,
     wait: bool = True,
     poll: float = 1.0,
@@ -51,20 +52,22 @@ def follow(
         `seen.state()` with the offset where duplicates shall be known across a restart, too.
     wait: go on when the source ends, looking every `poll` seconds until `stop()`; else the end of the source is the end.
 
-    Raises KgrecError: no such file, an offset of another kind, a CSV file without a header, dead letters that cannot be written.
+    Raises KgrecError: no such file, one that is no text in UTF-8, an offset of another kind, a CSV file whose header lacks a text or a
+    time or names one column twice, dead letters that cannot be written.
     """
     form = form or _form(str(source))
     if form not in ("jsonl", "csv", "rss"):
         raise choices("form of a feed", form, ("jsonl", "csv", "rss"))
     reader = reader or Reader(columns, time_zone=time_zone, time_format=time_format)
-    refused, seen = DeadLetters(dead_letters), Seen() if seen is None else seen
+    refused = dead_letters if isinstance(dead_letters, DeadLetters) else DeadLetters(dead_letters)
+    seen = Seen() if seen is None else seen
     if form == "rss":
         from kgrec_finance.feeds.rss import entries
 
         yield from entries(str(source), offset, reader, refused, seen, wait=wait, poll=poll, stop=stop)
         return
     found = lines(source, _position(offset), wait=wait, poll=poll, longest=LONGEST, stop=stop)
-    records = _objects(found) if form == "jsonl" else _rows(found, source, offset, wait)
+    records = _objects(found) if form == "jsonl" else _rows(found, source, offset, wait, reader.columns)
     for fields, line in records:
         try:
             if isinstance(fields, Refused):
@@ -86,6 +89,8 @@ def _form(source: str) -> str:
         return "jsonl"
     if name.rsplit(".", 1)[-1] in ("csv", "tsv", "txt"):
         return "csv"
+    if "://" not in source and name.rsplit(".", 1)[-1] not in ("xml", "rss", "atom", "rdf"):
+        raise KgrecError(f"feed: {source} is none; name a .jsonl, .csv or .xml file, - for JSON lines on standard input, or an address")
     return "rss"
 
 
@@ -117,13 +122,15 @@ def _object(line: Line) -> Mapping[str, Any] | Refused:
     return value if isinstance(value, dict) else Refused("it is no JSON object")
 
 
-def _rows(found: Iterator[Line], source: str | Path, offset: str | None, wait: bool) -> Iterator[tuple[Mapping[str, Any] | Refused, Line]]:
+def _rows(
+    found: Iterator[Line], source: str | Path, offset: str | None, wait: bool, columns: Mapping[str, str]
+) -> Iterator[tuple[Mapping[str, Any] | Refused, Line]]:
     """Records of a CSV file; one may go over several lines within quotes. Every file has a header of its own."""
-    header, separator = _header(_first(Path(source))) if offset is not None and str(source) != "-" else ([], ",")
+    header, separator = _header(_first(Path(source)), source, columns) if offset is not None and str(source) != "-" else ([], ",")
     held: list[Line] = []
     for line in found if wait else chain(found, [None]):
         if line is not None and line.start == 0:
-            header, separator = _header(line)
+            header, separator = _header(line, source, columns)
             continue
         held += [line] if line is not None else []
         final = line is None or line.torn
@@ -172,16 +179,33 @@ def _row(line: Line, header: list[str], separator: str) -> Mapping[str, Any] | R
     return dict(zip(header, values, strict=True))
 
 
-def _header(line: Line) -> tuple[list[str], str]:
+def _header(line: Line, source: str | Path, columns: Mapping[str, str]) -> tuple[list[str], str]:
+    """Its names and what parts them. What every row would be refused for is said at once."""
     text = line.data.decode("utf-8-sig", "replace")
     separator = max(",;\t|", key=text.count)
-    return next(csv.reader([text], delimiter=separator), []), separator
+    csv.field_size_limit(LONGEST * RECORD)
+    try:
+        names = next(csv.reader([text], delimiter=separator), [])
+    except csv.Error as error:
+        raise KgrecError(f"{source} row 1: the header cannot be read ({error}); correct it") from None
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise KgrecError(f'{source} row 1: column "{twice}" stands twice in the header; rename one of them')
+    for ours, theirs in columns.items() if line.whole else ():
+        if theirs not in names:
+            raise choices(f"column of {source}", theirs, names, f"correct --column {ours}")
+    known = match(KNOWN["articles"], "articles", names, columns)
+    for name in ("text", "time") if line.whole else ():
+        if not {name, "title" if name == "text" else name} & known.keys():
+            raise KgrecError(f"{source}: no column is recognised as {name}; name it with --column {name}=...; columns: {', '.join(names)}")
+    return names, separator
 
 
 def _first(path: Path) -> Line:
-    try:
-        with opened(path) as file:
+    with readable(path):
+        try:
+            file = opened(path)
+        except FileNotFoundError:
+            raise KgrecError(f"feed: there is no file {path}; name one that is or will be written to, or - for standard input") from None
+        with file:
             data = file.readline()
-    except FileNotFoundError:
-        raise KgrecError(f"feed: there is no file {path}; name one that is or will be written to, or - for standard input") from None
     return Line(data.rstrip(b"\r\n"), 0, Position(len(data)))

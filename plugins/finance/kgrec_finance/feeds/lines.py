@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import opened
+from kgrec_core.domain import opened, readable, refuse_foreign
 
 log = logging.getLogger("kgrec")
 HEAD, BLOCK = 1024, 1 << 18
@@ -50,13 +50,18 @@ def lines(
 
     A last line without an end is given where its file is over, or where nobody waits; it is not `whole` then. A packed file (.gz)
     does not grow.
-    longest: bytes of a line that are kept. Raises KgrecError where there is no such file.
+    longest: bytes of a line that are kept. Raises KgrecError where there is no such file, or what is no text that can be read in place.
     """
     if str(source) == "-":
         yield from through(sys.stdin.buffer, Position(), longest, over=lambda: True, wait=lambda: False, rest=True)
         return
     path = Path(source)
-    file, start = _resume(path, position or Position())
+    with readable(path):
+        yield from _grown(path, position or Position(), wait, poll, longest, stop)
+
+
+def _grown(path: Path, position: Position, wait: bool, poll: float, longest: int, stop: Callable[[], bool]) -> Iterator[Line]:
+    file, start = _resume(path, position)
     while True:
         with file:
             name = file.name if isinstance(file.name, str) else ""
@@ -123,6 +128,13 @@ def _is(file: BinaryIO, position: Position) -> bool:
 
 
 def _resume(path: Path, position: Position) -> tuple[BinaryIO, Position]:
+    if path.exists() and not path.is_file():  # neither has a byte to go on from
+        what = (
+            "a folder; name a file in it" if path.is_dir() else f"no file but a pipe or a device; read it from standard input: - < {path}"
+        )
+        raise KgrecError(f"feed: {path} is {what}")
+    if path.is_file():
+        refuse_foreign(path)
     for candidate in (path, *reversed(_older(path))):
         try:
             file = opened(candidate)

@@ -59,9 +59,9 @@ def entries(
         try:
             listed, delay = _listed(source, asked, parse), poll
         except Unanswered as reason:
-            log.warning("%s cannot be read (%s); it is asked again in %.0f s", name, reason, delay)
             if not wait:
                 raise KgrecError(f"{name} cannot be read as a feed ({reason}); check the address") from None
+            log.warning("%s cannot be read (%s); it is asked again in %.0f s", name, reason, delay)
             listed, delay = [], min(2 * delay, 3600)
         for entry in sorted(listed, key=lambda e: e.get("published_parsed") or e.get("updated_parsed") or ()):
             id = entry.get("id") or entry.get("link") or entry.get("title") or ""

@@ -67,7 +67,7 @@ class Monitor:
         self.state, self.linker, self.score = state, linker, score or Unscored(linker)
         kept = state.kept("settings")
         self.settings = settings or (Settings.of(kept) if kept else Settings())
-        if kept is None:
+        if kept is None or not state.sources():  # what was begun and has read nothing may be begun otherwise
             with state.transaction():
                 state.keep("settings", self.settings.state())
                 state.keep("model", model)

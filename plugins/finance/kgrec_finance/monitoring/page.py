@@ -70,7 +70,7 @@ def path(out: Path, request: Report) -> str:
 
 def render(state: State, now: float, title: str) -> str:
     """The page. now: unix seconds. Series with alerts come first, then the largest."""
-    settings, found = Settings.of(state.kept("settings")), episodes(state)
+    settings, found = Settings.of(state.kept("settings") or {}), episodes(state)
     length = settings.window
     latest = max((window.start for window, *_ in state.windows(length)), default=0)
     rows: dict[str, list[Window]] = {}

@@ -50,7 +50,7 @@ def stored(event: Event, linker: Linker | None) -> Scored | None:
         article = moods(given["article"]) if "article" in given else None
         companies = {str(id): moods(of) for id, of in given.get("companies", {}).items()}
         topics = {str(name): float(p) for name, p in given.get("topics", {}).items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise Refused('scores are {"article": [negative, neutral, positive], "companies": {id: [...]}, "topics": {name: p}}') from None
     if any(not 0 <= p <= 1 for p in topics.values()):
         raise Refused("the probability of a topic lies between 0 and 1")

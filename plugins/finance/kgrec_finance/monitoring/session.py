@@ -81,8 +81,8 @@ class Watch(Following):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.poll is not None and self.poll < 0.01:
-            raise KgrecError(f"poll = {self.poll} seconds; give .01 or more")
+        if self.poll is not None and not 0.01 <= self.poll <= 604_800:
+            raise KgrecError(f"poll = {self.poll} seconds; give .01 or more, a week at most")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +142,11 @@ def _built(
     like: Path | None = None,
     wanted: Callable[[dict[str, Any]], bool] = lambda body: True,
 ) -> tuple[Monitor, Delivery]:
-    state = stack.enter_context(State(file, write=True))
     sinks = [open_sink(name, request.secret, request.as_json) for name in request.sinks or ("stdout",)]
-    kept, known, score = state.kept("settings"), roster(request.companies, run), None
+    known, score = roster(request.companies, run), None
+    Reader(request.columns, time_zone=request.time_zone, time_format=request.time_format)
+    state = stack.enter_context(State(file, write=True))
+    kept = state.kept("settings") if state.sources() else None
     if like is not None and kept is None:
         with State(like, write=False) as other:
             kept = other.kept("settings")
@@ -173,7 +175,7 @@ def _let_through(
     def read(source: str | Path, name: str, wait: bool) -> Iterator[None]:
         reading = {"columns": request.columns, "time_zone": request.time_zone, "time_format": request.time_format}
         for batch in batches(
-            source, built.offset(name), wait=wait, size=request.batch, poll=poll, stop=stop, dead_letters=built.dead.path, **reading
+            source, built.offset(name), wait=wait, size=request.batch, poll=poll, stop=stop, dead_letters=built.dead, **reading
         ):
             built.take(name, batch)
             yield
@@ -196,6 +198,8 @@ def _let_through(
     if not calibrated:
         seen, needed = built.ensemble.count, sum(built.settings.windows_before)
         log.warning("still learning: %s of %s windows; no episode opens before", seen, needed)
+    if built.dead.count > 1:
+        log.warning("%s were refused, each with its reason in %s", f"{built.dead.count:,}", built.dead.path)
     delivery.drain(0.0 if wait else 60.0, stop)
     return [alert.body for alert in built.state.alerts(before) if delivery.wanted(alert.body)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, make_dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_origin, get_type_hints
 
 from kgrec_core import DAY, KgrecError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from kgrec_finance.monitoring.detectors import Detector
 
 UNITS = {"s": DAY // 86_400, "m": DAY // 1440, "h": DAY // 24, "d": DAY, "w": 7 * DAY}
+LONGEST = 36_525 * DAY
 Span = Annotated[int, "microseconds"]
 WATCHED = ("poisson-burst:volume", "cusum:volume", "cusum:negative", "ewma:sentiment")
 
@@ -23,7 +25,10 @@ def span(value: str | int, name: str = "span") -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value) if isinstance(value, str) else None
     if match is None and not isinstance(value, int):
         raise KgrecError(f'{name} = "{value}" is no span of time; write a number with s, m, h, d or w: "15m", "12h", "1d"')
-    return round(float(match[1]) * UNITS[match[2]]) if match else value
+    found = round(float(match[1]) * UNITS[match[2]]) if match and len(match[1]) < 20 else LONGEST + 1 if match else value
+    if found > LONGEST:
+        raise KgrecError(f"{name} = {value} is longer than a hundred years; give less")
+    return found
 
 
 def spelled(micros: int) -> str:
@@ -89,12 +94,17 @@ class Settings:
             raise KgrecError(
                 f"learn = {spelled(self.learn)} has {self.learn // self.window} windows of {spelled(self.window)}; a threshold needs 30"
             )
-        if self.rate <= 0:
+        if not 0 < self.rate < inf:
             raise KgrecError(f"rate = {self.rate} episodes a week has no threshold; give a number above 0")
+        if self.hops < 0 or not 0 < self.decay < 1:
+            raise KgrecError(f"hops = {self.hops}, decay = {self.decay}: hops are 0 or more, and decay lies between 0 and 1")
+        if not 0 < self.merge <= 1:
+            raise KgrecError(f"merge = {self.merge} is no similarity; give a number above 0, at most 1")
         if self.stories < 1:
             raise KgrecError(f"stories = {self.stories} make no alert; give 1 or more")
         if self.keep < self.story + self.lateness:
             raise KgrecError(f"keep = {spelled(self.keep)} forgets articles that may still be repeated; give more than story + lateness")
+        self.built()  # refuses a watched value that is none
 
     @property
     def windows_before(self) -> tuple[int, int]:

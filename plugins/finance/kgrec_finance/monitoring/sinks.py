@@ -177,7 +177,7 @@ class Delivery:
             try:
                 if self.wanted(alert.body):
                     sink.send(alert)
-            except KgrecError:
+            except (KgrecError, BrokenPipeError):  # who read standard output has gone: the next start sends it
                 raise
             except Exception as reason:  # whatever a sink's package raises: the alert waits, the monitor goes on
                 said = str(reason) if isinstance(reason, Undelivered) else f"{type(reason).__name__} in the sink"
@@ -204,7 +204,10 @@ def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> S
         return Webhook(address, from_environment(secret).encode() if secret else None, name=hidden)
     if hidden or Path(given).suffix not in (".jsonl", ".ndjson"):
         raise KgrecError(f'sink "{given}" is none; write stdout, a FILE.jsonl, http(s)://... or apprise:ADDRESS')
-    return Lines(Path(given))
+    if (path := Path(given)).is_dir() or not path.parent.is_dir():
+        what = "it is a folder" if path.is_dir() else "it has no folder"
+        raise KgrecError(f"sinks: {path} cannot be written ({what}); name a file in a folder that is there")
+    return Lines(path)
 
 
 def from_environment(value: str) -> str:

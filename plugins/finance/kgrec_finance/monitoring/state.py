@@ -87,6 +87,8 @@ class State:
 
     def __init__(self, file: Path, *, write: bool) -> None:
         self.file = file
+        if file.is_dir():
+            raise KgrecError(f"{file} is a folder; name a monitor's file with --state")
         if not write and not file.is_file():
             raise KgrecError(f"there is no state file {file}; `kgrec finance monitor` makes it, --state names it")
         self._lock = self._held() if write else None

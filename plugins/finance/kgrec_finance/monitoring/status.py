@@ -35,7 +35,7 @@ def status(run: None, request: Status, progress: object = None) -> dict[str, Any
 
 def reviewed(state: State, now: float) -> dict[str, Any]:
     """Values for JSON. now: unix seconds. lag: seconds from the newest event to now; behind: bytes of a file that are not read yet."""
-    settings, now_kept, watch = Settings.of(state.kept("settings")), state.kept("now") or {}, state.last_checkpoint() or {}
+    settings, now_kept, watch = Settings.of(state.kept("settings") or {}), state.kept("now") or {}, state.last_checkpoint() or {}
     latest, calibration = now_kept.get("windows", {}).get("latest"), state.kept("calibration")
     checkpoint, outlets = max(state.checkpoints(), default=0), watch.get("outlets")
     unread = {name: left for name, after in state.sources().items() if (left := _left(name, after)) is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def beside(run: Path | None, state: Path | None) -> Path:
         return state
     if run is None:
         raise KgrecError("which monitor? name its file with --state, or the run that it stands beside with --run")
+    run = Path(os.path.abspath(run))  # "." has no name
     return run.with_name(f"{run.name}.monitor.sqlite")
 
 

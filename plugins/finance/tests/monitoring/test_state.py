@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+from kgrec_finance.feeds.events import Event
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
 
-from kgrec_core import KgrecError
+from kgrec_core import DAY, KgrecError
 
 QUICK = Settings(rate=2.0)
 
@@ -24,7 +25,7 @@ def test_the_second_monitor_is_refused_by_name(tmp_path):
 
 def test_other_settings_another_model_and_foreign_files_are_refused(tmp_path):
     with State(tmp_path / "s", write=True) as state:
-        Monitor(state, QUICK, model="a")
+        Monitor(state, QUICK, model="a").take("feed", [(Event("1", DAY, "Up.", None, {}), "1")])
         with pytest.raises(KgrecError, match=r"was begun with rate = 2\.0"):
             Monitor(state, Settings.of(QUICK.state() | {"rate": 1.0}), model="a")
         with pytest.raises(KgrecError, match="was begun with a, not b"):
