@@ -200,9 +200,9 @@ def judged(name: str, users: int, seed: int, folder: Path, settings: list[str]) 
     model = build_model(recipe, registry, (task,), views["train"].graph)
     results = {task_name: results_of(task, recipe.head(registry, task_name), views, how)}
     chain = Chain(model, build_retrievals(recipe, registry, dataset))
-    learn_retrieval(chain, views)
+    unseen = learn_retrieval(chain, views)
     referee = Referee(recipe, registry, views, results, how)
-    referee.hear("before", model, chain.retrievals)
+    referee.hear("before", model, chain.retrievals, unseen)
     heard: list[Contender] = referee.heard[task_name]
     now = referee.decide((task,), "before").choices[task_name].published.name
     referee.heard[task_name] = [c._replace(further=np.zeros(0)) for c in heard if PAIR not in c.name]

@@ -51,11 +51,11 @@ class Comparison:
         tested alone, too; blind: so may this one, which knows the same but for the graph."""
         own = name in ("before", "after")
         with self.stages(f"retrieval ({shown_as(name)})"):
-            calibrations = learn_retrieval(chain, self.views)
+            unseen = learn_retrieval(chain, self.views)
         if own:
-            self.heard[name] = chain, calibrations
+            self.heard[name] = chain, certainty(unseen, self.views)
             with self.stages("referee"):
-                self.referee.hear(name, chain.model, chain.retrievals)
+                self.referee.hear(name, chain.model, chain.retrievals, unseen)
         if blind:
             with self.stages("referee"):
                 self.referee.hear_blind(chain.retrievals, chain.model, self.views["select"])
@@ -80,7 +80,7 @@ class Comparison:
         with self.stages("retrieval (published)"):
             for name in new.retrievals:  # another one's would refuse these columns
                 calibrations.pop(name, None)
-            calibrations |= learn_retrieval(plain, self.views)
+            calibrations |= certainty(learn_retrieval(plain, self.views), self.views)
         if not self.how.rebuild:
             new.build(self.views["train"].graph)
         self.test("published", new)
@@ -98,16 +98,18 @@ def shown_as(name: str) -> str:
     return name.replace("_", " ")
 
 
-def learn_retrieval(chain: Chain, views: Mapping[str, View]) -> dict[str, Calibration]:
-    """Retrieval built on the training view, its ranker and then P(correct) fitted on the adjust queries."""
+def learn_retrieval(chain: Chain, views: Mapping[str, View]) -> dict[str, Hits]:
+    """Retrieval built on the training view, its ranker fitted on the adjust queries; by task, what is found for these by what has not learned
+    from them."""
     chain.build(views["train"].graph)
-    calibrations = {}
-    for task in chain.tasks:
-        queries = views["adjust"].queries[task.name]
-        hits = fitted_hits(chain.model, chain.retrievals[task.name], task, queries) if len(queries.nodes) else None
-        if hits is not None and (found := calibrated(hits, queries.targets)):
-            calibrations[task.name] = found
-    return calibrations
+    asked = {task: views["adjust"].queries[task.name] for task in chain.tasks}
+    return {task.name: fitted_hits(chain.model, chain.retrievals[task.name], task, of) for task, of in asked.items() if len(of.nodes)}
+
+
+def certainty(unseen: Mapping[str, Hits], views: Mapping[str, View]) -> dict[str, Calibration]:
+    """P(correct) by what `learn_retrieval` found, of tasks that have enough queries to say it."""
+    found = {name: calibrated(hits, views["adjust"].queries[name].targets) for name, hits in unseen.items()}
+    return {name: calibration for name, calibration in found.items() if calibration}
 
 
 def fitted_hits(model: Model, retrieval: Retrieval, task: Task, queries: Queries) -> Hits:

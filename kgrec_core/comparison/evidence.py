@@ -1,7 +1,8 @@
 """What a referee goes by where select queries are few: what else is held out of those who learned nothing from it.
 
-Among some 25 simple methods the best of 60 queries is often so by luck. Whoever did not learn from the adjust queries is asked these, too, and
-what reads no vectors is built on earlier rounds inside the training edges and asked what followed (rolling origin, Tashman 2000).
+Among some 25 simple methods the best of 60 queries is often so by luck. Whoever did not learn from the adjust queries is asked these, too; of a
+classification that did, what its folds said of those that they had not seen counts. What reads no vectors is built on earlier rounds inside
+the training edges and asked what followed (rolling origin, Tashman 2000).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec_core.comparison.results import TUNED, Results
+from kgrec_core.evaluation.class_metrics import predicted, right
 from kgrec_core.graph import Graph, Task, View, candidates
-from kgrec_core.interfaces import Retrieval
+from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model, Silent
 from kgrec_core.split import Split
 from kgrec_core.split.inside import inside
@@ -41,15 +43,20 @@ class Evidence:
             self.rounds = inside(self.views, tasks, self.how)
         return found + [view for view in self.rounds if len(view.queries[task.name].nodes)]
 
-    def values(self, task: Task, name: str, model: Model, part: Retrieval, anew: Callable[[], Retrieval]) -> NDArray[np.float64]:
+    def values(
+        self, task: Task, name: str, model: Model, part: Retrieval, anew: Callable[[], Retrieval], unseen: Hits | None = None
+    ) -> NDArray[np.float64]:
         """Per further query, NaN where a contender has learned from it, or would have to be fitted again.
 
-        part: built on the training view; anew: gives it not yet built.
+        part: built on the training view; anew: gives it not yet built; unseen: what its folds found for the adjust queries.
         """
         result, found, silent, built = self.results[task.name], [], Silent(model.tasks), {}
         for view in self.views_of(task, model.tasks):
             graph, asked = view.graph, view.queries[task.name]
             earlier = graph is not self.views["train"].graph
+            if not earlier and unseen is not None and result.metric == "accuracy":
+                found.append(right(predicted(unseen), asked.targets))
+                continue
             if part.learns or (part.reads == "vectors" if earlier else TUNED in name):
                 found.append(np.full(len(asked.nodes), np.nan))
                 continue

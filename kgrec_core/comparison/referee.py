@@ -22,7 +22,7 @@ from kgrec_core.comparison.results import Results
 from kgrec_core.errors import KgrecError
 from kgrec_core.evaluation.interval import intervals, mean_error
 from kgrec_core.graph import Task, View
-from kgrec_core.interfaces import Retrieval
+from kgrec_core.interfaces import Hits, Retrieval
 from kgrec_core.model import Model
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
@@ -86,8 +86,8 @@ class Referee:
         self.evidence = Evidence(views, results, how)
         self.heard: dict[str, list[Contender]] = {name: [] for name in results}
 
-    def hear(self, system: str, model: Model, retrievals: Mapping[str, Retrieval]) -> None:
-        """The chain of "before" or "after", and what is simple with its vectors; what reads none is heard once."""
+    def hear(self, system: str, model: Model, retrievals: Mapping[str, Retrieval], unseen: Mapping[str, Hits]) -> None:
+        """The chain of "before" or "after", and what is simple with its vectors; what reads none is heard once. unseen: see `learn_retrieval`."""
         for name, retrieval in retrievals.items():
             view, result, table = self.views["select"], self.results[name], self.recipe.tables["retrieval"][name]
             if not len(view.queries[name].targets.rows):
@@ -106,7 +106,7 @@ class Referee:
                     log.warning("%s: %s is not compared: %s", name, other, error)
             if (pair := self._pair(model, task, [c for c in heard if c.system in (system, None)])) is not None:
                 heard.append(pair)
-            heard.append(self._heard(model, task, Contender(WHOLE[system], system, table, retrieval)))
+            heard.append(self._heard(model, task, Contender(WHOLE[system], system, table, retrieval), unseen.get(name)))
 
     def _pair(self, model: Model, task: Task, of: list[Contender]) -> Contender | None:
         """Where queries are few: the two best together, if that gains more than one standard error over the best of them (of ensemble
@@ -127,11 +127,11 @@ class Referee:
         mean, error = mean_error(pair.known - first.known)
         return pair if mean > error else None
 
-    def _heard(self, model: Model, task: Task, of: Contender) -> Contender:
+    def _heard(self, model: Model, task: Task, of: Contender, unseen: Hits | None = None) -> Contender:
         """With what it finds."""
         anew = partial(self.made, task.name, of.table)
         values = self.results[task.name].asked(model, of.retrieval, self.views["select"])
-        return of._replace(values=values, further=self.evidence.values(task, of.name, model, of.retrieval, anew))
+        return of._replace(values=values, further=self.evidence.values(task, of.name, model, of.retrieval, anew, unseen))
 
     def hear_blind(self, retrievals: Mapping[str, Retrieval], model: Model, view: View) -> None:
         """A chain that was fitted without knowledge, and `view` of the select queries without it; published, it is fitted anew, as it is written then.
@@ -175,10 +175,11 @@ class Referee:
         system = systems[0] if systems and publish == "best" else last
         if len(systems) == 2 and publish == "best":
             seeing = [[c for c in found if c.name != BLIND] for found in heard.values()]
-            gains = [self._best(found, "after").values - self._best(found, "before").values for found in seeing]
-            of = [mean_error(gain) for gain in gains]
+            pairs = [(self._best(found, "after"), self._best(found, "before")) for found in seeing]
+            of = [mean_error(after.known - before.known) for after, before in pairs]
             error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
-            if np.mean([mean for mean, _ in of]) > (-2 * error if all(map(_few, gains)) else error):
+            few = all(_few(after.values - before.values) for after, before in pairs)
+            if np.mean([mean for mean, _ in of]) > (-2 * error if few else error):
                 system = "after"
         return Verdict(system, {task.name: self._choice(task, tasks, system, publish) for task in tasks if task.name in heard})
 

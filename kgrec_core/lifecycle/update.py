@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.calibration.confidence import as_table
-from kgrec_core.comparison.chains import Chain, learn_retrieval
+from kgrec_core.comparison.chains import Chain, certainty, learn_retrieval
 from kgrec_core.comparison.referee import TELL
 from kgrec_core.comparison.results import asked_values
 from kgrec_core.evaluation.interval import Interval, intervals
@@ -95,7 +95,7 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
             history = fine_tuned(new.model, learning, options, Job(work / "checkpoint.pt", purpose), progress)
         chain = Chain(new.model, new.retrievals)
         with stages("retrieval"):
-            calibrations = learn_retrieval(chain, views)
+            calibrations = certainty(learn_retrieval(chain, views), views)
         figures, decided = _compared(Chain(old.model, old.retrievals), chain, views, dataset, number, stages, how.seed)
         published, reason = _verdict(decided, rule)
         with stages("building with all known edges"):

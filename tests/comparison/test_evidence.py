@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ from kgrec_core.comparison import evidence
 from kgrec_core.comparison.evidence import Evidence, build
 from kgrec_core.comparison.results import TUNED, Ranking
 from kgrec_core.graph import Dataset, Graph, Relation, Task
+from kgrec_core.interfaces import Hits
 from kgrec_core.model import Silent
 from kgrec_core.retrieval.popular import Popular
 from kgrec_core.split import Split, split
@@ -52,6 +55,17 @@ def test_who_has_learned_from_queries_is_not_judged_by_them(few):
     assert asked(few, f"{TUNED}popularity", Popular()) == [False, True, True, True]
     assert asked(few, "nearest", Reader()) == [True, False, False, False]
     assert asked(few, "the chain", Learner()) == [False, False, False, False]
+
+
+def test_a_classification_that_learned_is_judged_by_what_its_folds_had_not_seen(few):
+    part, queries = Learner(), few.views["adjust"].queries["buys"]
+    first = queries.targets.rows[queries.targets.indptr[:-1]]
+    first[1::2] = -1  # every second query is answered by nothing
+    unseen = Hits(first[:, None], np.zeros((len(first), 1), np.float32), {})
+    for metric, expected in (("accuracy", 1.0 * (first >= 0)), ("ndcg@10", np.full(len(first), np.nan))):
+        few.results = {"buys": SimpleNamespace(metric=metric)}
+        values = few.values(TASK, "the chain", Silent((TASK,)), part, Popular, unseen)
+        assert np.array_equal(values[: len(first)], expected, equal_nan=True) and np.isnan(values[len(first) :]).all()
 
 
 def test_a_round_is_answered_by_what_was_known_then(few):

@@ -68,6 +68,19 @@ def test_fine_tuning_that_does_not_pay_is_dropped(gain, system):
     assert judge.decide((), "after").system == system
 
 
+@pytest.mark.parametrize(("gain", "system"), [(0.05, "after"), (-0.05, "before")])
+def test_fine_tuning_is_judged_by_further_queries_too(gain, system):
+    """What it gains on 40 select queries is less than their error."""
+    draw = np.random.default_rng(1)
+    noise, before = draw.normal(0, 0.2, 400), draw.random(400)
+    noise[:40] += 0.01 - noise[:40].mean()
+    noise[40:] += gain - noise[40:].mean()
+    heard = [contender(WHOLE["before"], before[:40], "before"), contender(WHOLE["after"], before[:40] + noise[:40], "after")]
+    assert Judge(heard).decide((), "after").system == "before"
+    told = [heard[0]._replace(further=before[40:]), heard[1]._replace(further=before[40:] + noise[40:])]
+    assert Judge(told).decide((), "after").system == system
+
+
 def test_hardly_a_query_takes_nothing_from_the_recipe_but_what_is_clearly_worse():
     draw = np.random.default_rng(1)
     before = draw.random(9)
