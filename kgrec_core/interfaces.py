@@ -149,8 +149,9 @@ class Retrieval:
         is. Of other scores that is their share of the sum.
     scales: a sentence on what it costs at a million candidates. says: a few words on why it finds a candidate, "" for nothing.
     evidence: what of the world speaks when it does: "behaviour", "text", "graph",
-    "examples" (known queries), "habit" or "popularity"; "" = it is not told. learns: whether `fit` learns something. newcomers: whether `extended`
-        finds candidates that came after `build`; others find them when they are built again.
+    "examples" (known queries), "habit" or "popularity"; "" = it is not told. learns: whether `fit` learns something. anchored: what it
+        learns stays near where it began while queries are few, so that the referee asks no more of it than of what learned nothing.
+    newcomers: whether `extended` finds candidates that came after `build`; others find them when they are built again.
 
     relation_weights_: how much each relation of the graph counts, by name and 1 in the mean, where it speaks by all of them together;
         empty = alike.
@@ -166,6 +167,7 @@ class Retrieval:
     says: str = ""
     evidence: str = ""
     learns: bool = False
+    anchored: bool = False
     newcomers: bool = False
     language_model: ClassVar[bool] = False
     relation_weights_: Mapping[str, float] = {}

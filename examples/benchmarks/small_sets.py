@@ -5,7 +5,8 @@
 Sets: parts of films (MovieLens-100K, 120 users), artists (Last.FM, 120), beauty (Amazon Beauty, 200) with what these users met, faq (68 threads of
 stackfaq), sentences (300 of financial_phrasebank), and shops made up of 120 customers who buy what is popular, what is new, what goes with their
 last purchase, what their taste is called, what they bought before, or all of it. A shop's name ends in `_last` where the last purchase is held out
-and not a month. The recipes as they stand, without fine-tuning; only what may be published is made. One JSON line last: by set the mean
+and not a month. On demand only: phrases_N, headlines_N and intents_N, so many drawn sentences of financial_phrasebank, headlines of sentfin, questions of
+30 of banking77's intents. The recipes as they stand, without fine-tuning; only what may be published is made. One JSON line last: by set the mean
 over its seeds of what is published less the simple thing that is best there on average, for a referee that goes by its select queries alone and for
 it as it is, and in how many the 95 % interval of what is published less the best simple thing on test is below 0. --small takes one shop of 40.
 """
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import beauty
+import finance_phrasebank
 import never_below
 import numpy as np
 import polars as pl
 from arguments import DATA, about, asked_of
+from kgrec_support.sample import QUESTIONS
 
 from kgrec_core import Dataset, Graph, Relation, Task
 from kgrec_core.comparison.chains import Chain, learn_retrieval
@@ -162,6 +165,7 @@ class Part:
 
 
 LAST, MONTH = {"by": "last", "known_only": False}, {"by": "time", "test": "2020-11-01", "validation": "31d", "known_only": True}
+DRAWN = {"by": "random", "test": 0.2, "validation": 0.1}
 COLUMN = {"by": "column", "column": "part", "known_only": False}
 SHOPS = {f"{why}{end}": how for end, how in (("", MONTH), ("_last", LAST)) for why in ("fame", "new", "pairs", "taste", "mixed")} | {
     "habit": MONTH
@@ -180,10 +184,28 @@ def layers(name: str, folder: Path, users: int, seed: int) -> tuple[str, str, li
         return "kgrec_ecommerce", "buys", never_below.films(folder, users or 120, seed)
     if name == "faq":
         return "kgrec_support", "answer", never_below.faq(folder, 68, seed)
+    kind, _, n = name.partition("_")
+    classes = {"sentences": phrases, "phrases": phrases, "headlines": headlines, "intents": intents}[kind](int(n or 300), seed)
+    classes.write_csv(file := folder / f"{kind}.csv")
+    if kind == "intents":
+        return "kgrec_support", "intent", [{"data": {"use": "support", "intents": str(file)}, "split": DRAWN}]
+    return "kgrec_finance", "sentiment", [{"data": {"use": "news", "articles": str(file)}}]
+
+
+def phrases(n: int, seed: int) -> pl.DataFrame:
     lines = (DATA / "financial_phrasebank" / "Sentences_50Agree.txt").read_text(encoding="latin-1").splitlines()
-    rows = [tuple(lines[i].rsplit("@", 1)) for i in np.random.default_rng(seed).choice(len(lines), 300, replace=False)]
-    pl.DataFrame(rows, schema=["text", "sentiment"], orient="row").write_csv(folder / "sentences.csv")
-    return "kgrec_finance", "sentiment", [{"data": {"use": "news", "articles": str(folder / "sentences.csv")}}]
+    rows = [tuple(lines[i].rsplit("@", 1)) for i in np.random.default_rng(seed).choice(len(lines), n, replace=False)]
+    return pl.DataFrame(rows, schema=["text", "sentiment"], orient="row")
+
+
+def headlines(n: int, seed: int) -> pl.DataFrame:
+    return pl.DataFrame(finance_phrasebank.headlines(n, seed), schema=["text", "sentiment"], orient="row")
+
+
+def intents(n: int, seed: int) -> pl.DataFrame:
+    table = pl.read_parquet(QUESTIONS).select("text", label="intent")
+    some = np.random.default_rng(seed).choice(table["label"].unique().sort().to_numpy(), 30, replace=False)
+    return table.filter(pl.col("label").is_in(some.tolist())).sample(n, seed=seed, shuffle=True)
 
 
 def judged(name: str, users: int, seed: int, folder: Path, settings: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -51,6 +51,11 @@ class Mixture(Around):
     logits = True
     trust_ = None  # name -> Trust, once something was learned
 
+    @property
+    def anchored(self) -> bool:
+        """Unless a channel learns from the queries, too."""
+        return not any(channel.learns for channel in self.channels.values())
+
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:
         """See Retrieval; `columns` holds every channel's own score."""
         _, pool, columns = self._found(queries, vectors, max(k, self.pool), allowed, exclude)

@@ -21,8 +21,8 @@ from kgrec_core.run.run import open_run
 
 
 class Part:
-    def __init__(self, learns=False):
-        self.learns = learns
+    def __init__(self, learns=False, anchored=False):
+        self.learns, self.anchored = learns, anchored
 
 
 class Judge(Referee):
@@ -32,8 +32,8 @@ class Judge(Referee):
         self.heard, self.seed, self.results = {"buys": heard}, 0, {}
 
 
-def contender(name, values, system=None, learns=False):
-    return Contender(name, system, {"use": name}, Part(learns), np.asarray(values, float))
+def contender(name, values, system=None, learns=False, anchored=False):
+    return Contender(name, system, {"use": name}, Part(learns, anchored), np.asarray(values, float))
 
 
 def best(*heard, system="before"):
@@ -56,6 +56,16 @@ def test_a_chain_that_learned_nothing_stays_where_it_is_level():
     noise -= noise.mean()
     for gain, expected in ((0.05, WHOLE["before"]), (-0.001, WHOLE["before"]), (-0.05, "ease")):
         assert best(contender(WHOLE["before"], simple + noise + gain, "before"), contender("ease", simple)) == expected
+
+
+@pytest.mark.parametrize("system", ["before", "after"])
+def test_what_stays_near_where_it_began_is_asked_no_more_than_what_learned_nothing(system):
+    draw = np.random.default_rng(0)
+    simple, noise = draw.random(400), draw.normal(0, 0.2, 400)
+    noise -= noise.mean()
+    for gain, expected in ((0.001, WHOLE[system]), (-0.001, WHOLE[system]), (-0.05, "vectors")):
+        chain = contender(WHOLE[system], simple + noise + gain, system, learns=True, anchored=True)
+        assert best(chain, contender("vectors", simple), system=system) == expected
 
 
 @pytest.mark.parametrize(("gain", "system"), [(0.05, "after"), (0.0, "before"), (-0.05, "before")])
