@@ -74,6 +74,9 @@ class LazyGroup(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
         logging.getLogger("kgrec").addFilter(_visible)
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # closed by whoever started it, as `>&-` and some daemons do
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # at a terminal that has few letters (latin-1), as stderr does
         try:
@@ -89,6 +92,10 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("stopped; nothing is half-written, and a fit, a search or a long --out goes on with the same command", err=True)
             code = 130
+        except UnicodeDecodeError as error:  # of standard input: files are read by `data.files`, which names them
+            told = f"byte 0x{error.object[error.start]:02x} at {error.start} of what came on standard input is not {error.encoding.upper()}"
+            click.echo(f"error: {told}; write it so, e.g. iconv -f windows-1252 -t utf-8", err=True)
+            code = 2
         except BrokenPipeError:  # the reader (head, less) has seen enough; what is left in the buffer has nowhere to go
             _muted()
             code = 0

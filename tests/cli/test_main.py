@@ -61,6 +61,26 @@ def test_a_terminal_with_few_letters_gets_them_spelled_out():
     assert (done.returncode, done.stderr) == (0, "") and done.stdout == '\\u4e2d\n{"a": "\\u4e2d\\ud83d\\ude00\\u00e9"}\n'
 
 
+ECHO = """
+import sys, click
+from kgrec_core.cli.domain import LazyGroup
+group = LazyGroup("g", {})
+group.fetch = lambda word: click.Command("x", callback=lambda: click.echo(sys.stdin.read()))
+group.sections = lambda: {"": {"x": ""}}
+group()
+"""
+
+
+def test_standard_input_that_is_no_text_and_streams_that_are_closed():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict", "CODE": ECHO}
+    done = subprocess.run([sys.executable, "-c", ECHO, "x"], input=b"caf\xe9", capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, b"") and done.stderr.count(b"\n") == 1
+    assert b"error: byte 0xe9 at 3 of what came on standard input is not UTF-8; write it so, e.g. iconv" in done.stderr
+    closed = f'exec "{sys.executable}" -c "$CODE" x <&- >&-'
+    done = subprocess.run(["sh", "-c", closed], stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_domain_command_gets_its_domain():
     done = run("shop", "hello")
     assert (done.returncode, done.stdout) == (0, "hello shop\n")

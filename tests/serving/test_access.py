@@ -7,8 +7,10 @@ import time
 
 import jwt
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kgrec_core.cli.serve import serve
 from kgrec_core.errors import KgrecError
 from kgrec_core.serving.access import Access, Caller, refuse_open_door
 from kgrec_core.serving.keys import Keys
@@ -55,6 +57,19 @@ def test_names_that_nobody_has(tmp_path):
     keys.revoke("gone")
     assert Access(tmp_path / "keys.json").strangers({"kids": 12, "kid": 12, "gone": 6, "": 18}) == ["gone", "kid"]
     assert Access().strangers(["local", "kids"]) == ["kids"]
+
+
+def test_a_rule_for_a_caller_that_nobody_is_is_said_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("kgrec_core.serving.process.run_service", lambda *_: None)
+    (tmp_path / "shop.safety.toml").write_text('[age]\ncolumn = "age"\nothers = 18\ncallers = { kids = 12, kid = 12 }\n')
+    Keys(tmp_path / "keys.json").add("kids")
+    for words, told in ((["--keys", str(tmp_path / "keys.json")], "kid"), ([], "kid, kids")):
+        done = CliRunner().invoke(serve, [str(tmp_path / "shop"), *words])
+        assert done.exit_code == 0 and done.stderr.count("\n") == 1, done.stderr
+        assert (
+            f"shop.safety.toml: no valid key is called {told}, so this rule reaches nobody; make one with `kgrec keys add kid`"
+            in done.stderr
+        )
 
 
 def test_a_file_of_keys_that_cannot_be_read(tmp_path, caplog):

@@ -36,12 +36,14 @@ def note(run: Path, question: str, reply: Reply) -> None:
 
 
 def asked(run: Path) -> list[Asked]:
-    """The log of questions; a line that a crash cut off is left out."""
+    """The log of questions; a line that a crash cut off, or that is another's, is left out."""
     file, found = beside(run, "asked"), []
     for raw in file.read_bytes().splitlines() if file.exists() else ():
         try:
             line = json.loads(raw)
-            found.append(Asked(str(line["question"]), line["answer_id"], line.get("probability")))
-        except (ValueError, KeyError, TypeError):
+            one = Asked(line["question"], line["answer_id"], line.get("probability"))
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             continue
+        if isinstance(one.question, str) and isinstance(one.answer_id, str | None) and isinstance(one.probability, int | float | None):
+            found.append(one)
     return found

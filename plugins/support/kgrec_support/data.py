@@ -21,7 +21,7 @@ from typing import Literal
 import polars as pl
 
 from kgrec_core import Dataset, KgrecError
-from kgrec_core.domain import Summary, choices, column_names, identity
+from kgrec_core.domain import Summary, choices, column_names, identity, refuse_foreign
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
@@ -103,7 +103,13 @@ class Support:
             raise KgrecError(f"data.feedback: there is no file {self.feedback}; correct it or leave it out")
         if ANSWERED_BY not in dataset.graph.relations:
             raise KgrecError("data.feedback speaks of answers, and there are none; set data.faq or data.dialogues too")
-        learned = examples(read(self.feedback).records, dataset.graph)
+        refuse_foreign(self.feedback)
+        found = read(self.feedback)
+        if found.dead:
+            self.summary_.doubt(
+                f"{len(found.dead):,} lines of {self.feedback.name} are no feedback and are left out: {found.dead[0].error}"
+            )
+        learned = examples(found.records, dataset.graph)
         log.info("%s: %s lead to an answer, %s left out", self.feedback, *map(len, (learned.delta.entities["question"], learned.skipped)))
         new = learned.delta.entities["question"].with_columns(group="id", split=pl.lit("train"))
         kept = new if "split" in dataset.graph.columns("question") else new.drop("split")

@@ -24,6 +24,7 @@ from kgrec_support.desk import answering
 from kgrec_support.plain import LONGEST, plain
 from kgrec_support.verbs import Add, Edit, Remove, Undo
 
+LONGEST_ID = 200  # characters: it stands in lists and beside every answer
 _LOCALE = re.compile("[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 
@@ -78,8 +79,8 @@ def add(run: Run, request: Add) -> Edited:
 @each
 def edit(run: Run, request: Edit) -> Edited:
     """Another text for an entry, more questions, or both; its id stays. Raises KgrecError for an unknown or removed id and as `add`."""
-    task, graph, id = _editable(run), run.graph, request.id
-    _alive(graph, task, id)
+    task, graph = _editable(run), run.graph
+    id = _alive(graph, task, request.id)
     if request.answer is None and not request.questions:
         raise KgrecError(f"nothing to change in {id}; give an answer or questions")
     columns = {"id": id} if request.answer is None else {"id": id, "text": _readable(plain(request.answer, lines=True), "answer")}
@@ -89,9 +90,8 @@ def edit(run: Run, request: Edit) -> Edited:
 @each
 def remove(run: Run, request: Remove) -> list[str]:
     """Entries that are never found again, until `add` brings them back or `undo` takes this back; returns their ids."""
-    task, ids = _editable(run), list(dict.fromkeys(request.ids))
-    for one in ids:
-        _alive(run.graph, task, one)
+    task, graph = _editable(run), run.graph
+    ids = list(dict.fromkeys(_alive(graph, task, one) for one in request.ids))
     run.remove(task.relation.target, ids)
     return ids
 
@@ -165,10 +165,13 @@ def _leads(graph: Graph, task: Task, question: str, id: str, text: str) -> bool:
     return id in ends
 
 
-def _alive(graph: Graph, task: Task, id: str) -> None:
+def _alive(graph: Graph, task: Task, id: str) -> str:
+    """The id of the living entry that is meant, as the entry has it."""
     kind = task.relation.target
-    if not graph.alive(kind)[known(graph, kind, [id])[0]]:
+    row = known(graph, kind, [id])
+    if not graph.alive(kind)[row[0]]:
         raise KgrecError(f"entry {id} is removed or has expired; bring it back with add or undo")
+    return graph.gather(kind, row, "id").item()
 
 
 def _editable(run: Run) -> Task:
@@ -181,6 +184,8 @@ def _editable(run: Run) -> Task:
 def _identifier(id: str) -> str:
     if not (clean := plain(id)):
         raise KgrecError("an entry's id is empty; give one, or leave it out")
+    if len(clean) > LONGEST_ID:
+        raise KgrecError(f"an entry's id has {len(clean):,} characters; give a name of at most {LONGEST_ID}")
     return clean
 
 

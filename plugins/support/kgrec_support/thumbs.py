@@ -7,6 +7,7 @@ A file of lines can be copied, searched and repaired by hand; a line that cannot
 
 from __future__ import annotations
 
+import codecs
 import json
 import time as _clock
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ import polars as pl
 
 from kgrec_core import Graph, KgrecError, Relation
 from kgrec_core.domain import append as append_line
+from kgrec_core.domain import opened, readable
 from kgrec_core.parts import mask
 
 ANSWERED_BY = Relation("question", "answered_by", "answer")
@@ -86,10 +88,8 @@ def read(file: Path | str) -> Read:
     path, found = Path(file), Read([], [])
     if not path.exists():
         return found
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise KgrecError(f"{path} cannot be read ({error}); make it readable") from error
+    with readable(path), opened(path) as file:
+        lines = file.read().removeprefix(codecs.BOM_UTF8).split(b"\n")
     for number, raw in enumerate(lines, 1):
         if not raw.strip():
             continue

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import Calibration, Run, Snapshot, each, guarded
+from kgrec_core.domain import Calibration, Run, Snapshot, choices, each, guarded, refuse_foreign
 from kgrec_core.parts import mask
 from kgrec_support import thumbs
 from kgrec_support.asked import asked, beside
@@ -62,6 +62,7 @@ def taught(run: Run, request: Feedback) -> Taught:
     question to an entry. A record that is there already is not kept twice. Raises KgrecError where there is no such file."""
     if not request.file.is_file():
         raise KgrecError(f"feedback: there is no file {request.file}; name one of JSON lines")
+    refuse_foreign(request.file)
     given, kept = thumbs.read(request.file), beside(run.folder, "feedback")
     before = set(thumbs.read(kept).records)
     new = [one for one in given.records if one._replace(question=mask([one.question])[0]) not in before]
@@ -98,9 +99,14 @@ def export(snapshot: Snapshot, file: Path | str) -> int:
         (e.id, e.questions[0], as_cell(e.questions[1:]), e.text, e.category, _written(e.since), _written(e.until), e.locale) for e in found
     ]
     names = ("id", "question", "variants", "answer", "category", "valid_from", "valid_until", "locale")
+    if (file := Path(file)).suffix.lower() != ".csv":
+        raise choices("format of an FAQ that is written", file.suffix, [".csv"])
+    part = file.with_name(f"{file.name}.part")  # what stands there stays until all is written
     try:
-        guarded(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")).write_csv(file)
+        guarded(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")).write_csv(part)
+        part.replace(file)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise KgrecError(f"{file} cannot be written ({error}); name another place") from error
     return len(rows)
 

@@ -61,7 +61,7 @@ def acknowledged(run: Path) -> dict[str, dict[str, Any]]:
         try:
             line = json.loads(raw)
             found[line["episode"]] = line
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, RecursionError, TypeError):
             continue
     return found
 

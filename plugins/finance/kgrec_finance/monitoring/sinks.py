@@ -83,7 +83,7 @@ class Lines:
         for line in whole.splitlines():
             try:
                 keys.add(json.loads(line)["key"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, RecursionError, TypeError):
                 continue  # somebody else's line
         return keys
 
