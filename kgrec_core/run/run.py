@@ -50,6 +50,8 @@ def open_run(path: str | Path, allow: Iterable[str] = (), registry: Registry | N
     is one. Raises KgrecError for a damaged, foreign or newer folder, and for a device that is not there.
     """
     folder, registry, allow = Path(path), registry or Registry.discover(), set(allow)
+    if folder.name in ("", ".."):  # "." has no name beside which edits could be
+        folder = Path(os.path.abspath(folder))
     while True:
         with devices.chosen(device), run_folder.pinned(folder) as place:
             manifest = run_folder.verified(place)

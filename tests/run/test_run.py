@@ -277,3 +277,8 @@ def test_queries_put_once_are_answered_as_they_are_and_only_of_their_kind(run):
     assert np.array_equal(run.encode(None, put), run.encode(None, queries)) and run.answer(run.put([])) == []
     with pytest.raises(KgrecError, match="task buys: user asks, not item; put the queries to this task"):
         run.answer(candidates(run.graph, run.snapshot.tasks[0]))
+
+
+def test_a_run_may_be_called_by_a_dot(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    assert open_run(".").folder == open_run(copy / "encoder" / "..").folder == copy
