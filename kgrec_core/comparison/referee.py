@@ -1,9 +1,10 @@
 """Who is published: the whole chain, a part of it, or something simple, by what each finds for the select queries.
 
 What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
-one standard error of the paired differences over what learned less; a chain that learned nothing, or a mixture, which learns a few numbers
-under a prior, gives way where it loses half of that (the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). Nobody here has learned from the select queries but
-the moment at which fine-tuning was stopped. Where they are few, further held-out edges count as much, see `evidence`.
+one standard error of the paired differences over what learned less. A chain that learned nothing, or a mixture, which learns a few numbers
+under a prior, gives way where it loses half of that (the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries).
+Nobody here has learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further held-out
+edges count as much, see `evidence`.
 """
 
 from __future__ import annotations
