@@ -46,8 +46,9 @@ def test_a_zone_is_applied_to_what_has_none(moment, zone):
             read([moment.isoformat(" ")], zone=zone)
 
 
-@given(moments.map(lambda m: m.replace(microsecond=0)))
+@given(moments.filter(lambda m: m.year != 1976).map(lambda m: m.replace(microsecond=0)))
 def test_the_unit_of_unix_times_is_told_by_their_size(moment):
+    """But for 1976, whose milliseconds may be a day and a minute: 193709040000."""
     second = exact(moment.replace(tzinfo=UTC)) // 1_000_000
     want = [second * 1_000_000]
     for values in ([second], [str(second)], [float(second)], [f"{second}.0"], [second * 1000], [second * 1_000_000]):
@@ -72,6 +73,7 @@ def test_mixed_forms_empty_values_and_explicit_formats():
     ("values", "how", "message"),
     [
         (["2024-03-01", "soon"], {}, 'orders.csv row 3: date "soon" is no time'),
+        ([193709040000], {}, 'orders.csv row 2: date "193709040000" can be ms or %Y%m%d%H%M'),
         (["2024-02-30"], {}, 'orders.csv row 2: date "2024-02-30" is no time'),
         (["24.12.2024 18:30"], {}, 'or set data.relations.buys.time_format = "%d.%m.%Y %H:%M"$'),
         (["24.12.2024 18:30:05"], {}, 'or set data.relations.buys.time_format = "%d.%m.%Y %H:%M:%S"$'),
