@@ -150,7 +150,7 @@ class Retrieval:
     scales: a sentence on what it costs at a million candidates. says: a few words on why it finds a candidate, "" for nothing.
     evidence: what of the world speaks when it does: "behaviour", "text", "graph",
     "examples" (known queries), "habit" or "popularity"; "" = it is not told. learns: whether `fit` learns something. anchored: what it
-        learns stays near where it began while queries are few, so that the referee asks no more of it than of what learned nothing.
+        learns stays near where it began while queries are few; the referee drops it for what is better by two standard errors only.
     newcomers: whether `extended` finds candidates that came after `build`; others find them when they are built again.
 
     relation_weights_: how much each relation of the graph counts, by name and 1 in the mean, where it speaks by all of them together;

@@ -1,10 +1,11 @@
 """Who is published: the whole chain, a part of it, or something simple, by what each finds for the select queries.
 
 What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
-one standard error of the paired differences over what learned less. A chain that learned nothing, or a mixture, which learns a few numbers
-under a prior, gives way where it loses half of that (the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries).
-Nobody here has learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further held-out
-edges count as much, see `evidence`.
+one standard error of the paired differences over what learned less; a chain that learned nothing gives way where it loses half of that
+(the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). A mixture, which learns a few numbers under a prior and
+holds the simple ones, gives way where it loses two: the best of several simple ones is ahead by luck as often as not. Nobody here has
+learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further held-out edges count as much,
+see `evidence`.
 """
 
 from __future__ import annotations
@@ -193,9 +194,9 @@ class Referee:
             return whole
         simple = _ahead([c for c in of if c is not whole], counts) or whole
         mean, error = mean_error(own - simple.known[counts])
-        free = whole.retrieval.anchored or not whole.retrieval.learns
-        earns = not free or (system == "after" and not whole.retrieval.anchored)
-        margin = -2 * error if _few(own) and free else error if earns else -error / 2
+        learns, anchored = whole.retrieval.learns, whole.retrieval.anchored
+        margin = -error / 2 if not learns and system != "after" else error
+        margin = -2 * error if anchored or (_few(own) and not learns) else margin
         return whole if mean > margin or simple is whole else simple
 
     def _choice(self, task: Task, tasks: tuple[Task, ...], system: str, publish: str) -> Choice:

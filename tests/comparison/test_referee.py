@@ -59,11 +59,12 @@ def test_a_chain_that_learned_nothing_stays_where_it_is_level():
 
 
 @pytest.mark.parametrize("system", ["before", "after"])
-def test_what_stays_near_where_it_began_is_asked_no_more_than_what_learned_nothing(system):
+def test_what_stays_near_where_it_began_gives_way_to_what_is_clearly_better(system):
+    """The errors of these differences are .01."""
     draw = np.random.default_rng(0)
     simple, noise = draw.random(400), draw.normal(0, 0.2, 400)
     noise -= noise.mean()
-    for gain, expected in ((0.001, WHOLE[system]), (-0.001, WHOLE[system]), (-0.05, "vectors")):
+    for gain, expected in ((0.001, WHOLE[system]), (-0.015, WHOLE[system]), (-0.03, "vectors")):
         chain = contender(WHOLE[system], simple + noise + gain, system, learns=True, anchored=True)
         assert best(chain, contender("vectors", simple), system=system) == expected
 
