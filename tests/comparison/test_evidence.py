@@ -66,6 +66,9 @@ def test_a_classification_that_learned_is_judged_by_what_its_folds_had_not_seen(
         few.results = {"buys": SimpleNamespace(metric=metric)}
         values = few.values(TASK, "the chain", Silent((TASK,)), part, Popular, unseen)
         assert np.array_equal(values[: len(first)], expected, equal_nan=True) and np.isnan(values[len(first) :]).all()
+    few.results = {"buys": SimpleNamespace(metric="accuracy")}
+    silent = unseen._replace(rows=np.full_like(unseen.rows, -1))  # a ranker without folds says nothing, which is no wrong answer
+    assert np.isnan(few.values(TASK, "the chain", Silent((TASK,)), part, Popular, silent)).all()
 
 
 def test_a_round_is_answered_by_what_was_known_then(few):

@@ -11,6 +11,13 @@ from kgrec_core import KgrecError
 log = logging.getLogger("kgrec")
 
 
+def refuse_place(what: str, path: Path) -> None:
+    """Raises KgrecError where no file can be made."""
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else "it has no folder"
+        raise KgrecError(f"{what}: {path} cannot be written ({why}); name a file in a folder that is there")
+
+
 class DeadLetters:
     """A JSONL file of what was refused: source, at (byte), reason, line (its first 2,000 characters). None counts only.
 
@@ -19,9 +26,8 @@ class DeadLetters:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path, self.count, self._known = path, 0, set()
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            what = "it is a folder" if path.is_dir() else "it has no folder"
-            raise KgrecError(f"dead letters: {path} cannot be written ({what}); name a file in a folder that is there")
+        if path is not None:
+            refuse_place("dead letters", path)
         if path is not None and path.is_file():
             with path.open("rb") as file:
                 self._known = {hash(line) for line in file}

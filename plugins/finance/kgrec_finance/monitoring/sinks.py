@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from kgrec_core import KgrecError
 from kgrec_core.domain import say, say_json
+from kgrec_finance.feeds.dead_letters import refuse_place
 from kgrec_finance.feeds.web import Unanswered, ask, checked, shown
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
@@ -204,9 +205,7 @@ def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> S
         return Webhook(address, from_environment(secret).encode() if secret else None, name=hidden)
     if hidden or Path(given).suffix not in (".jsonl", ".ndjson"):
         raise KgrecError(f'sink "{given}" is none; write stdout, a FILE.jsonl, http(s)://... or apprise:ADDRESS')
-    if (path := Path(given)).is_dir() or not path.parent.is_dir():
-        what = "it is a folder" if path.is_dir() else "it has no folder"
-        raise KgrecError(f"sinks: {path} cannot be written ({what}); name a file in a folder that is there")
+    refuse_place("sinks", path := Path(given))
     return Lines(path)
 
 
