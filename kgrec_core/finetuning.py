@@ -11,7 +11,7 @@ from kgrec_core import devices
 from kgrec_core.comparison.ablation import without_knowledge
 from kgrec_core.comparison.chains import Chain
 from kgrec_core.comparison.results import select_value
-from kgrec_core.errors import KgrecError
+from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.later import Tune, Update
@@ -30,7 +30,11 @@ SECTIONS: dict[str, type] = {"split": Split, "train": Train, "fit": Fit, "update
 
 def sections(recipe: Recipe, registry: Registry) -> tuple[Split, Train, Fit]:
     """[split], [train] and [fit]. Raises KgrecError for keys and values that are none."""
-    return recipe.section("split", Split), recipe.section("train", Train, registry), recipe.section("fit", Fit)
+    options = recipe.section("train", Train, registry)
+    for task in options.weights:
+        if task not in (tasks := recipe.tables.get("head", {})):
+            raise choices("task", task, tasks, f"train.weights.{task} stands for none of the recipe's")
+    return recipe.section("split", Split), options, recipe.section("fit", Fit)
 
 
 def build_model(recipe: Recipe, registry: Registry, tasks: tuple[Task, ...], graph: Graph) -> Model:

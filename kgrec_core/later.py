@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.ranges import Amount, Count, Inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +20,12 @@ class Update:
         paired differences (of fewer than 20 queries, twice that); else beside it. "always", "never": whatever they say.
     """
 
-    replay: float = 3.0
-    epochs: float = 1.0
-    rate: float = 0.5
-    held_out: float = 0.4
+    replay: Amount = 3.0
+    epochs: Amount = 1.0
+    rate: Amount = 0.5
+    held_out: Inside = 0.4
     publish: Literal["not-worse", "always", "never"] = "not-worse"
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise KgrecError(f"update.held_out = {self.held_out:g} is no share of the new rows; give one between 0 and 1, e.g. 0.4")
+    margin: Amount = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,5 +39,5 @@ class Tune:
     """
 
     space: Mapping[str, Any] = field(default_factory=dict)
-    updates: int = 0
+    updates: Count = 0
     range_test: bool = True

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Queries, View
+from kgrec_core.recipe.ranges import Amount, Count, Dropout
 
 log = logging.getLogger("kgrec")
 
@@ -34,19 +34,15 @@ class Fit:
         does not show it.
     """
 
-    minutes: float = 0.0
+    minutes: Amount = 0.0
     publish: Literal["best", "chain"] = "best"
     graph: Literal["keep", "auto"] = "keep"
-    select: int = 4_000
-    adjust: int = 4_000
-    test: int = 10_000
+    select: Count = 4_000
+    adjust: Count = 4_000
+    test: Count = 10_000
     strict: bool = False
     allow_leak: bool = False
-    out_of_scope: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.out_of_scope < 1:
-            raise KgrecError(f"fit.out_of_scope = {self.out_of_scope} is no share of the queries; give one from 0 to below 1, e.g. 0.1")
+    out_of_scope: Dropout = 0.1
 
 
 Apart = Callable[[str, Queries], Sequence[NDArray[np.bool_]]]

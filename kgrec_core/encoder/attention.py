@@ -25,6 +25,7 @@ from kgrec_core.encoder.kept import NEVER, Kept
 from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Size
 
 
 class Attention(Fusion):
@@ -44,7 +45,7 @@ class Attention(Fusion):
         text: Encoder,
         entity: Encoder | None = None,
         hops: Literal[1, 2] = 1,
-        sample: int = 16,
+        sample: Size = 16,
         relations: tuple[str, ...] = (),
     ) -> None:
         super().__init__()

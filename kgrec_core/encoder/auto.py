@@ -19,6 +19,7 @@ from kgrec_core.encoder.fusion import Fusion
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Amount, Count
 
 CHOICES = ("none", "verbalize", "gate", "attention", "propagate")
 
@@ -40,8 +41,8 @@ class Auto(Fusion):
         text: Encoder,
         entity: Encoder | None = None,
         choices: tuple[str, ...] = CHOICES,
-        minutes: float = 10.0,
-        steps: int = 200,
+        minutes: Amount = 10.0,
+        steps: Count = 200,
     ) -> None:
         super().__init__()
         self.text, self.entity, self.choices, self.minutes, self.steps = text, entity, choices, minutes, steps

@@ -23,6 +23,7 @@ from kgrec_core.encoder.pooling import Pool, Pooling
 from kgrec_core.encoder.reading import Reading
 from kgrec_core.graph import Graph, Nodes, Ragged, Relation
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Count, Share
 
 
 class History(Reading):
@@ -38,7 +39,7 @@ class History(Reading):
     """
 
     def __init__(
-        self, *, items: Encoder, pooling: Pooling = "recency", decay: float = 0.85, last: int = 50, live: int = 3, own: float = 0.5
+        self, *, items: Encoder, pooling: Pooling = "recency", decay: Share = 0.85, last: Count = 50, live: Count = 3, own: Share = 0.5
     ) -> None:
         super().__init__(items, own)
         self.pooling, self.decay, self.last, self.live = pooling, decay, last, live

@@ -24,6 +24,7 @@ from kgrec_core.interfaces import Encoder
 from kgrec_core.knowledge.embedding.learning import How, learned
 from kgrec_core.knowledge.embedding.scorers import SCORERS, Name
 from kgrec_core.knowledge.embedding.triples import triples
+from kgrec_core.recipe.ranges import Count, Size
 from kgrec_core.stored import document, numbers
 
 log = logging.getLogger("kgrec")
@@ -47,12 +48,12 @@ class Kge(Encoder):
         self,
         *,
         scorer: Name = "complex",
-        width: int = 64,
-        epochs: int = 20,
+        width: Size = 64,
+        epochs: Count = 20,
         behaviours: bool = False,
         text: Encoder | None = None,
         relations: tuple[str, ...] = (),
-        seed: int = 0,
+        seed: Count = 0,
     ) -> None:
         super().__init__()
         self.scorer, self.dim, self.epochs, self.behaviours, self.text = scorer, width, epochs, behaviours, text

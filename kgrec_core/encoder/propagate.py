@@ -24,6 +24,7 @@ from kgrec_core.encoder.kept import Kept
 from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Count
 
 
 class Propagate(Fusion):
@@ -38,7 +39,7 @@ class Propagate(Fusion):
     text: the encoder that it stands around. layers: how far. last: at most so many of the latest edges of a node and relation.
     """
 
-    def __init__(self, *, text: Encoder, layers: Literal[1, 2] = 2, last: int = 20) -> None:
+    def __init__(self, *, text: Encoder, layers: Literal[1, 2] = 2, last: Count = 20) -> None:
         super().__init__()
         self.text, self.layers, self.last = text, layers, last
         self.kept_ = Kept()

@@ -26,6 +26,7 @@ from kgrec_core.encoder.whitening import Whitening
 from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.graph.clock import fading
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Amount, Count, Dropout, Share, Size
 
 STEP = 0.1  # of the transformer's last layer: what it adds grows no faster than what the closed form gave
 GAPS, PLACES = 24, 32  # buckets of days since, and of steps back, both finer where they are small
@@ -56,19 +57,19 @@ class Sequence(Reading):
         self,
         *,
         items: Encoder,
-        width: int = 128,
-        likeness: float = 0.3,
-        own: float = 0.5,
-        last: int = 50,
-        layers: int = 1,
-        heads: int = 4,
-        dropout: float = 0.2,
-        ids: float = 0.1,
-        confidence: float = 3.0,
-        l2: float = 1.0,
-        frequency: float = 0.25,
-        rounds: int = 5,
-        half_life: float = 90.0,
+        width: Count = 128,
+        likeness: Amount = 0.3,
+        own: Share = 0.5,
+        last: Count = 50,
+        layers: Count = 1,
+        heads: Size = 4,
+        dropout: Dropout = 0.2,
+        ids: Amount = 0.1,
+        confidence: Amount = 3.0,
+        l2: Amount = 1.0,
+        frequency: Amount = 0.25,
+        rounds: Count = 5,
+        half_life: Amount = 90.0,
     ) -> None:
         super().__init__(items, own)
         self.width, self.likeness, self.last, self.layers, self.heads = width, likeness, last, layers, heads

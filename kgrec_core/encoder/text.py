@@ -30,8 +30,10 @@ from kgrec_core.encoder.tower import Tower, shape
 from kgrec_core.encoder.trunk import Trunk
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
+from kgrec_core.recipe.ranges import Amount, Count, Dropout, Size
 from kgrec_core.stored import document, numbers, parquet
 from kgrec_core.training import adapter
+from kgrec_core.training.layers import layers
 
 
 class Text(Spoken):
@@ -55,12 +57,12 @@ class Text(Spoken):
         *,
         model: str,
         asked: bool = False,
-        max_length: int | None = None,
+        max_length: Size | None = None,
         query_prefix: str = "",
         candidate_prefix: str = "",
-        train_layers: int | None = None,
-        trunk: float = 8.0,
-        dropout: float | None = None,
+        train_layers: Count | None = None,
+        trunk: Amount = 8.0,
+        dropout: Dropout | None = None,
         cache: Path | None = None,
         foreign: Literal["refuse", "allow"] = "refuse",
     ) -> None:
@@ -96,7 +98,12 @@ class Text(Spoken):
         for relation in (task.relation for task in tasks) if self.asked else ():
             if "text" in graph.columns(relation.source):
                 told.setdefault(relation.target, []).append(relation)
-        self._assemble(load(self.source, self.max_length), [kind for kind in shown if "text" in graph.columns(kind)], told)
+        model = load(self.source, self.max_length)
+        if (self.train_layers or 0) > (many := len(layers(model[0]))):
+            raise KgrecError(
+                f"{self._place}.train_layers = {self.train_layers}: the language model has {many} layers; choose 0 to {many}, or none"
+            )
+        self._assemble(model, [kind for kind in shown if "text" in graph.columns(kind)], told)
         if self.train_layers:
             self.tower_.trunk_ = Trunk(self.tower_.model, self.train_layers, self.cache or default_folder(), self.trunk)
         if not any("text" in graph.columns(kind) for kind in kinds):
@@ -187,9 +194,13 @@ class Text(Spoken):
         return self
 
     # --- how ----------------------------------------------------------------------------------------------------------
+    @property
+    def _place(self) -> str:
+        """Where a recipe has it, which the guard knows."""
+        return getattr(getattr(self, "origin_", None), "place", "") or "encoder"
+
     def _check_language(self, texts: list[str], refuse: bool) -> None:
-        place = getattr(getattr(self, "origin_", None), "place", "") or "encoder"  # where a recipe has it, which the guard knows
-        fitness.check(self.tower_.model.tokenizer, texts, self.source, refuse, f"{place}.model")
+        fitness.check(self.tower_.model.tokenizer, texts, self.source, refuse, f"{self._place}.model")
 
     def _assemble(self, model, shown: list[str], told: dict[str, list[Relation]]) -> None:
         if self.dropout is not None:

@@ -23,6 +23,7 @@ from kgrec_core.encoder import of_history
 from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
+from kgrec_core.recipe.ranges import Size
 from kgrec_core.stored import arrays, document, numbers
 
 FEW = 16  # texts that are asked together
@@ -37,7 +38,7 @@ class Tfidf(Spoken):
     width: dimensions. tokenizer: how a text becomes words, as in `lexical`.
     """
 
-    def __init__(self, *, width: int = 384, tokenizer: str = "auto") -> None:
+    def __init__(self, *, width: Size = 384, tokenizer: str = "auto") -> None:
         super().__init__()
         self.dim, self.tokenizer = width, tokenizer
         self.register_buffer("place_", torch.empty(0), persistent=False)  # where its vectors go, as it has no weights

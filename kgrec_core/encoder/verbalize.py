@@ -21,6 +21,7 @@ from kgrec_core.encoder.spoken import Spoken
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encoder
+from kgrec_core.recipe.ranges import Count
 
 LAST = 64  # edges of a relation among which the most telling are sought
 
@@ -37,7 +38,7 @@ class Verbalize(Fusion):
     relations: names of those that are told; none = all of the graph's knowledge.
     """
 
-    def __init__(self, *, text: Encoder, facts: int = 6, tokens: int = 32, relations: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, text: Encoder, facts: Count = 6, tokens: Count = 32, relations: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.text, self.facts, self.tokens, self.relations = text, facts, tokens, relations
         self.lengths_: dict[tuple[int, str], int] = {}  # tokens of what was told, by who reads it

@@ -18,6 +18,7 @@ from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
+from kgrec_core.recipe.ranges import Amount, Dropout, Positive
 
 FILE = "classify.safetensors"
 
@@ -39,10 +40,10 @@ class Classify(Head):
     def __init__(
         self,
         *,
-        label_smoothing: float = 0.0,
-        focal: float = 0.0,
+        label_smoothing: Dropout = 0.0,
+        focal: Amount = 0.0,
         class_weights: Literal["none", "balanced"] = "none",
-        temperature: float = 0.05,
+        temperature: Positive = 0.05,
     ) -> None:
         super().__init__()
         self.label_smoothing, self.focal, self.class_weights, self.temperature = label_smoothing, focal, class_weights, temperature

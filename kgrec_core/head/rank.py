@@ -20,6 +20,7 @@ from kgrec_core.errors import damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.head.cross_entropy import cross_entropy
 from kgrec_core.interfaces import Batch, Head
+from kgrec_core.recipe.ranges import Amount, Dropout, Positive
 
 
 class Rank(Head):
@@ -41,12 +42,12 @@ class Rank(Head):
         self,
         *,
         loss: Literal["softmax", "bce", "bpr", "mse"] = "softmax",
-        temperature: float = 0.05,
+        temperature: Positive = 0.05,
         logq: bool = True,
         adapter: bool = False,
-        dropout: float = 0.3,
-        label_smoothing: float = 0.0,
-        focal: float = 0.0,
+        dropout: Dropout = 0.3,
+        label_smoothing: Dropout = 0.0,
+        focal: Amount = 0.0,
     ) -> None:
         super().__init__()
         self.kind, self.temperature, self.logq, self.adapter, self.dropout = loss, temperature, logq, adapter, dropout

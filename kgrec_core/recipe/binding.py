@@ -7,13 +7,14 @@ Everything is checked before anything is built: `Binder` gives a tree of `Call`s
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import kgrec_core
 from kgrec_core.errors import Faults, KgrecError, choices
@@ -30,6 +31,7 @@ from kgrec_core.recipe.parameters import (
     toml,
     without_none,
 )
+from kgrec_core.recipe.ranges import Range
 from kgrec_core.recipe.registry import Foreign, Registry, load
 
 SCALARS = (bool, int, float, str, Path, datetime.date, datetime.datetime)
@@ -170,6 +172,11 @@ class Binder:
         origin, args = get_origin(wanted), get_args(wanted)
         if wanted in (Any, object):
             return plain(node)
+        if origin is Annotated:
+            value = self.convert(args[0], node, where)
+            if any(isinstance(of, Range) and not of.holds(value) for of in args[1:]):
+                raise _mistyped(node, spell(wanted), where)
+            return value
         if origin in (Union, types.UnionType):
             return self._either(wanted, args, node, where)
         if kind := part_kind(wanted):
@@ -240,6 +247,8 @@ class Binder:
             return float(value)
         if type(value) is not wanted:
             raise _mistyped(node, spell(wanted), where)
+        if wanted is float and not math.isfinite(value):
+            raise _mistyped(node, "a finite number", where)
         return value
 
 

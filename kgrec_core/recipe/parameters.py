@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.recipe.components import KINDS
@@ -36,7 +36,7 @@ def parameters(factory: Callable[..., Any]) -> dict[str, Parameter]:
     """
     try:
         plain_class = isinstance(factory, type) and not is_dataclass(factory)
-        hints = get_type_hints(factory.__init__ if plain_class else factory)  # type: ignore[misc]
+        hints = get_type_hints(factory.__init__ if plain_class else factory, include_extras=True)  # type: ignore[misc]
         signature = inspect.signature(factory).parameters.values()
     except (NameError, TypeError, ValueError, AttributeError) as error:
         name = getattr(factory, "__qualname__", repr(factory))
@@ -52,6 +52,8 @@ def spell(wanted: Any) -> str:
     origin, args = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         return " | ".join(map(toml, args))
+    if origin is Annotated:
+        return f"{spell(args[0])} {args[1]}"
     if origin in (Union, types.UnionType):
         return " | ".join(spell(a) for a in args)
     if origin is not None:

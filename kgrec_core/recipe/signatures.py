@@ -20,6 +20,7 @@ from kgrec_core.recipe.components import KINDS, Component
 from kgrec_core.recipe.registry import load
 
 PARTS = {f"kgrec_core.interfaces:{kind.capitalize()}": kind for kind in KINDS} | {"kgrec_core.training.objective:Objective": "objective"}
+RANGES = "kgrec_core.recipe.ranges"  # its names are types, and it needs nothing
 HOMES = {
     "kgrec_core": "interfaces",
     "kgrec_core.parts": "interfaces",
@@ -146,7 +147,7 @@ class _Names:
         module, _, own = found.partition(":")
         if found in PARTS:
             return type(own, (), {"__module__": module})
-        if module.partition(".")[0] in sys.stdlib_module_names:
+        if module.partition(".")[0] in sys.stdlib_module_names or module == RANGES:
             return getattr(import_module(module), own, Any)
         other = _source(module) if module != self.module else None
         return _Names(module, other)._named(own) if other else Any

@@ -26,6 +26,7 @@ from kgrec_core.calibration.confidence import features
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits
+from kgrec_core.recipe.ranges import Amount, Share
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
 from kgrec_core.teaching.taught import Taught
@@ -49,10 +50,10 @@ class Pseudo(Objective):
         run: Path,
         texts: Path,
         column: str = "text",
-        wrong: float = 0.05,
-        threshold: float | None = None,
-        epochs: float = 1.0,
-        weight: float = 1.0,
+        wrong: Share = 0.05,
+        threshold: Share | None = None,
+        epochs: Amount = 1.0,
+        weight: Amount = 1.0,
     ) -> None:
         super().__init__()
         self.run, self.texts, self.column, self.wrong, self.threshold = run, texts, column, wrong, threshold

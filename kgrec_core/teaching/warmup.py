@@ -25,6 +25,7 @@ from kgrec_core.encoder.tower import Tower
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, View
 from kgrec_core.interfaces import Encoder, Head
+from kgrec_core.recipe.ranges import Amount, Positive, Share, Size
 from kgrec_core.teaching.unlabelled import joined, texted, texts_of
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Train
@@ -38,7 +39,7 @@ class Warmup(Objective):
     part: type[Texts]
     name = ""
 
-    def __init__(self, *, texts: Path | None = None, column: str = "text", epochs: float = 1.0, batch: int = 64) -> None:
+    def __init__(self, *, texts: Path | None = None, column: str = "text", epochs: Amount = 1.0, batch: Size = 64) -> None:
         super().__init__()
         self.texts, self.column, self.epochs, self.size = texts, column, epochs, batch
 
@@ -105,7 +106,7 @@ class Simcse(Warmup):
     part, name = Twice, "simcse"
 
     def __init__(
-        self, *, texts: Path | None = None, column: str = "text", epochs: float = 1.0, batch: int = 64, temperature: float = 0.05
+        self, *, texts: Path | None = None, column: str = "text", epochs: Amount = 1.0, batch: Size = 64, temperature: Positive = 0.05
     ) -> None:
         super().__init__(texts=texts, column=column, epochs=epochs, batch=batch)
         self.temperature = temperature
@@ -177,7 +178,14 @@ class Tsdae(Warmup):
     part, name = Restored, "tsdae"
 
     def __init__(
-        self, *, texts: Path | None = None, column: str = "text", epochs: float = 1.0, batch: int = 32, delete: float = 0.6, layers: int = 1
+        self,
+        *,
+        texts: Path | None = None,
+        column: str = "text",
+        epochs: Amount = 1.0,
+        batch: Size = 32,
+        delete: Share = 0.6,
+        layers: Size = 1,
     ) -> None:
         super().__init__(texts=texts, column=column, epochs=epochs, batch=batch)
         self.delete, self.layers = delete, layers

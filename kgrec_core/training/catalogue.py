@@ -14,6 +14,7 @@ import torch
 
 from kgrec_core.graph import Nodes, Task, View, candidates
 from kgrec_core.interfaces import Head
+from kgrec_core.recipe.ranges import Amount, Count, Positive, Size
 from kgrec_core.training.examples import Examples, examples
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Train
@@ -34,12 +35,12 @@ class Catalogue(Objective):
     def __init__(
         self,
         *,
-        epochs: float = 5.0,
-        steps: int = 0,
-        batch: int = 128,
-        whole: int = 20_000,
-        negatives: int = 4_096,
-        temperature: float = 0.1,
+        epochs: Amount = 5.0,
+        steps: Count = 0,
+        batch: Size = 128,
+        whole: Count = 20_000,
+        negatives: Count = 4_096,
+        temperature: Positive = 0.1,
     ) -> None:
         super().__init__()
         self.epochs, self.steps, self.batch, self.whole, self.negatives, self.temperature = (

@@ -17,6 +17,7 @@ from torch import nn
 
 from kgrec_core.graph import Nodes, Task, View
 from kgrec_core.interfaces import Batch, Encoder, Head
+from kgrec_core.recipe.ranges import Amount, Positive
 from kgrec_core.training.examples import Examples, examples
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Train
@@ -30,7 +31,7 @@ class Contrastive(Objective):
     epochs: passes over the training edges of all classifications. temperature: of the softmax.
     """
 
-    def __init__(self, *, epochs: float = 1.0, temperature: float = 0.05) -> None:
+    def __init__(self, *, epochs: Amount = 1.0, temperature: Positive = 0.05) -> None:
         super().__init__()
         self.epochs, self.temperature = epochs, temperature
 

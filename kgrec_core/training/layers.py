@@ -27,7 +27,7 @@ def language_models(module: nn.Module, who: str = "") -> list[PreTrainedModel]:
 
 def layers(module: nn.Module) -> Sequence[nn.Module]:
     """The transformer's layers from the lowest up: its longest list of modules; () where it has none."""
-    stacks = [m for m in module.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
+    stacks = [m for m in module.modules() if isinstance(m, nn.ModuleList) and len(m)]
     return list(max(stacks, key=len)) if stacks else ()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.recipe.ranges import Amount, Count, Decay, Positive, Share, Size
 from kgrec_core.training.objective import Objective
 
 MEMBERS = "members"  # teachers that are no run: those of train.ensemble
@@ -32,14 +33,14 @@ class Teacher:
     texts: Path | None = None
     column: str = "text"
     what: tuple[Literal["logits", "scores", "vectors", "probe"], ...] = ()
-    temperature: float = 2.0
-    epochs: float = 1.0
-    weight: float = 1.0
-    batch: int = 0
+    temperature: Positive = 2.0
+    epochs: Amount = 1.0
+    weight: Amount = 1.0
+    batch: Count = 0
     first: bool = False
     query_prefix: str = ""
     candidate_prefix: str = ""
-    max_length: int | None = None
+    max_length: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class Augment:
     """
 
     how: tuple[Literal["cutoff", "drop", "swap", "synonyms", "translate"], ...] = ("cutoff",)
-    texts: float = 0.5
-    share: float = 0.15
+    texts: Share = 0.5
+    share: Share = 0.15
     synonyms: Path | None = None
     translate: Path | None = None
 
@@ -93,32 +94,32 @@ class Train:
     average: "ema" or "swa", see `kgrec show train`; average_decay: of "ema"; average_share: of the updates, the last ones, that "swa" averages.
     """
 
-    epochs: float = 1.0
-    steps: int = 0
-    batch: int = 64
+    epochs: Amount = 1.0
+    steps: Count = 0
+    batch: Size = 64
     repeats: bool = True
-    negatives: int = 0
-    mined: int = 0
-    mined_margin: float = 0.05
-    chunk: int = 0
+    negatives: Count = 0
+    mined: Count = 0
+    mined_margin: Amount = 0.05
+    chunk: Count = 0
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    contrastive: float = 0.0
-    lr: float = 3e-5
-    head_lr: float = 1e-3
-    layer_decay: float = 1.0
-    weight_decay: float = 0.01
-    warmup: float = 0.1
+    contrastive: Amount = 0.0
+    lr: Amount = 3e-5
+    head_lr: Amount = 1e-3
+    layer_decay: Decay = 1.0
+    weight_decay: Amount = 0.01
+    warmup: Share = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    clip: float = 1.0
-    validations: int = 5
-    patience: int = 0
-    min_delta: float = 0.0
+    clip: Amount = 1.0
+    validations: Count = 5
+    patience: Count = 0
+    min_delta: Amount = 0.0
     augment: Augment | None = None
-    rdrop: float = 0.0
-    fgm: float = 0.0
-    minutes: float = 0.0
+    rdrop: Amount = 0.0
+    fgm: Amount = 0.0
+    minutes: Amount = 0.0
     metric: str | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Amount] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
     teacher: Teacher | None = None
     track: tuple[str, ...] = ()
@@ -128,16 +129,13 @@ class Train:
     gradient_checkpointing: bool = False
     freeze: int | Literal["none", "embeddings", "gradual", "all"] = "none"
     adapter: Mapping[str, Any] = field(default_factory=dict)
-    ensemble: int = 1
+    ensemble: Size = 1
     average: Literal["none", "ema", "swa"] = "none"
-    average_decay: float = 0.999
-    average_share: float = 0.25
-    seed: int = 0
+    average_decay: Decay = 0.999
+    average_share: Decay = 0.25
+    seed: Count = 0
 
     def __post_init__(self) -> None:
-        for key, least, most in (("layer_decay", 0, 1), ("average_decay", 0, 1), ("average_share", 0, 1)):
-            if not least < (value := getattr(self, key)) <= most:
-                raise KgrecError(f"train.{key} = {value:g} is not above {least} and at most {most}; see `kgrec show train`")
         if self.adapter and self.freeze != "none":
             raise KgrecError("train.adapter freezes the whole language model; remove train.freeze, or the adapter")
         if self.adapter and "kind" not in self.adapter:

@@ -8,6 +8,7 @@ import torch
 
 from kgrec_core.graph import Nodes, Task, View
 from kgrec_core.interfaces import Batch, Head
+from kgrec_core.recipe.ranges import Amount
 from kgrec_core.training.examples import Examples, examples
 from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Train
@@ -19,7 +20,7 @@ class Supervised(Objective):
     epochs: passes over the training edges of all tasks.
     """
 
-    def __init__(self, *, epochs: float = 1.0) -> None:
+    def __init__(self, *, epochs: Amount = 1.0) -> None:
         super().__init__()
         self.epochs = epochs
 

@@ -40,12 +40,6 @@ def test_show_without_a_name(words, said):
     assert done.exit_code == 2 and said in done.output + str(done.exception)
 
 
-@pytest.mark.parametrize("key", ["layer_decay", "average_decay", "average_share"])
-def test_a_share_is_a_share(key):
-    with pytest.raises(KgrecError, match=f"train.{key} = 1.5 is not above 0 and at most 1"):
-        Train(**{key: 1.5})
-
-
 def test_a_recipe_asks_for_them_by_words(tmp_path):
     from kgrec_core.recipe.recipe import resolve
     from kgrec_core.recipe.registry import Registry

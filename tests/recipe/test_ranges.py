@@ -1,0 +1,98 @@
+"""A number that means nothing is one line before anything is computed, at the command that fits and at the one that checks."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import pytest
+
+from kgrec_core.errors import KgrecError
+from kgrec_core.finetuning import SECTIONS, sections
+from kgrec_core.recipe.parameters import parameters, spell
+from kgrec_core.recipe.ranges import Amount, Count, Decay, Dropout, Inside, Positive, Range, Share, Size
+from kgrec_core.recipe.recipe import resolve
+from kgrec_core.recipe.registry import Registry, load
+from kgrec_core.recipe.signatures import light
+from kgrec_core.training.options import Train
+
+ANY = {"concat.weights"}  # a channel may count against another
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "holds", "not_"),
+    [
+        (Count, "int from 0 on", [0, 7], [-1]),
+        (Size, "int from 1 on", [1], [0]),
+        (Amount, "float from 0 on", [0.0, 1e9], [-1e-9, float("nan")]),
+        (Positive, "float above 0", [1e-9], [0.0]),
+        (Share, "float from 0 to 1", [0.0, 1.0], [-0.1, 1.1]),
+        (Decay, "float above 0 to 1", [1.0], [0.0]),
+        (Dropout, "float from 0 to below 1", [0.0], [1.0]),
+        (Inside, "float above 0 to below 1", [0.5], [0.0, 1.0]),
+    ],
+)
+def test_what_a_range_holds_and_how_it_is_told(wanted, said, holds, not_):
+    bounds: Range = get_args(wanted)[1]
+    assert spell(wanted) == said and all(map(bounds.holds, holds)) and not any(map(bounds.holds, not_))
+
+
+@pytest.mark.parametrize("how", [load, light], ids=["fit", "check"])
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.batch=0", r"train\.batch = 0 \(the command line\): it takes int from 1 on"),
+        ("train.lr=-1", r"train\.lr = -1 .*float from 0 on"),
+        ("train.epochs=nan", r"train\.epochs = NaN .*it takes a finite number"),
+        ("train.ensemble=0", "int from 1 on"),
+        ("train.layer_decay=1.5", "float above 0 to 1"),
+        ("train.weights.answer=-1", r"train\.weights\.answer = -1 .*float from 0 on"),
+        ("train.teacher={model='x', temperature=0}", r"train\.teacher\.temperature = 0 "),
+        ("train.augment.share=2", "float from 0 to 1"),
+        ("train.objectives.tsdae={use='tsdae', batch=0}", r"train\.objectives\.tsdae\.batch = 0 "),
+        ("head.intent.label_smoothing=1", "float from 0 to below 1"),
+        ("encoder.dropout=2.0", r"encoder\.dropout = 2\.0 .*float from 0 to below 1"),
+        ("encoder.max_length=0", r"int from 1 on"),
+        ("update.held_out=1.0", r"update\.held_out = 1\.0 .*float above 0 to below 1"),
+        ("fit.test=-1", "int from 0 on"),
+    ],
+)
+def test_a_number_that_means_nothing_is_refused(word, said, how):
+    with pytest.raises(KgrecError, match=said):
+        resolve("kgrec_support:recipe.toml", [word]).check(Registry.discover(), SECTIONS, how)
+
+
+def test_a_weight_is_that_of_a_task():
+    recipe, registry = resolve("kgrec_support:recipe.toml", ["train.weights.intnet=2"]), Registry.discover()
+    with pytest.raises(KgrecError, match=r"no task is called 'intnet'; did you mean 'intent'\?.*train\.weights\.intnet"):
+        sections(recipe, registry)
+    assert sections(resolve("kgrec_support:recipe.toml", ["train.weights.intent=2"]), registry)[1].weights == {"intent": 2.0}
+
+
+def unbounded(wanted: Any) -> bool:
+    """Whether a number may stand there of which nothing is said."""
+    if get_origin(wanted) is Annotated:
+        return False
+    if get_origin(wanted) in (Union, types.UnionType) and str in get_args(wanted):
+        return False  # a number or a word is looked at where it is read
+    return wanted in (int, float) or any(map(unbounded, get_args(wanted)))
+
+
+def numbers(factory: Any, place: str) -> Iterator[str]:
+    for name, parameter in parameters(factory).items():
+        for of in (parameter.wanted, *get_args(parameter.wanted)):
+            if is_dataclass(of):
+                yield from numbers(of, f"{place}.{name}")
+        if name != "freeze" and unbounded(parameter.wanted):
+            yield f"{place}.{name}"
+
+
+def test_no_number_of_what_learns_escapes():
+    registry = Registry.discover()
+    found = list(numbers(Train, "train"))
+    for kind in ("encoder", "head", "objective"):
+        for full, component in registry.components(kind).items():
+            found += numbers(load(component, kind), full.partition("/")[2])
+    assert set(found) == ANY
