@@ -36,7 +36,8 @@ USUAL = ("lora", "ia3", *SHORT, *SHORT.values())  # types of peft's that are kno
 
 
 class Adapter(Technique):
-    """Around or inside every language model of the encoder. Its weights are new, so they learn at `train.head_lr`.
+    """Around or inside every language model of the encoder. Its weights are new, so they learn at `train.head_lr`; one that stands beside the
+    model since an earlier fit learns on.
 
     At the end they are merged where their kind can be (LoRA: Hu et al. 2021; and most of peft's): what is published is a plain model. Others,
     a prefix (Li and Liang 2021) and a bottleneck among them, stay beside it.
@@ -49,7 +50,9 @@ class Adapter(Technique):
         for model in language_models(learner.encoder, "train.adapter"):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                attach(learner.encoder, model, self.settings)
+                if not stands(model):
+                    attach(learner.encoder, model, self.settings)
+            learner.came -= set(_tensors(model.adapter_, model).values())
 
     def end(self, learner: Learner) -> None:
         for model in language_models(learner.encoder):
@@ -109,6 +112,11 @@ def merge(root: nn.Module, model: PreTrainedModel) -> None:
     _put(root, around, plain)
     found.around, found.alone, found.merged = [], [alone], True
     _open(found)
+
+
+def stands(model: PreTrainedModel) -> bool:
+    """Whether it has an adapter that is no part of its own weights."""
+    return hasattr(model, "adapter_") and not model.adapter_.merged
 
 
 def alone(root: nn.Module) -> list[list[Alone]]:

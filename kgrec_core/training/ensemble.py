@@ -17,6 +17,7 @@ from kgrec_core.graph import View
 from kgrec_core.limits import Budget
 from kgrec_core.model import Model, Weights
 from kgrec_core.training import adapter
+from kgrec_core.training.layers import language_models
 from kgrec_core.training.options import Train
 
 Fitting = Callable[[Train, int, Budget], list[dict[str, Any]]]
@@ -42,12 +43,15 @@ def soup(
     All begin as the model is, so that their weights can be averaged. fit(options, member, budget) -> history; the best weights stay.
     """
     began, members, history = model.weights(), list[Member](), []
+    beside = any(map(adapter.stands, language_models(model.encoder)))  # since an earlier fit, so that it is among these weights
     taught = {name: objective for name, objective in options.objectives.items() if objective.members}
     options = replace(options, objectives={name: of for name, of in options.objectives.items() if name not in taught})
     fits = options.ensemble + bool(taught)
 
     def one(number: int, **more: Any) -> list[dict[str, Any]]:
-        _put(model, began)
+        if not beside:
+            adapter.remove(model.encoder)
+        model.restore(began)
         model.refresh(view.graph)  # an objective may ask the encoder before anything is learned
         own = replace(options, ensemble=1, teacher=None, seed=options.seed + number, minutes=options.minutes / fits, **more)
         left = budget.left() / (fits - number)
@@ -91,11 +95,6 @@ def mean(of: Sequence[Weights]) -> Weights:
         }
         for part in zip(*of, strict=True)
     ]
-
-
-def _put(model: Model, weights: Weights) -> None:
-    adapter.remove(model.encoder)
-    model.restore(weights)
 
 
 def _score(select: Mapping[str, float], options: Train) -> float:

@@ -62,7 +62,7 @@ class Learner:
     """Encoder and objectives as one module, with optimizer, rate schedule and the techniques that the options name.
 
     total: updates in all, 0 = there is nothing to learn; lowered meanwhile, the fit ends there, with a validation. planned: as it was at first.
-    rate: of the last update. chunk: as in the options, or less, where memory was short (halved).
+    came: what came pretrained; a technique takes out what it made itself. rate: of the last update. chunk: as in the options, or less, where memory was short (halved).
     """
 
     rate: float = 0.0
@@ -81,10 +81,10 @@ class Learner:
         if not self.total:
             return
         self.accelerator = accelerator(options)
-        came = pretrained(encoder)
+        self.came = pretrained(encoder)
         for technique in self.techniques:
             technique.begin(self)
-        learned = [o for o in objectives if self._learns(o, came)]
+        learned = [o for o in objectives if self._learns(o, self.came)]
         if len(learned) < len(objectives):
             self._leave_out([o for o in objectives if o not in learned])
             self.vectors = Vectors(encoder, learned)
@@ -96,7 +96,7 @@ class Learner:
         self.frozen = {name for name, p in self.vectors.named_parameters(remove_duplicate=False) if not p.requires_grad}
         self.pretrained = [p for p in pretrained(encoder) if p.requires_grad]
         self.every = max(1, self.total // max(1, options.validations))
-        made = optimizer(self.vectors.to(devices.device()), came, options)
+        made = optimizer(self.vectors.to(devices.device()), self.came, options)
         still = [self._still(phase) for phase in self.starts]
         ends = [start for start, one, two in zip([*self.starts.values()][1:], still, still[1:], strict=False) if one != two]
         self.schedule = schedule(made, options, [0, *ends, self.total])

@@ -13,7 +13,10 @@ from transformers import AutoModel
 from kgrec_core.encoder.text import Text
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Nodes
+from kgrec_core.head.rank import Rank
+from kgrec_core.model import Model
 from kgrec_core.training import adapter
+from kgrec_core.training.fitting import train
 from kgrec_core.training.layers import below, language_models, layers
 from kgrec_core.training.options import Train
 from tests import tiny
@@ -85,6 +88,26 @@ def test_what_was_merged_is_kept_as_peft_keeps_it(tuned, folder, tmp_path, membe
         torch.testing.assert_close(published[name], torch.stack([of[name] for of in with_each]).mean(0), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_goes_on_with_an_adapter_that_stands_beside(board, tuned, tmp_path, kind, members):
+    """As `update` does with a run that was tuned by one."""
+    options = Train(**FEW, adapter=KINDS[kind], ensemble=members)
+    _, first = tuned(Train(**FEW, adapter=KINDS[kind]))
+    first.encoder.save(tmp_path / "run")
+    encoder = Text(model="elsewhere", cache=tmp_path / "cache")
+    encoder.load(tmp_path / "run")
+    model = Model(encoder, {"buys": Rank(temperature=0.1)}, board.tasks).refresh(board.views["train"].graph)
+    before, names = vectors(encoder, board), encoder.state_dict().keys()
+    train(model, board.views["train"], options, lambda: {"buys": 1.0}, tmp_path / "again", "this", lambda *told: None)
+    found = vectors(encoder, board)
+    assert (found - before).abs().max() > 1e-3 and encoder.state_dict().keys() == names
+    encoder.save(tmp_path / "next")
+    other = Text(model="elsewhere")
+    other.load(tmp_path / "next")
+    torch.testing.assert_close(vectors(other, board), found, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("pooling", ["lora", "bottleneck"])
 def test_a_decoder_is_tuned_as_an_encoder(board, tuned, decoder, tmp_path, pooling):
     history, model = tuned(Train(**FEW | {"steps": 40, "validations": 4}, adapter=KINDS[pooling]), model=decoder)
@@ -129,7 +152,6 @@ def test_whether_it_can_be_put_in_is_tried_without_a_trace(tuned, kind):
 
 
 def test_an_adapter_needs_a_kind_and_freezes_by_itself(board, toy):
-    from kgrec_core.head.rank import Rank
     from kgrec_core.training.loop import Learner
 
     with pytest.raises(KgrecError, match=r"\[train.adapter\] needs the key 'kind'"):
@@ -186,6 +208,20 @@ def test_layers_open_from_above_the_embeddings_last(tuned, monkeypatch):
 def test_more_layers_than_there_are(tuned, number):
     with pytest.raises(KgrecError, match=f"train.freeze = {number}: the language model has 3 layers; choose 0 to 3, "):
         tuned(Train(**FEW, freeze=number))
+
+
+def test_more_layers_to_learn_than_there_are(tuned):
+    with pytest.raises(KgrecError, match=r"encoder.train_layers = 4: the language model has 3 layers; choose 0 to 3, or none"):
+        tuned(Train(**FEW), train_layers=4)
+
+
+def test_one_layer_is_a_layer(tuned, tmp_path):
+    one = tiny.model(tmp_path / "one", layers=1)
+    (bert,) = language_models(tuned(Train(epochs=0), model=one)[1].encoder)
+    assert len(layers(bert)) == 1
+    history, model = tuned(Train(**FEW, adapter=KINDS["bottleneck"] | {"layers": [0]}), model=one)
+    model.encoder.save(tmp_path / "run")
+    assert history and load_file(tmp_path / "run/kgrec/adapter/adapter_model.safetensors")
 
 
 @pytest.mark.parametrize("publish", ["chain", "best"])
