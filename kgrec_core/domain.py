@@ -60,6 +60,7 @@ __getattr__, __dir__, __all__ = late(
         "evaluation.variants": "whole",
         "split": "Split split",
         # files
+        "outputs": "output",
         "data.appending": "append",
         "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
         "data.files": "opened readable refuse_foreign",

@@ -71,7 +71,7 @@ def read(
             refuse_short_rows(path, separator, quote, len(header))
     total = int((~found[_BLANK]).sum())
     if not total:
-        raise KgrecError(f"{path.name}: the table has no rows; {setting}.file must name a file with data")
+        raise KgrecError(f"{path.name}: the table has no rows; name a file with data")
     for column in number:
         _refuse_words(path, found, column, where)
     kept = found.filter(pl.col(_KEEP) & ~pl.col(_BLANK)) if where is not None or total < len(found) else found
@@ -135,14 +135,14 @@ def _number(values: pl.Series) -> pl.Series:
 
 def form_of(path: Path, setting: str) -> str:
     """ "csv", "parquet", ... by a name's end. Raises KgrecError where there is no such file, with those that are there, or no such format."""
-    told = setting if setting.startswith("-") else f"{setting}.file"
+    told = f"{setting}.file" if setting.startswith(("data.entities.", "data.relations.", "knowledge.")) else setting
     if path.exists() and not path.is_file():
         what = "a folder; name a file in it" if path.is_dir() else "a pipe or a device, which is read once only; save it as a file"
         raise KgrecError(f"{told} = {path} is {what}")
     if not path.is_file():
         folder = path.parent
         if not folder.is_dir():
-            relative = "" if setting.startswith("-") else "; paths are relative to the recipe that names them"
+            relative = "" if "." not in setting else "; paths are relative to the recipe that names them"
             raise KgrecError(f'{told} = "{path}": there is no folder {folder}{relative}')
         found = sorted(p.name for p in folder.iterdir() if p.is_file())
         raise choices(f"file in {folder}", path.name, found[:20], f"correct {told}")

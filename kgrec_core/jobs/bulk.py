@@ -23,6 +23,7 @@ from kgrec_core.data.rows import Row, header
 from kgrec_core.data.rows import rows as rows_of
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.jobs.tables import FORMS, joined
+from kgrec_core.outputs import refuse_place
 from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import as_data, fields_of, made
@@ -65,10 +66,8 @@ def bulk(
     if out.suffix not in FORMS:
         raise choices("format of --out", out.suffix, FORMS)
     snapshot = getattr(run, "snapshot", run)
-    if out.is_dir():
-        raise KgrecError(f"{out} is a folder; name a file with --out")
-    if rows is not None and out.exists() and out.samefile(rows):
-        raise KgrecError(f"--out {out} is the file that is asked from; name another one")
+    if out.parent.is_dir():  # else it is made
+        refuse_place(out, None if rows is None else Path(rows))
     source, total, known = _everyone(request, snapshot) if rows is None else _of_file(request, Path(rows))
     if (first := next(source, None)) is None:
         raise KgrecError(

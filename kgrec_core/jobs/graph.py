@@ -7,7 +7,6 @@ build_graph([Path("shop.toml")], Path("graphs/shop"))
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from kgrec_core.knowledge.exported import triples_of
 from kgrec_core.knowledge.linking import write_review
 from kgrec_core.limits import Fit
 from kgrec_core.loading import known
+from kgrec_core.outputs import output
 from kgrec_core.recipe.recipe import Layer, resolve
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run import folder as run_folder
@@ -145,10 +145,10 @@ def export(graph: Graph, behaviour: set[Relation], file: Path) -> int:
     """Write the timeless relations that are no behaviour as triples, TSV or Parquet by the name; `use = "triples"` reads them again."""
     if file.suffix not in (".tsv", ".parquet"):
         raise KgrecError(f"{file}: name a .tsv or a .parquet file")
-    table, beside = triples_of(graph, behaviour), file.with_name(f".{file.name}.partial")
+    table = triples_of(graph, behaviour)
     file.parent.mkdir(parents=True, exist_ok=True)
-    table.write_parquet(beside) if file.suffix == ".parquet" else table.write_csv(beside, separator="\t")
-    os.replace(beside, file)
+    with output(file, remedy="name another file") as place:
+        table.write_parquet(place) if file.suffix == ".parquet" else table.write_csv(place, separator="\t")
     return len(table)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.outputs import output
 from kgrec_core.recipe.components import Verb
 from kgrec_core.run.rules import Rules
 
@@ -126,10 +127,8 @@ def report(run: Run, request: Report, progress: Progress) -> Path:
     from kgrec_core.report.page import render
 
     page, file = render(run), request.out or run.folder / "report.html"
-    try:
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise KgrecError(f"{file} cannot be written ({error.strerror}); name another file with --out") from error
+    with output(file) as place:
+        place.write_text(page, encoding="utf-8")
     return file
 
 

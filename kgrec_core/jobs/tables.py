@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from kgrec_core.data.formulas import guarded
+from kgrec_core.outputs import output
 
 FORMS = (".csv", ".jsonl", ".parquet")
 
@@ -31,8 +32,7 @@ def joined(blocks: Sequence[Path], out: Path, fields: Sequence[str]) -> Counter[
     place = {name: number for number, name in enumerate([*fields, "place"])}
     schema = schema.select(sorted(schema.columns, key=lambda name: (name == "error", place.get(name, len(place)))))
     schema = schema.cast({name: pl.String for name, of in schema.schema.items() if of == pl.Null})
-    part = out.with_name(f"{out.name}.part")
-    with open(part, "wb") as file:
+    with output(out) as beside, open(beside, "wb") as file:
         write, close = _writer(out.suffix, file, schema)
         for block in blocks:
             if out.suffix == ".jsonl":
@@ -42,7 +42,6 @@ def joined(blocks: Sequence[Path], out: Path, fields: Sequence[str]) -> Counter[
         close()
         file.flush()
         os.fsync(file.fileno())
-    part.rename(out)
     return refused
 
 

@@ -16,8 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kgrec_core.data.formulas import guarded
-from kgrec_core.errors import KgrecError
+from kgrec_core.data.rows import header, rows
+from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Nodes
+from kgrec_core.outputs import output, refuse_place
 from kgrec_core.stages import Progress, silent
 from kgrec_core.teaching.unlabelled import joined, texts_of
 
@@ -44,26 +46,28 @@ def label_next(
 ) -> Next:  # fmt: skip
     """Write a CSV of text, guess and sure, and an empty column `label`. Texts that the run knows are left out.
 
-    Raises KgrecError where nothing is left, where the task's queries have no text, and for a file that cannot be written.
+    Raises KgrecError where nothing is left, where the task's queries have no text, for a file that cannot be written, and for one in which
+    somebody has begun to label.
     """
     snapshot = run.snapshot
     of = snapshot.task(task)
     kind = of.relation.source
     if "text" not in snapshot.graph.columns(kind):
         raise KgrecError(f"label-next: a {kind} of task {of.name} has no text; it chooses among texts")
-    graph, rows = joined(snapshot.graph, kind, texts_of(file, "label-next", column))
-    if not len(rows):
+    graph, asked = joined(snapshot.graph, kind, texts_of(file, "--texts", column))
+    if not len(asked):
         raise KgrecError(f"label-next: the run knows every text of {file}; give others")
-    texts = graph.gather(kind, rows, "text")["text"].to_list()
+    out = out or file.with_name(f"{file.stem}-next.csv")
+    _refuse(out, file)
+    texts = graph.gather(kind, asked, "text")["text"].to_list()
     judged: list[Judged] = []
     for start in range(0, len(texts), 256):
         progress("asking", start, len(texts))
         judged += snapshot.judged([{"text": text} for text in texts[start : start + 256]], of.name, 2)
     sure = np.array([_sure(each) for each in judged])
     few = np.argsort(sure, kind="stable")[: AMONG * n]
-    vectors = snapshot.model.vectors(of, Nodes(graph, kind, rows[few], "query"))
+    vectors = snapshot.model.vectors(of, Nodes(graph, kind, asked[few], "query"))
     chosen = few[drawn(vectors, 1 - sure[few], min(n, len(few)), seed)]
-    out = out or file.with_name(f"{file.stem}-next.csv")
     guess = [judged[i].answers[0].id if judged[i].answers else "" for i in chosen]
     found = Next([texts[i] for i in chosen], guess, [round(float(sure[i]), 4) for i in chosen], str(out), len(texts))
     _write(out, found)
@@ -94,11 +98,20 @@ def _sure(judged: Judged) -> float:
     return 0.0 if not scores else 1.0 if len(scores) == 1 else float(1 - np.exp(-abs(scores[0] - scores[1])))
 
 
+def _refuse(out: Path, file: Path) -> None:
+    """Before anything is asked. Raises KgrecError for a place where no CSV can be, and for labels that would be lost."""
+    if out.suffix.lower() != ".csv":
+        raise choices("format of --out", out.suffix, [".csv"])
+    refuse_place(out, file)
+    if not out.exists() or not out.stat().st_size or "label" not in header(out, "--out"):
+        return
+    if labels := sum(isinstance(row, dict) and "label" in row for row in rows(out, "--out")):
+        raise KgrecError(
+            f"{out} holds {labels:,} labels, which would be lost; learn from them, move it away, or name another file with --out"
+        )
+
+
 def _write(out: Path, found: Next) -> None:
     table = pl.DataFrame({"text": found.texts, "label": [None] * len(found.texts), "guess": found.guess, "sure": found.sure})
-    part = out.with_name(f"{out.name}.part")
-    try:
-        guarded(table.with_columns(pl.col("label").cast(pl.String))).write_csv(part)
-        part.replace(out)
-    except OSError as error:
-        raise KgrecError(f"{out} cannot be written ({error.strerror}); name another file with --out") from None
+    with output(out) as place:
+        guarded(table.with_columns(pl.col("label").cast(pl.String))).write_csv(place)

@@ -15,6 +15,7 @@ import polars as pl
 
 from kgrec_core.data.formulas import guarded
 from kgrec_core.errors import Conflict, KgrecError, choices
+from kgrec_core.outputs import output
 from kgrec_core.run.asked import known
 from kgrec_core.run.decisions import Decision, fingerprint
 from kgrec_core.run.policy import named
@@ -108,8 +109,6 @@ def export(snapshot: Snapshot, file: Path) -> int:
     """Decisions as a table of id, text and verdict, which a classifier can be fitted on; how many. Raises KgrecError."""
     found = decided(snapshot)
     rows = [(of.id, of.text, of.verdict, of.why, of.by, int(of.at)) for of in found]
-    try:
-        guarded(pl.DataFrame(rows, schema=["id", "text", "verdict", "why", "by", "at"], orient="row")).write_csv(file)
-    except OSError as error:
-        raise KgrecError(f"{file} cannot be written ({error}); name another place with --out") from error
+    with output(file) as place:
+        guarded(pl.DataFrame(rows, schema=["id", "text", "verdict", "why", "by", "at"], orient="row")).write_csv(place)
     return len(found)

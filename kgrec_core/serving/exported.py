@@ -11,6 +11,7 @@ import polars as pl
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.lifecycle.later_rows import DIRECT
+from kgrec_core.outputs import output
 from kgrec_core.serving.feedback import EVENTS
 
 COLUMNS = ("at", "event", "id", "source", "text", "run", "edit", "arm", "propensity", "answered", "request", "caller")
@@ -55,12 +56,8 @@ def write(table: pl.DataFrame, file: Path) -> None:
     ways = {".csv": table.write_csv, ".parquet": table.write_parquet, ".jsonl": table.write_ndjson}
     if file.suffix not in ways:
         raise KgrecError(f"{file}: a table ends in {', '.join(ways)}")
-    part = file.with_name(f"{file.name}.part")
-    try:
-        ways[file.suffix](part)
-        part.replace(file)
-    except OSError as error:
-        raise KgrecError(f"{file} cannot be written ({error.strerror}); name another with --out") from None
+    with output(file) as place:
+        ways[file.suffix](place)
 
 
 def _iso(name: str) -> pl.Expr:

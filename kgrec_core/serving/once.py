@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.outputs import output
 from kgrec_core.recipe.components import Verb
 from kgrec_core.recipe.registry import load_target
 from kgrec_core.requests import as_data
@@ -27,9 +28,9 @@ def answer_file(runs: Mapping[str, Hosted], file: Path, out: Path) -> tuple[int,
     Returns how many were asked, and how many of them refused. Raises KgrecError where the file cannot be read or written; `out` is
     whole or not there.
     """
-    part, limits, asked, refused = out.with_name(f"{out.name}.part"), Limits(bytes=2**24), 0, 0
+    limits, asked, refused = Limits(bytes=2**24), 0, 0
     try:
-        with open(file, "rb") as lines, open(part, "w", encoding="utf-8") as answers:
+        with open(file, "rb") as lines, output(out, file) as place, open(place, "w", encoding="utf-8") as answers:
             together: list[Asked] = []
             for number, line in enumerate(filter(bytes.strip, lines), 1):
                 one = _asked(runs, line, limits, f"{file.name} line {number}: ")
@@ -39,7 +40,6 @@ def answer_file(runs: Mapping[str, Hosted], file: Path, out: Path) -> tuple[int,
                 together.append(one)
                 asked = number
             refused += _write(answers, together) if together else 0
-        part.replace(out)
     except OSError as error:
         raise KgrecError(f"{error.filename or out}: {error.strerror}; name other files with --once and --out") from None
     return asked, refused

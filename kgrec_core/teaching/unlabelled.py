@@ -10,7 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kgrec_core.data.faults import refuse_bytes
+from kgrec_core.data.files import readable, text_file
 from kgrec_core.data.plain import plain
+from kgrec_core.data.reading import form_of
 from kgrec_core.data.rows import header, rows
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Ragged, Task
@@ -23,14 +26,16 @@ def texts_of(file: Path, setting: str, column: str = "text") -> list[str]:
 
     Raises KgrecError where the file has no such column, or no text.
     """
-    if file.suffix == ".txt":
+    if form_of(file, setting) == "txt" and file.suffix != ".gz":
+        with readable(file), text_file(file) as lines:
+            told = lines.read()
         try:
-            found = file.read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise KgrecError(f"{setting}: {file} cannot be read ({error}); give a text file in UTF-8, one text a line") from None
+            found = told.decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            refuse_bytes(file)
     else:
         if column not in (names := header(file, setting)):
-            raise choices(f"column of {file.name}", column, names, f"{setting} reads the texts from it")
+            raise choices(f"column of {file.name}", column, names, f"{setting} reads the texts from it; name another column")
         found = [str(row.get(column) or "") for row in _sound(file, setting)]
     found = [text for text in dict.fromkeys(plain(text) for text in found) if text]
     if not found:

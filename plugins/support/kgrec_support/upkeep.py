@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from kgrec_core import KgrecError
-from kgrec_core.domain import Calibration, Run, Snapshot, choices, each, guarded, refuse_foreign
+from kgrec_core.domain import Calibration, Run, Snapshot, choices, each, guarded, output, refuse_foreign
 from kgrec_core.parts import mask
 from kgrec_support import thumbs
 from kgrec_support.asked import asked, beside
@@ -101,13 +101,8 @@ def export(snapshot: Snapshot, file: Path | str) -> int:
     names = ("id", "question", "variants", "answer", "category", "valid_from", "valid_until", "locale")
     if (file := Path(file)).suffix.lower() != ".csv":
         raise choices("format of an FAQ that is written", file.suffix, [".csv"])
-    part = file.with_name(f"{file.name}.part")  # what stands there stays until all is written
-    try:
-        guarded(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")).write_csv(part)
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise KgrecError(f"{file} cannot be written ({error}); name another place") from error
+    with output(file, remedy="name another place") as place:
+        guarded(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")).write_csv(place)
     return len(rows)
 
 

@@ -12,8 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kgrec_core import KgrecError
-from kgrec_core.domain import STYLE, ticks
+from kgrec_core.domain import STYLE, output, ticks
 from kgrec_core.domain import render as figures
 from kgrec_finance.monitoring.settings import Settings
 from kgrec_finance.monitoring.state import State
@@ -57,10 +56,8 @@ def report(run: None, request: Report, progress: object = None) -> Path:
     else:
         with request.opened() as state:
             page, out = render(state, time.time(), f"Monitor {file.stem}"), request.out or file.with_suffix(".html")
-    try:
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise KgrecError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
+    with output(out) as place:
+        place.write_text(page, encoding="utf-8")
     return out
 
 
