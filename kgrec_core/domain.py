@@ -62,7 +62,7 @@ __getattr__, __dir__, __all__ = late(
         # files
         "outputs": "output",
         "data.appending": "append",
-        "data.columns": "Columns Known check_names identity lacking match open_columns plain_name",
+        "data.columns": "Columns Known check_names identity lacking match open_columns plain_name rivals",
         "data.files": "opened readable refuse_foreign",
         "data.formulas": "guarded",
         "data.ids": "NOBODY identifier listed",

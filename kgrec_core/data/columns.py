@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -15,9 +16,10 @@ from kgrec_core.data.ids import identifiers, listed
 from kgrec_core.data.plain import plain, plain_texts
 from kgrec_core.data.reading import column_names, read
 from kgrec_core.data.table import Table, written
-from kgrec_core.data.times import micros
+from kgrec_core.data.times import micros, refuse_reading
 from kgrec_core.errors import KgrecError, choices
 
+log = logging.getLogger("kgrec")
 # Kind of file -> our column -> how it may be called, in any case and with any blanks, bars and dashes between the words.
 Known = Mapping[str, Mapping[str, str]]
 PARTS = {"train": "train training", "validation": "validation valid val dev development", "test": "test testing eval evaluation"}
@@ -30,6 +32,11 @@ class Columns(NamedTuple):
     names: Mapping[str, str]
     zone: str | None = None
     form: str | None = None
+
+    def timed(self, zone: str | None, form: str | None) -> Self:
+        """With a zone and a format of its times. Raises KgrecError for what is none, whether there are times or not."""
+        refuse_reading(zone, form, "data")
+        return self._replace(zone=zone, form=form)
 
     def get(self, name: str) -> pl.Series | None:
         """The column as it was read; None where the file lacks it."""
@@ -89,6 +96,11 @@ def open_columns(path: Path, file: str, given: Mapping[str, str], known: Known, 
     if not found:
         raise KgrecError(f"{Path(path).name}: the table has no columns; name a file with data")
     names = match(known[file], file, found, given)
+    for name, others in rivals(known[file], names, found, given).items():
+        told = " and ".join(f'"{other}"' for other in others)
+        log.warning(
+            '%s: %s may be its %s, too; "%s" is read; to name another: data.columns.%s', Path(path).name, told, name, names[name], name
+        )
     for name in needed:
         if name not in names:
             raise lacking(path, name, found)
@@ -97,15 +109,35 @@ def open_columns(path: Path, file: str, given: Mapping[str, str], known: Known, 
 
 
 def match(known: Mapping[str, str], file: str, found: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Our names -> columns, of those that are given or recognised."""
-    free = {plain_name(column): column for column in reversed(found) if column not in given.values()}
+    """Our names -> columns, of those that are given or recognised. Raises KgrecError where two are called the same.
+
+    Of several that may be meant the first in the order of `known` is taken; `open_columns` tells the others.
+    """
+    free: dict[str, list[str]] = {}
+    for column in found:
+        if column not in given.values():
+            free.setdefault(plain_name(column), []).append(column)
     names = {}
     for name, spellings in known.items():
         mine = given.get(f"{file}_{name}", given.get(name))
-        column = mine if mine is not None else next((free.pop(key) for key in spellings.split() if key in free), None)
-        if column is not None:
-            names[name] = column
+        same = [mine] if mine is not None else next((free.pop(key) for key in spellings.split() if key in free), [])
+        if len(same) > 1:
+            told = " and ".join(f'"{column}"' for column in same)
+            raise KgrecError(f'{file}: columns {told} are both its {name}; rename one, or name one: data.columns.{name} = "{same[0]}"')
+        if same:
+            names[name] = same[0]
     return names
+
+
+def rivals(known: Mapping[str, str], names: Mapping[str, str], found: list[str], given: Mapping[str, str]) -> dict[str, list[str]]:
+    """Recognised name -> the columns that may be meant as well and are nobody else's."""
+    free, other = [column for column in found if column not in (*names.values(), *given.values())], {}
+    for name, spellings in known.items():
+        if name in names and names[name] not in given.values():
+            alike = [column for column in free if plain_name(column) in spellings.split()]
+            other |= {name: alike} if alike else {}
+            free = [column for column in free if column not in alike]
+    return other
 
 
 def check_names(given: Mapping[str, str], known: Known) -> None:

@@ -14,7 +14,7 @@ from kgrec_core.data.numbering import Numbering
 from kgrec_core.data.reading import read
 from kgrec_core.data.summary import Summary
 from kgrec_core.data.table import Table, quoted, shown, written
-from kgrec_core.data.times import micros
+from kgrec_core.data.times import micros, refuse_reading
 from kgrec_core.errors import Faults, KgrecError, choices
 
 
@@ -31,6 +31,7 @@ def read_edges(name: str, spec: Edges, numbering: dict[str, Numbering], summary:
         raise KgrecError(f'{setting}: file is missing; write file = "orders.csv", or parts with a file each')
     if spec.timeless and spec.time:
         raise KgrecError(f'{setting}: timeless = true and time = "{spec.time}" exclude each other; keep one')
+    refuse_reading(spec.time_zone, spec.time_format, setting)
     asked = {"source.column": spec.source.column, "target.column": spec.target.column, "time": spec.time}
     asked |= {"weight": spec.weight, "part": spec.part}
     table = summary.read(read(spec.file, {k: c for k, c in asked.items() if c is not None}, setting, spec.where))

@@ -11,7 +11,7 @@ from kgrec_core.data.plain import plain_texts
 from kgrec_core.data.reading import read
 from kgrec_core.data.summary import Summary
 from kgrec_core.data.table import shown, written
-from kgrec_core.data.times import micros
+from kgrec_core.data.times import micros, refuse_reading
 from kgrec_core.errors import Faults, KgrecError
 
 
@@ -23,6 +23,7 @@ def read_entities(kind: str, spec: Entity, summary: Summary) -> tuple[pl.DataFra
         raise KgrecError(
             f"{setting}.attributes: '{min(taken)}' is a column that kgrec writes itself; rename it in {spec.file.name} or leave it out"
         )
+    refuse_reading(spec.time_zone, spec.time_format, setting)
     asked = {"id": spec.id, "since": spec.since, "until": spec.until}
     asked |= {f"text[{i}]": c for i, c in enumerate(spec.text)} | {f"attributes[{i}]": c for i, c in enumerate(spec.attributes)}
     asked |= {f"{setting}.column": link.column for setting, link in spec.columns.values()}

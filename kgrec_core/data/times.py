@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -21,6 +22,7 @@ _AWARE = [f"{form.format(gap)}{zone}" for form in (_SECOND, _MINUTE) for gap in 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
 _ZONE = r":\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
 _DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}(?:(?P<m> \d{1,2}:\d\d)(?P<s>:\d\d)?)?$")
+_SOME = pl.Series([datetime(2024, 5, 17, 13, 4, 5)], dtype=pl.Datetime("us", "UTC"))
 _NOTHING = ("", "nan", "nat", "null", "none", "n/a", "#n/a", "<na>", "-")
 
 
@@ -32,21 +34,33 @@ def micros(values: pl.Series, place: Callable[[int], str], setting: str, zone: s
         whichever alone puts the largest between 1973 and 2100; else nothing is guessed.
     zone: what values without a zone are in, e.g. "Europe/London"; None = UTC, and then values with and without a zone do not mix. Of an
         hour that a clock change repeats, the first is taken.
-    form: "s", "ms", "us", "ns", or a strftime format such as "%d/%m/%Y %H:%M".
+    form: "s", "ms", "us", "ns", or a strftime format such as "%d/%m/%Y %H:%M"; "%Y" alone means the first of January.
     place: index -> "orders.csv row 812". setting: the recipe table that asked.
 
     Raises KgrecError with file, row, value and remedy; also for what lies outside the years 1 to 9999.
     """
-    if zone is not None:
-        refuse_zone(zone, setting)
+    refuse_reading(zone, form, setting)
     found = _read(values, place, setting, zone, form)
     far = ((found < EARLIEST) | (found >= LATEST)).fill_null(False)
     _refuse(far, values.alias(values.name), place, f"lies outside the years 1 to 9999; correct it or set {setting}.time_format")
     return found
 
 
-def refuse_zone(zone: str, setting: str) -> None:
-    """Raises KgrecError for what is no name of a time zone."""
+def refuse_reading(zone: str | None, form: str | None, setting: str) -> None:
+    """Raises KgrecError for what is no name of a time zone, and for a format that finds no year in what it writes itself."""
+    if zone is not None:
+        _refuse_zone(zone, setting)
+    if form is None or form in UNITS:
+        return
+    try:
+        same = _parsed(_SOME.dt.to_string(form.replace("%#z", "%z")), [form])[0].year == _SOME[0].year
+    except (PolarsError, AttributeError):
+        same = False
+    if not same:
+        raise KgrecError(f'{setting}.time_format = "{form}" tells no year; write s, ms, us, ns or a format such as "%d.%m.%Y %H:%M"')
+
+
+def _refuse_zone(zone: str, setting: str) -> None:
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec_core.data.moments import microseconds
-from kgrec_core.data.times import micros
+from kgrec_core.data.times import micros, refuse_reading
 from kgrec_core.errors import KgrecError
 
 UTC = dt.UTC
@@ -148,3 +148,17 @@ def test_units_do_not_mix_and_words_for_nothing_are_none():
     assert read([9e18], form="ns") and read(["20240501"]) == [DAY]
     with pytest.raises(KgrecError, match="years 1 to 9999"):
         read([1e300], form="s")
+
+
+@pytest.mark.parametrize("form", ["nonsense", "%H:%M", "%d %B", "%Q", "", "%"])
+def test_a_format_that_tells_no_year_is_refused_whatever_the_times_say(form):
+    for values in (["2024-05-01"], ["12:30"], [None], []):
+        with pytest.raises(KgrecError, match=rf'time_format = "{form}" tells no year; write s, ms, us, ns or a format such as'):
+            read(values, form=form)
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y", "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S %#z", "%b %d %Y %I:%M %p", "%d.%m.%y", "%s"]
+)
+def test_a_format_that_tells_one_is_not(form):
+    refuse_reading("Europe/London", form, "data")

@@ -168,7 +168,7 @@ class Support:
         return columns.keep(whole)
 
     def _open(self, path: Path, file: str, needed: tuple[str, ...] | None = None) -> Columns:
-        return open_columns(path, file, self.columns, needed)._replace(zone=self.time_zone, form=self.time_format)
+        return open_columns(path, file, self.columns, needed).timed(self.time_zone, self.time_format)
 
     def _new(self, path: Path, file: str, needed: tuple[str, ...] | None = None) -> Columns:
         """As `_open`, the rows of the locale only, where the file has one."""

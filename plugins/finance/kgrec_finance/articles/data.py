@@ -110,7 +110,7 @@ class News:
             yield delta(event, linker, dated), after
 
     def _source(self, path: Path) -> Source:
-        file = open_columns(path, "articles", self.columns)._replace(zone=self.time_zone, form=self.time_format)
+        file = open_columns(path, "articles", self.columns).timed(self.time_zone, self.time_format)
         if (summary := getattr(self, "summary_", None)) is not None:
             summary.read(file.table)
         if not {"title", "text"} & file.names.keys():

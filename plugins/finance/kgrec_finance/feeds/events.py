@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from kgrec_core import DAY, KgrecError
-from kgrec_core.domain import NOBODY, choices, identifier, identity, microseconds, plain, plain_name, refuse_form
+from kgrec_core.domain import NOBODY, choices, identifier, identity, microseconds, plain, plain_name, refuse_form, rivals
 from kgrec_finance.articles.columns import KNOWN
 
+log = logging.getLogger("kgrec")
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
 FIELDS = ("id", "time", "title", "text", "company", "source")
 _SPACE = re.compile(r"[\s\x00-\x1f]+")
@@ -109,6 +111,7 @@ class Reader:
             raise KgrecError(error) from None
         self.columns, self.zone, self.form = dict(columns or {}), ZoneInfo(time_zone) if time_zone else None, time_format
         self.longest, self.ahead, self.now, self._latest = longest, ahead, now, 0
+        self._told: set[str] = set()  # once, not for every event
 
     def event(self, fields: Mapping[str, Any]) -> Event:
         """Raises Refused."""
@@ -117,11 +120,18 @@ class Reader:
         except RecursionError:
             raise Refused("its fields lie too deep within each other") from None
         free = {plain_name(name): name for name in reversed(list(fields))}
-        found, absent = {}, set()
+        found, absent, taken = {}, set(), {}
         for name in FIELDS:
             theirs = self.columns.get(name) or next((free[key] for key in KNOWN["articles"][name].split() if key in free), None)
             found[name] = fields.get(theirs)
             absent |= {name} - ({name} if theirs in fields else set())
+            taken |= {name: theirs} if theirs in fields else {}
+        for name, others in rivals(KNOWN["articles"], taken, list(fields), self.columns).items():
+            if name not in self._told:
+                self._told.add(name)
+                log.warning(
+                    'feed: "%s" may be its %s, too; "%s" is read; to name another: --column %s=...', others[0], name, taken[name], name
+                )
         told = {name: found[name] for name in ("title", "text") if found[name] is not None}
         if odd := next((name for name, value in told.items() if isinstance(value, dict | list | bool)), None):
             raise Refused(f"the {odd} is no text but {json.dumps(told[odd], ensure_ascii=False)[:60]}")

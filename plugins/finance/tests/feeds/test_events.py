@@ -38,3 +38,14 @@ def test_times(written, settings, expected):
 def test_no_times(written):
     with pytest.raises(Refused):
         Reader().moment(written)
+
+
+def test_a_second_field_that_may_be_meant_is_told_once(caplog):
+    reader = Reader()
+    for number in range(2):
+        event = reader.event({"time": 1714564800, "text": f"Rain {number}", "summary": "Sun"})
+        assert event.text == f"Rain {number}"
+    assert caplog.messages == ['feed: "summary" may be its text, too; "text" is read; to name another: --column text=...']
+    caplog.clear()
+    Reader({"text": "summary"}).event({"time": 1714564800, "text": "Rain", "summary": "Sun"})
+    assert not caplog.messages
