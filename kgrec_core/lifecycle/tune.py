@@ -25,10 +25,11 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
 from kgrec_core.later import Tune
+from kgrec_core.lifecycle.search_space import checked, drawn, flat, holding, of_recipe, usual
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
 from kgrec_core.recipe.binding import Leaf
-from kgrec_core.recipe.recipe import WORDS, Recipe
+from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.run.stored_graph import fingerprint
 from kgrec_core.split import split
@@ -41,11 +42,6 @@ from kgrec_core.training.loop import Learner
 from kgrec_core.training.range_test import range_test, steepest
 
 log = logging.getLogger("kgrec")
-USUAL: dict[str, Any] = {
-    "train.lr": {"low": 1e-5, "high": 2e-4, "log": True},
-    "train.head_lr": {"low": 2e-4, "high": 1e-2, "log": True},
-    "train.epochs": [1, 2, 3],
-}
 
 
 class Tuned(NamedTuple):
@@ -80,18 +76,20 @@ def tune(
     refused(recipe.tables, dataset)
     views = sampled(split(dataset, how), limits, how.seed)
     refuse_leak(options, recipe, registry, dataset, views)
-    space = {key: _checked(key, of) for key, of in (flat(what.space) or _usual(recipe)).items()}
+    space = {key: checked(key, of) for key, of in (flat(what.space) or usual(recipe)).items()}
     for key, of in space.items():
         for model in of if key.endswith(".model") and isinstance(of, list) else ():
             refuse_absent(str(model), f"tune.space.{key}")
+    own = of_recipe(recipe, registry, space)
+    space = {key: holding(of, own.get(key)) for key, of in space.items()}
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(optuna, folder, hashlib.sha256((recipe.dumps() + fingerprint(dataset.graph)).encode()).hexdigest(), options.seed)
-    bounds = _bounds(recipe, registry, dataset, views["train"], what, space, study, progress)
+    bounds = _bounds(recipe, registry, dataset, views["train"], what, space, own.get("train.lr"), study, progress)
     if not any(trial.user_attrs.get("own") and trial.state.name in ("WAITING", "COMPLETE") for trial in study.trials):
-        study.enqueue_trial(_own(recipe, space), user_attrs={"own": True})
+        study.enqueue_trial(own, user_attrs={"own": True})
 
     def tried(trial: Any) -> float:
-        settings = {key: _drawn(trial, key, of) for key, of in space.items()}
+        settings = {key: drawn(trial, key, of) for key, of in space.items()}
         try:
             return _value(recipe, registry, dataset, views, settings, what.updates, trial, folder, budget)
         except Failed as error:  # other settings may do; where the recipe's own do not, the user is told
@@ -119,27 +117,6 @@ def tune(
         len(_finished(study)) - len(complete),
         bounds,
     )
-
-
-def _usual(recipe: Recipe) -> dict[str, Any]:
-    """What is searched where [tune] says nothing: without what was set on the command line. Raises KgrecError where that is all of it."""
-    words = recipe.tree.get("train", {})
-    given = [key for key in USUAL if getattr(words.get(key.removeprefix("train.")), "source", "") == WORDS]
-    left = {key: of for key, of in USUAL.items() if key not in given}
-    if not left:
-        raise KgrecError(f"tune: {', '.join(given)} are set on {WORDS}, so nothing is left to search; leave one out, or give [tune.space]")
-    if given:
-        log.warning("tune: not searched, as set on %s: %s; name it in [tune.space] to have it searched", WORDS, ", ".join(given))
-    return left
-
-
-def flat(space: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Dotted key -> values, however the tables of [tune.space] were nested."""
-    found: dict[str, Any] = {}
-    for key, of in space.items():
-        name = f"{place}.{key}" if place else key
-        found |= flat(of, name) if isinstance(of, Mapping) and "low" not in of else {name: of}
-    return found
 
 
 def _optuna() -> Any:
@@ -173,48 +150,6 @@ def _study(optuna: Any, folder: Path, purpose: str, seed: int) -> Any:
 
 def _finished(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-
-
-def _checked(key: str, of: Any) -> Any:
-    """Raises KgrecError where a part of the space cannot be drawn from."""
-    section, _, rest = key.partition(".")
-    if section in ("data", "split", "knowledge", "fit", "tune") or not rest:
-        raise KgrecError(f"tune.space: {key} is no setting of fine-tuning; search below train, encoder or head")
-    if isinstance(of, list) and of and all(isinstance(v, bool | int | float | str) for v in of):
-        return of
-    if isinstance(of, Mapping) and set(of) <= {"low", "high", "log"} and {"low", "high"} <= set(of):
-        low, high = of["low"], of["high"]
-        if (
-            all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
-            and (0 if of.get("log") else -np.inf) < low < high
-        ):
-            return dict(of)
-    raise KgrecError(f"tune.space.{key} = {of!r}: give a list of values, or {{ low = 1e-5, high = 1e-4, log = true }}")
-
-
-def _drawn(trial: Any, key: str, of: Any) -> Any:
-    if isinstance(of, list):
-        return trial.suggest_categorical(key, of)
-    whole = all(isinstance(of[end], int) for end in ("low", "high"))
-    return (trial.suggest_int if whole else trial.suggest_float)(key, of["low"], of["high"], log=bool(of.get("log")))
-
-
-def _own(recipe: Recipe, space: Mapping[str, Any]) -> dict[str, Any]:
-    """What the recipe itself says of the space, as the first trial; a value beyond it is moved to its edge."""
-    from kgrec_core.training.options import Train
-
-    found = {}
-    for key, of in space.items():
-        node: Any = recipe.tables
-        for word in key.split("."):
-            node = node.get(word) if isinstance(node, Mapping) else None
-        if node is None:
-            node = getattr(Train(), key.removeprefix("train."), None)
-        if isinstance(of, list):
-            found |= {key: node} if node in of else {}
-        elif isinstance(node, int | float):
-            found[key] = type(of["low"])(min(max(node, of["low"]), of["high"]))
-    return found
 
 
 def _with(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -266,9 +201,17 @@ def _value(
 
 
 def _bounds(
-    recipe: Recipe, registry: Registry, dataset: Dataset, view: View, what: Tune, space: dict[str, Any], study: Any, progress: Progress
+    recipe: Recipe,
+    registry: Registry,
+    dataset: Dataset,
+    view: View,
+    what: Tune,
+    space: dict[str, Any],
+    own: float | None,
+    study: Any,
+    progress: Progress,
 ) -> tuple[float, float] | None:
-    """The space of train.lr is narrowed by the range test, once; None without it."""
+    """The space of train.lr is narrowed by the range test, once, down to the recipe's own at most; None without it."""
     if not what.range_test or not isinstance(space.get("train.lr"), dict):
         return None
     if (bounds := study.user_attrs.get("range")) is None:
@@ -282,5 +225,5 @@ def _bounds(
         study.set_user_attr("range", bounds)
     of = space["train.lr"]
     if bounds and max(of["low"], bounds[0]) < min(of["high"], bounds[1]):
-        of |= {"low": max(of["low"], bounds[0]), "high": min(of["high"], bounds[1])}
+        of |= holding({**of, "low": max(of["low"], bounds[0]), "high": min(of["high"], bounds[1])}, own)
     return (of["low"], of["high"])

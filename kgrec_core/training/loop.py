@@ -79,6 +79,7 @@ class Learner:
         self.planned = self.total
         self.vectors = Vectors(encoder, objectives)
         if not self.total:
+            self.techniques = []
             return
         self.accelerator = accelerator(options)
         self.came = pretrained(encoder)
@@ -200,6 +201,7 @@ class Learner:
         """What the techniques changed in the model is as it was, but for the weights."""
         for technique in reversed(self.techniques):
             technique.end(self)
+        self.techniques = []
 
     def _learns(self, objective: Objective, came: set[torch.nn.Parameter]) -> bool:
         """Whether there are weights, its own or the encoder's, that its gradients may reach. came: those that are pretrained."""

@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.graph import View
 from kgrec_core.jobs.tune import minutes_of
 from kgrec_core.lifecycle.tune import Tuned, flat, tune
 from kgrec_core.recipe.recipe import resolve
+from kgrec_core.training import table
 from kgrec_core.training.failures import Failed
-from kgrec_core.training.range_test import steepest
+from kgrec_core.training.loop import Learner
+from kgrec_core.training.range_test import range_test, steepest
 
 ROOT = Path(__file__).parents[2]
 SPACE = {"train": {"head_lr": {"low": 1e-3, "high": 0.3, "log": True}, "steps": [2, 6]}}
@@ -120,6 +124,49 @@ def test_the_range_test_finds_where_the_loss_falls():
     low, high = steepest(rates, losses)
     assert low < 1e-4 < high and high / low == pytest.approx(30)
     assert steepest(rates, np.linspace(1, 2, 60).tolist()) is None and steepest([], []) is None
+
+
+def test_a_loss_that_is_no_number_ends_the_range_test_alone(colours, tmp_path, monkeypatch):
+    from kgrec_core.lifecycle import tune as module
+
+    losses = []
+
+    def update(self, number):
+        losses.append(2.0 - len(losses) / 10)
+        if len(losses) == 8:
+            raise Failed("update 8: the loss is nan")
+        return losses[-1]
+
+    monkeypatch.setattr(Learner, "update", update)
+    monkeypatch.setattr(module, "train", lambda model, view, options, *rest: [{"select": {"buys": options.lr}}])
+    space = {"tune": {"space": {"train.lr": {"low": 1e-5, "high": 1e-3, "log": True}}}}
+    found = tune(resolve(colours, space, ["train.steps=0", "train.epochs=20"]), tmp_path / "tuned", 2)
+    assert len(losses) == 8 and found.trials == 2 and found.range is not None
+
+
+def test_the_range_test_of_nothing_to_learn():
+    from kgrec_core.training.augment import Augmenting
+    from kgrec_core.training.options import Augment, Train
+
+    learner = Learner(nn.Module(), {}, (), View(None, {}), Train(epochs=0, augment=Augment()))
+    assert isinstance(table.techniques(learner.options)[0], Augmenting) and range_test(learner) == ([], [])
+    learner.end()
+
+
+def test_the_first_trial_is_the_recipe_s_own_wherever_the_space_lies(colours, tmp_path, monkeypatch):
+    from kgrec_core.lifecycle import tune as module
+
+    tried = []
+
+    def fitted(model, view, options, *rest):
+        tried.append((options.steps, options.head_lr, options.lr, model.heads["buys"].temperature))
+        return [{"select": {"buys": 1.0 / len(tried)}}]
+
+    monkeypatch.setattr(module, "train", fitted)
+    monkeypatch.setattr(module, "steepest", lambda *of: [1e-3, 1e-2])
+    space = {"train": {"steps": [4, 6], "head_lr": {"low": 0.1, "high": 0.3, "log": True}, "lr": {"low": 1e-4, "high": 1e-2, "log": True}}}
+    found = search(colours, tmp_path / "tuned", 2, **space, head={"buys": {"temperature": [0.2, 0.3]}})
+    assert tried[0] == (2, 1e-3, 3e-5, 0.05) and found.value == found.own == 1.0 and found.range == (3e-5, 1e-2)
 
 
 def test_spans():
