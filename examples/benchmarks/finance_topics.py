@@ -3,9 +3,8 @@
     python examples/benchmarks/finance_topics.py [--seed 0] [--validate] [--small] [section.key=value ...]
 
 Ten topics, see docs/topic_labels.md; --seed draws the eight to learn from, the other headlines of the 300 are the test. `described` gives
-each headline the topic whose description is nearest among vectors of the pretrained model: no example at all. The validation rows repeat
-ten learned ones: they choose nothing. --validate learns from six a topic and asks the other two. --small learns for one step. One JSON
-line last.
+each headline the topic whose description is nearest among vectors of the pretrained model: no example at all. One of the eight validates:
+nothing learns from it. --validate takes six a topic and asks the other two. --small learns for one step. One JSON line last.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def parts(seed: int, validate: bool) -> dict[str, list[dict[str, str]]]:
         mine = [row for row in rows if row["topic"] == topic]
         mine = [mine[i] for i in draw.permutation(len(mine))]
         learned, asked = (mine[: EACH - 2], mine[EACH - 2 : EACH]) if validate else (mine[:EACH], mine[EACH:])
-        split["train"] += learned
+        split["train"] += learned[1:]
         split["validation"] += learned[:1]
         split["test"] += asked
     return split

@@ -1,8 +1,8 @@
 """Who is published: the whole chain, a part of it, or something simple, by what each finds for the select queries.
 
-What learned must earn its place: fine-tuning, and a retrieval that learned on the adjust queries, are published where they gain more than
-one standard error of the paired differences over what learned less; a chain that learned nothing gives way where it loses half of that
-(the rule of Breiman et al. 1984, section 3.4.3, turned around for paired queries). A mixture, which learns a few numbers under a prior and
+What learned must earn its place: a retrieval that learned on the adjust queries is published where it gains more than one standard error of
+the paired differences over what is simple; a chain that learned nothing gives way where it loses half of that (the rule of Breiman et al. 1984,
+section 3.4.3, turned around for paired queries). Fine-tuning, which costs nothing when it serves, is published where it is ahead at all. A mixture, which learns a few numbers under a prior and
 holds the simple ones, gives way where it loses two: the best of several simple ones is ahead by luck as often as not. Nobody here has
 learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further held-out edges count as much,
 see `evidence`.
@@ -181,7 +181,7 @@ class Referee:
             of = [mean_error(after.known - before.known) for after, before in pairs]
             error = np.sqrt(np.sum([error**2 for _, error in of])) / len(of)
             few = all(_few(after.values - before.values) for after, before in pairs)
-            if np.mean([mean for mean, _ in of]) > (-2 * error if few else error):
+            if np.mean([mean for mean, _ in of]) > (-2 * error if few else 0):
                 system = "after"
         return Verdict(system, {task.name: self._choice(task, tasks, system, publish) for task in tasks if task.name in heard})
 

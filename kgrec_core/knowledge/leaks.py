@@ -56,6 +56,11 @@ def leaks(
             behaviour = {r for t in dataset.tasks for r in (t.relation, *t.history)}
             for leak in _all(dataset.graph, asked, behaviour, how, frozenset(derived)):
                 found.setdefault((leak.kind, leak.where), leak)
+        judges = views["select"].queries[task.name]
+        judges = judges.take(np.flatnonzero(judges.targets.counts)[:ASKED])
+        if len(judges.nodes) and "text" in dataset.graph.columns(task.relation.source):
+            for leak in _same_texts(_Asked(task, judges, seed, None), "judges", "validation queries, which choose what is published,"):
+                found.setdefault((leak.kind, leak.where), leak)
     return list(found.values())
 
 
@@ -204,7 +209,7 @@ def _twins(asked: _Asked) -> Iterator[Leak]:
     if len(usable) >= 20 and twins >= max(5, TWINS * len(usable), LIFT * chance):
         yield Leak("twins", source, f"{twins / len(usable):.1%} of those who are asked are known under another id, with what is held out")
     if "text" in asked.graph.columns(source):
-        yield from _same_texts(asked)
+        yield from _same_texts(asked, "twins", "those who are asked")
 
 
 def _known_twice(asked: _Asked, place: int, end: int) -> bool:
@@ -222,7 +227,7 @@ def _known_twice(asked: _Asked, place: int, end: int) -> bool:
     return False
 
 
-def _same_texts(asked: _Asked) -> Iterator[Leak]:
+def _same_texts(asked: _Asked, kind: str, who: str) -> Iterator[Leak]:
     """A query whose very text is known of another source with the same target, beyond the chance that a text which many have says nothing."""
     source, relation, graph = asked.kinds[0], asked.task.relation, asked.graph
     own = _texts(graph, source, asked.nodes.rows)
@@ -238,9 +243,7 @@ def _same_texts(asked: _Asked) -> Iterator[Leak]:
         found = graph.adjacent(relation, np.array(rows)).rows if rows else ()
         same, chance = same + (asked.right[place] in found), chance + (asked.other[place] in found)
     if same >= max(5, TWINS * len(own), LIFT * chance):
-        yield Leak(
-            "twins", f"{source}.text", f"{same / len(own):.1%} of those who are asked are known, word for word, with the same answer"
-        )
+        yield Leak(kind, f"{source}.text", f"{same / len(own):.1%} of {who} are known, word for word, with the same answer")
 
 
 def _ties(graph: Graph, task: Task) -> Iterator[Leak]:

@@ -167,6 +167,14 @@ def test_one_shopper_under_two_ids_is_told(world):
     assert ("twins", "user", "leak") in world.found()
 
 
+@pytest.mark.parametrize(("texts", "told"), [(100, {"twins", "judges"}), (200, set())])
+def test_texts_that_stand_on_both_sides_with_the_same_answer_are_told_of_the_test_and_of_what_chooses(world, texts, told):
+    world.bought, world.users = [[i % 100 % 7] for i in range(200)], [f"what is asked as number {i % texts}" for i in range(200)]
+    world.times = [DAY * (1 + i) for i in range(200)]
+    found = world.found(Split(by="random", test=0.25, validation=0.25))
+    assert {kind for kind, where, grade in found if (where, grade) == ("user.text", "leak")} == told
+
+
 def test_last_edges_at_one_time_are_a_doubt_where_the_last_is_held_out(world):
     world.times = [DAY * (min(place, LENGTH - 2) + 1) for _ in range(USERS) for place in range(LENGTH)]
     assert world.found() == [("ties", str(BUYS), "doubt")]
