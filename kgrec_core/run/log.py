@@ -7,6 +7,7 @@ before it, so that one that was cut, replaced or put back in part is noticed by 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import stat
@@ -22,6 +23,7 @@ from kgrec_core.owners import made
 from kgrec_core.run.entry import Entry, chained, read, written
 from kgrec_core.stored import document, framed, stream
 
+log = logging.getLogger("kgrec")
 WAIT = 30  # seconds for another process that is committing
 REMEDY = "restore it, or move it away and open the run again without its edits"
 SCHEMA = (
@@ -49,6 +51,10 @@ class Live:
     def start(self) -> tuple[Mark, int]:
         """Where this run's edits begin, and after which entry calibrations are of this run."""
         with self._reading() as db:
+            if db is not None and not self.file.stat().st_size:  # as one is left whose first edit found no room
+                log.warning(
+                    "%s is empty: no edit was ever saved in it, or all are lost; restore it where there were any, else remove it", self.file
+                )
             if db is None or _latest(db) is None:
                 return Mark(), 0
             start, learned = self._of_this_run(db)

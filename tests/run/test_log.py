@@ -204,3 +204,16 @@ def test_what_a_killed_writer_left_in_the_file_is_taken_back_by_the_next_reader(
     assert done.returncode == -signal.SIGKILL and journal.stat().st_size > 512
     assert live.current(marks[2]) and numbers(Live(tmp_path / "run", "x")) == [1, 2]
     assert not journal.exists()
+
+
+def test_an_empty_log_is_told_when_a_run_is_opened(tmp_path, caplog):
+    assert Live(tmp_path / "run", "x").start() == (Mark(), 0) and not caplog.messages
+    (tmp_path / "run.live.sqlite").touch()  # a first edit that found no room leaves it, too, so that it is none of the faults
+    live = Live(tmp_path / "run", "x")
+    assert live.start() == (Mark(), 0)
+    assert [text.partition(" is empty: ")[2] for text in caplog.messages] == [
+        "no edit was ever saved in it, or all are lost; restore it where there were any, else remove it"
+    ]
+    assert live.append(entry(1), Mark()) is not None and numbers(live) == [1]
+    caplog.clear()
+    assert Live(tmp_path / "run", "x").start() == (Mark(), 0) and not caplog.messages

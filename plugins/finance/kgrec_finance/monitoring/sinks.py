@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -21,6 +23,8 @@ from kgrec_finance.feeds.dead_letters import refuse_place
 from kgrec_finance.feeds.web import Unanswered, ask, checked, shown
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
+log = logging.getLogger("kgrec")
+_PASSWORD = re.compile(r"^(?:apprise:)?\w+://[^/@]*:[^/@]+@")
 LONGEST = 300.0  # seconds between two tries
 LARGEST = 1 << 16  # bytes of an answer that are read
 TURN = 10.0  # seconds for which a slow sink may keep the feed waiting
@@ -195,6 +199,10 @@ class Delivery:
 
 def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> Sink:
     """stdout, FILE.jsonl, http(s)://..., apprise:ADDRESS. secret, and an address with a password, as env:NAME. Raises KgrecError."""
+    if secret and not secret.startswith("env:"):  # every user of the machine reads it in the list of processes
+        raise KgrecError("secret: put it into an environment variable and give its name, env:NAME; a command line is seen by everybody")
+    if _PASSWORD.search(given):
+        log.warning("sink: the password in its address is seen by everybody who lists processes; put the address into a variable, env:NAME")
     if given in ("stdout", "-"):
         return Stdout(as_json)
     if given.startswith("apprise:"):

@@ -227,6 +227,17 @@ def test_whatever_a_webhook_answers_the_alert_waits(state, answer, said):
     assert said in error and "token=x" not in error and "\x1b" not in error
 
 
+def test_a_secret_on_the_command_line_is_refused_and_a_password_told(caplog):
+    for sink in ("stdout", "https://example.org/hook", "alerts.jsonl"):
+        with pytest.raises(KgrecError, match=r"secret: put it into an environment variable and give its name, env:NAME") as caught:
+            open_sink(sink, "hush-hush")
+        assert "hush" not in str(caught.value)
+    open_sink("https://example.org:80/a:b@c")
+    assert not caplog.messages
+    open_sink("https://me:word@example.org/")
+    assert len(caplog.messages) == 1 and "the password in its address is seen by everybody" in caplog.text and "word@" not in caplog.text
+
+
 def test_secrets_are_in_no_name_no_state_and_no_error(state, monkeypatch, tmp_path):
     monkeypatch.setenv("HOOK", "http://me:word@127.0.0.1:9/secret/path?token=x")
     monkeypatch.setenv("ODD", "ftp://me:word@example.org/")
