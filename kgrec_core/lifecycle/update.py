@@ -68,6 +68,8 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
     """
     registry, stages, folder = Registry.discover(), Stages(progress), run.folder
     rule, (how, options, limits) = rule or run.recipe.section("update", Update), sections(run.recipe, registry)
+    beside = folder.with_name(f"{folder.name}.update")
+    run_folder.refuse_other(beside, "a run that became worse would be kept there; move it away")
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
             old, new = (open_run(folder, run.recipe.foreign, registry).snapshot for _ in range(2))  # the second one learns
@@ -101,7 +103,7 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
         with stages("building with all known edges"):
             chain.build(dataset.graph)
         progress("publishing", 0, 0)
-        place = folder if published else folder.with_name(f"{folder.name}.update")
+        place = folder if published else beside
         found = Updated(published, str(place), reason, figures, _counted(dataset, run.tasks, number), skipped, _measured(dataset))
         told = {"number": number, "files": [file.name for file in data], **{k: v for k, v in found._asdict().items() if k != "folder"}}
         metrics = {**run.metrics, "updates": [*run.metrics.get("updates", ()), told], "stages": stages.costs}

@@ -34,8 +34,7 @@ def workspace(folder: Path) -> Iterator[Path]:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise KgrecError(f"{folder} cannot be written ({error.strerror or error}); choose another --run") from None
-    if folder.exists() and (not folder.is_dir() or (not (folder / MANIFEST).exists() and any(folder.iterdir()))):
-        raise KgrecError(f"{folder} exists and is no run folder; choose another --run or move it away")
+    refuse_other(folder)
     work, file = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.lock")
     with _locked(file, f"another fit is writing {folder}; wait for it or choose another --run"):
         with _renaming(folder):
@@ -53,6 +52,12 @@ def workspace(folder: Path) -> Iterator[Path]:
                 file.unlink()
             raise
         file.unlink(missing_ok=True)
+
+
+def refuse_other(folder: Path, remedy: str = "choose another --run or move it away") -> None:
+    """Raises KgrecError where something stands that is no run, which publishing would take away."""
+    if folder.exists() and (not folder.is_dir() or (not (folder / MANIFEST).exists() and any(folder.iterdir()))):
+        raise KgrecError(f"{folder} exists and is no run folder; {remedy}")
 
 
 def publish(new: Path, folder: Path, manifest: dict[str, Any]) -> None:

@@ -106,6 +106,15 @@ def test_one_that_is_not_wanted_is_kept_beside_with_the_reason(copy, week):
     assert open_run(f"{copy}.update").metrics["updates"][0]["reason"] == found.reason
 
 
+def test_a_folder_of_somebody_elses_in_the_place_of_the_one_beside_is_left_alone(copy, week):
+    mine = copy.with_name("run.update") / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(KgrecError, match=r"run.update exists and is no run folder; a run that became worse would be kept there; move it"):
+        update(open_run(copy), [week], rule=Update(publish="never"))
+    assert mine.read_text() == "mine"
+
+
 def test_the_rule():
     """One standard error of the paired differences; two where few were asked."""
     rng = np.random.default_rng(0)
