@@ -26,8 +26,10 @@ from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
 from kgrec_core.later import Tune
 from kgrec_core.lifecycle.search_space import checked, drawn, flat, holding, of_recipe, usual
+from kgrec_core.lifecycle.study import alone, finished, opened, optuna_of
 from kgrec_core.limits import Budget, sampled
 from kgrec_core.loading import loaded
+from kgrec_core.outputs import output
 from kgrec_core.recipe.binding import Leaf
 from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
@@ -66,8 +68,13 @@ def tune(
 
     Raises KgrecError without optuna, for a space that is none, and where the study in `folder` is of another recipe or data.
     """
-    optuna = _optuna()
+    optuna = optuna_of()
     registry, folder = registry or Registry.discover(), Path(folder)
+    with alone(folder):
+        return _tuned(optuna, recipe, folder, trials, minutes, registry, progress)
+
+
+def _tuned(optuna: Any, recipe: Recipe, folder: Path, trials: int, minutes: float, registry: Registry, progress: Progress) -> Tuned:
     recipe = recipe.check(registry, SECTIONS)
     what, budget = recipe.section("tune", Tune), Budget(minutes)
     how, options, limits = sections(recipe, registry)
@@ -82,8 +89,8 @@ def tune(
             refuse_absent(str(model), f"tune.space.{key}")
     own = of_recipe(recipe, registry, space)
     space = {key: holding(of, own.get(key)) for key, of in space.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    study = _study(optuna, folder, hashlib.sha256((recipe.dumps() + fingerprint(dataset.graph)).encode()).hexdigest(), options.seed)
+    purpose = recipe.dumps() + fingerprint(dataset.graph) + ("" if what.space else " ".join(space))  # what words set is not searched
+    study = opened(optuna, folder, hashlib.sha256(purpose.encode()).hexdigest(), options.seed)
     bounds = _bounds(recipe, registry, dataset, views["train"], what, space, own.get("train.lr"), study, progress)
     if not any(trial.user_attrs.get("own") and trial.state.name in ("WAITING", "COMPLETE") for trial in study.trials):
         study.enqueue_trial(own, user_attrs={"own": True})
@@ -98,7 +105,7 @@ def tune(
             log.warning("trial %d: %s", trial.number, error)
             raise optuna.TrialPruned from error
 
-    while (done := len(_finished(study))) < trials and (not done or budget.left() > 0):
+    while (done := len(finished(study))) < trials and (not done or budget.left() > 0):
         progress("trials", done, trials)
         study.optimize(tried, n_trials=1, catch=())
     complete = [t for t in study.trials if t.state.name == "COMPLETE"]
@@ -106,50 +113,19 @@ def tune(
     settings = {key: best.params[key] for key in space}
     file = folder / "best.toml"
     for use, source in recipe.foreign.items():  # a part from a file is looked for beside the recipe
-        shutil.copyfile(source, folder / f"{use.partition(':')[0]}.py")
-    file.write_text(_with(recipe, settings).check(registry, SECTIONS).dumps())
+        with output(folder / f"{use.partition(':')[0]}.py", remedy="name another folder") as place:
+            shutil.copyfile(source, place)
+    with output(file, remedy="name another folder") as place:
+        place.write_text(_with(recipe, settings).check(registry, SECTIONS).dumps())
     return Tuned(
         str(file),
         settings,
         float(best.value),
         float(next(trial.value for trial in complete if trial.user_attrs.get("own"))),
-        len(_finished(study)),
-        len(_finished(study)) - len(complete),
+        len(finished(study)),
+        len(finished(study)) - len(complete),
         bounds,
     )
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise KgrecError("tune needs optuna; pip install 'kgrec-core[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
-
-
-def _study(optuna: Any, folder: Path, purpose: str, seed: int) -> Any:
-    """The study in the folder; what was being tried when it was killed counts as failed."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    file, pruner = folder / "study.sqlite", optuna.pruners.MedianPruner(n_startup_trials=4)
-    try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{file}", study_name="kgrec", direction="maximize", load_if_exists=True, pruner=pruner
-        )
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-        raise KgrecError(f"{file} is no study of optuna's ({str(error).splitlines()[0][:120]}); remove it or name another folder") from None
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=8)  # a search that goes on draws anew
-    if study.user_attrs.setdefault("purpose", purpose) != purpose:
-        raise KgrecError(f"{folder} holds a study of another recipe or data; remove it or name another folder")
-    study.set_user_attr("purpose", purpose)
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return study
-
-
-def _finished(study: Any) -> list[Any]:
-    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
 def _with(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -188,7 +164,7 @@ def _value(
         trial.report(float(np.mean(list(found.values()))), len(reported))
         reported.append(found)
         if trial.should_prune():
-            raise _optuna().TrialPruned
+            raise optuna_of().TrialPruned
         return found
 
     try:

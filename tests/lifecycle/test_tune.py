@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import nn
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import View
 from kgrec_core.jobs.tune import minutes_of
+from kgrec_core.lifecycle.study import alone, opened, optuna_of
 from kgrec_core.lifecycle.tune import Tuned, flat, tune
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.training import table
@@ -108,6 +111,43 @@ def test_a_study_that_is_none_is_refused(colours, tmp_path):
     (tmp_path / "tuned" / "study.sqlite").write_text("nothing of the kind")
     with pytest.raises(KgrecError, match=r"study\.sqlite is no study of optuna's \(.*not a database.*remove it"):
         search(colours, tmp_path / "tuned", 1)
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_read(shop, tmp_path):
+    pytest.importorskip("optuna")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    for name, told in (
+        ("file", r"file cannot be written .File exists.; name another folder"),
+        ("file/in", "file/in cannot be written .Not a directory"),
+        ("run", "run is a run; name another folder"),
+        ("a?b", "has no question mark in its name"),
+    ):
+        with pytest.raises(KgrecError, match=told):
+            tune(resolve(shop / "shop.toml"), tmp_path / name)
+    with pytest.raises(KgrecError, match="trian"):  # whatever is refused leaves no folder
+        tune(resolve(shop / "shop.toml", ["trian.epochs=1"]), tmp_path / "tuned")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run"]
+
+
+def test_one_search_at_a_time_and_what_locks_its_study_is_told(tmp_path):
+    pytest.importorskip("optuna")
+    trials = optuna_of()
+    with alone(tmp_path), pytest.raises(KgrecError, match=r"another search is at .*; wait for it or name another folder"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        study = opened(trials, tmp_path, "mine", 0)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    file = tmp_path / "study.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db, pytest.raises(KgrecError, match=r"cannot be read or written .*locked"):
+        db.execute("BEGIN EXCLUSIVE")
+        with alone(tmp_path):
+            opened(trials, tmp_path, "mine", 0)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE trial_params SET distribution_json = 'nothing of the kind'")
+    with alone(tmp_path), pytest.raises(KgrecError, match=r"study.sqlite is no study of optuna's .*; remove it or name another folder"):
+        opened(trials, tmp_path, "mine", 0)
 
 
 def test_keys_may_be_nested_or_dotted():
