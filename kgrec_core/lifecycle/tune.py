@@ -21,7 +21,6 @@ import numpy as np
 
 from kgrec_core.comparison.results import select_value
 from kgrec_core.encoder.named import refuse_absent, refused
-from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, build_model, sections
 from kgrec_core.graph import Dataset, View
 from kgrec_core.later import Tune
