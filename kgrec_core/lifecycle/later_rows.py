@@ -29,7 +29,9 @@ def labelled(recipe: Recipe, registry: Registry, old: Snapshot, data: Sequence[P
         raise KgrecError(f"update: the data part '{recipe.tables['data'].get('use')}' reads no further files; give it a method `labelled`")
     for file in data:
         if not file.is_file():
-            raise KgrecError(f"update: there is no file {file}; name files with the columns of the run's own events")
+            raise KgrecError(
+                f"update: {file} is {'no file' if file.exists() else 'not there'}; name files with the columns of the run's own events"
+            )
     found, skipped, faults = {}, {}, []
     for task in old.tasks:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ from kgrec_core.training.technique import Technique
 if TYPE_CHECKING:
     from kgrec_core.training.loop import Learner
 
+log = logging.getLogger("kgrec")
 BLOCK = 256  # queries scored at once
 
 
@@ -28,13 +31,14 @@ class Mining(Technique):
     def __init__(self, many: int, margin: float) -> None:
         self.many, self.margin = many, margin
 
+    def begin(self, learner: Learner) -> None:
+        if not any(_ranked(learner)):
+            log.warning("%s: nothing that is learned ranks among more candidates than stand in every batch, so none is mined", self.key)
+
     @torch.no_grad()
     def refreshed(self, learner: Learner) -> None:
-        for objective in learner.vectors.objectives:
-            objective = getattr(objective, "inside", objective)
-            of = getattr(objective, "of", None)
-            if isinstance(of, Examples) and objective.encodes_candidates and not of.every and objective.phase > 0:
-                of.mined(self._hardest(learner, objective, of))
+        for objective, of in _ranked(learner):
+            of.mined(self._hardest(learner, objective, of))
 
     def _hardest(self, learner: Learner, objective: Objective, of: Examples) -> np.ndarray:
         """(pairs, many) rows of the target kind, -1 where there are fewer."""
@@ -62,3 +66,11 @@ class Mining(Technique):
             rows = of.catalogue[top.indices.cpu().numpy()]
             found[pairs, : rows.shape[1]] = np.where(torch.isfinite(top.values).cpu().numpy(), rows, -1)
         return found
+
+
+def _ranked(learner: Learner) -> Iterator[tuple[Objective, Examples]]:
+    for objective in learner.vectors.objectives:
+        objective = getattr(objective, "inside", objective)
+        of = getattr(objective, "of", None)
+        if isinstance(of, Examples) and objective.encodes_candidates and not of.every and objective.phase > 0:
+            yield objective, of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from kgrec_core.training.options import Train
@@ -29,3 +30,14 @@ def test_mined_negatives_are_the_hardest_that_are_surely_wrong(tuned, board):
     step = of.step(0)
     assert {*of.hard_[of.pairs(0)].ravel().tolist()} - {-1} <= set(step.candidates.rows.tolist())
     assert bool(torch.isfinite(step.batch.logq).all())
+
+
+@pytest.mark.parametrize(("head", "told"), [("Classes", True), ("Rank", False)])
+def test_where_nothing_ranks_it_is_said_that_none_are_mined(toy, board, caplog, head, told):
+    from kgrec_core.head.rank import Rank
+    from kgrec_core.training.loop import Learner
+
+    Learner(
+        toy.Latest(), {"buys": toy.Classes() if head == "Classes" else Rank()}, board.tasks, board.views["train"], Train(batch=12, mined=2)
+    )
+    assert ("train.mined: nothing that is learned ranks" in caplog.text) == told
