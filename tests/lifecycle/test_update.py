@@ -143,8 +143,9 @@ def test_the_command(copy, week):
     assert told["published"] is told["reason"].startswith("not worse: ") and told["figures"]["buys"]["new"]["test"]["after"]["n"] > 0
     shown = updated(Updated(**told), None)
     assert "buys: " in shown and "published" in shown and "buys, new, test" in shown
-    with pytest.raises(KgrecError, match="no file"):
-        CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", "none.csv"], catch_exceptions=False)
+    for given, fault in (("none.csv", "none.csv is not there"), (str(copy), "run is no file")):
+        with pytest.raises(KgrecError, match=fault):
+            CliRunner().invoke(COMMAND, ["--run", str(copy), "--data", given], catch_exceptions=False)
     with pytest.raises(KgrecError, match="--data FILE"):
         CliRunner().invoke(COMMAND, ["--run", str(copy)], catch_exceptions=False)
     assert "Example: kgrec shop update" in CliRunner().invoke(COMMAND, ["--help"]).output
