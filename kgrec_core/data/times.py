@@ -22,7 +22,7 @@ _AWARE = [f"{form.format(gap)}{zone}" for form in (_SECOND, _MINUTE) for gap in 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$")
 _ZONE = r":\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$"
 _DAY_FIRST = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{4}(?:(?P<m> \d{1,2}:\d\d)(?P<s>:\d\d)?)?$")
-_SOME = pl.Series([datetime(2024, 5, 17, 13, 4, 5)], dtype=pl.Datetime("us", "UTC"))
+_SOME = datetime(2024, 5, 17, 13, 4, 5)  # no series: polars' threads, once there, do not survive a fork
 _NOTHING = ("", "nan", "nat", "null", "none", "n/a", "#n/a", "<na>", "-")
 
 
@@ -53,7 +53,8 @@ def refuse_reading(zone: str | None, form: str | None, setting: str) -> None:
     if form is None or form in UNITS:
         return
     try:
-        same = _parsed(_SOME.dt.to_string(form.replace("%#z", "%z")), [form])[0].year == _SOME[0].year
+        some = pl.Series([_SOME], dtype=pl.Datetime("us", "UTC")).dt.to_string(form.replace("%#z", "%z"))
+        same = _parsed(some, [form])[0].year == _SOME.year
     except (PolarsError, AttributeError):
         same = False
     if not same:
