@@ -33,7 +33,7 @@ def test_an_faq_is_written_whole_and_as_what_it_is_called(run, tmp_path):
     with pytest.raises(KgrecError, match=r"no format of an FAQ that is written is called '.parquet'; known: .csv"):
         export(run.snapshot, tmp_path / "faq.parquet")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(KgrecError, match="folder.csv is a folder; name another place"):
+    with pytest.raises(KgrecError, match=r"folder\.csv is a folder; name another place"):
         export(run.snapshot, tmp_path / "folder.csv")
     export(run.snapshot, tmp_path / "faq.csv")
     assert {file.name for file in tmp_path.glob("f*")} == {"faq.csv", "folder.csv"}
