@@ -39,6 +39,8 @@ def output(out: Path, read: Path | None = None, remedy: str = REMEDY) -> Iterato
     part = place.with_name(f"{place.name}.part")
     try:
         yield part
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
         given(part, place).replace(place)
     except OSError as error:
         raise KgrecError(f"{out} cannot be written ({error.strerror or error}); {remedy}") from None

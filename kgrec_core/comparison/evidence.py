@@ -54,9 +54,8 @@ class Evidence:
         for view in self.views_of(task, model.tasks):
             graph, asked = view.graph, view.queries[task.name]
             earlier = graph is not self.views["train"].graph
-            if (
-                not earlier and unseen is not None and result.metric == "accuracy" and (unseen.rows >= 0).any()
-            ):  # a ranker may have no folds
+            folded = unseen is not None and (unseen.rows >= 0).any()  # a ranker may have no folds
+            if folded and not earlier and result.metric == "accuracy":
                 found.append(right(predicted(unseen), asked.targets))
                 continue
             if part.learns or (part.reads == "vectors" if earlier else TUNED in name):

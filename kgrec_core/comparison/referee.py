@@ -2,10 +2,10 @@
 
 What learned must earn its place: a retrieval that learned on the adjust queries is published where it gains more than one standard error of
 the paired differences over what is simple; a chain that learned nothing gives way where it loses half of that (the rule of Breiman et al. 1984,
-section 3.4.3, turned around for paired queries). Fine-tuning, which costs nothing when it serves, is published where it is ahead at all. A mixture, which learns a few numbers under a prior and
-holds the simple ones, gives way where it loses two: the best of several simple ones is ahead by luck as often as not. Nobody here has
-learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further held-out edges count as much,
-see `evidence`.
+section 3.4.3, turned around for paired queries). A mixture, which learns a few numbers under a prior and holds the simple ones, gives way where
+it loses two: the best of several simple ones is ahead by luck as often as not. Fine-tuning, which costs nothing when it serves, is published where
+it is ahead at all. Nobody here has learned from the select queries but the moment at which fine-tuning was stopped. Where they are few, further
+held-out edges count as much, see `evidence`.
 """
 
 from __future__ import annotations

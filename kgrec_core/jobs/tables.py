@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -40,8 +39,6 @@ def joined(blocks: Sequence[Path], out: Path, fields: Sequence[str]) -> Counter[
             else:
                 write(pl.concat([schema, _frame(list(_records(block)), fields)], how="diagonal_relaxed"))
         close()
-        file.flush()
-        os.fsync(file.fileno())
     return refused
 
 

@@ -18,6 +18,7 @@ from kgrec_finance.articles.columns import KNOWN
 
 log = logging.getLogger("kgrec")
 EARLIEST = 631_152_000_000_000  # 1990-01-01: what is older is a broken clock
+SHAPES = 100  # sets of fields that are looked at, so that a poisoned feed fills no memory
 FIELDS = ("id", "time", "title", "text", "company", "source")
 _SPACE = re.compile(r"[\s\x00-\x1f]+")
 
@@ -112,6 +113,14 @@ class Reader:
         self.columns, self.zone, self.form = dict(columns or {}), ZoneInfo(time_zone) if time_zone else None, time_format
         self.longest, self.ahead, self.now, self._latest = longest, ahead, now, 0
         self._told: set[str] = set()  # once, not for every event
+        self._shapes: set[frozenset[str]] = set()  # sets of fields that were looked at for it, the first few
+
+    def _rivals(self, fields: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, list[str]]:
+        """Ours -> fields that may be meant as well; asked once for every set of fields, not for every event."""
+        if len(self._shapes) >= SHAPES or (shape := frozenset(fields)) in self._shapes:
+            return {}
+        self._shapes.add(shape)
+        return rivals(KNOWN["articles"], taken, list(fields), self.columns)
 
     def event(self, fields: Mapping[str, Any]) -> Event:
         """Raises Refused."""
@@ -126,7 +135,7 @@ class Reader:
             found[name] = fields.get(theirs)
             absent |= {name} - ({name} if theirs in fields else set())
             taken |= {name: theirs} if theirs in fields else {}
-        for name, others in rivals(KNOWN["articles"], taken, list(fields), self.columns).items():
+        for name, others in self._rivals(fields, taken).items():
             if name not in self._told:
                 self._told.add(name)
                 log.warning(
