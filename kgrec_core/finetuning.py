@@ -12,6 +12,8 @@ from kgrec_core.comparison.ablation import without_knowledge
 from kgrec_core.comparison.chains import Chain
 from kgrec_core.comparison.results import select_value
 from kgrec_core.errors import KgrecError, choices
+from kgrec_core.evaluation.class_metrics import METRICS
+from kgrec_core.evaluation.metrics import parse
 from kgrec_core.graph import Dataset, Graph, Task, View
 from kgrec_core.interfaces import Retrieval
 from kgrec_core.later import Tune, Update
@@ -34,6 +36,11 @@ def sections(recipe: Recipe, registry: Registry) -> tuple[Split, Train, Fit]:
     for task in options.weights:
         if task not in (tasks := recipe.tables.get("head", {})):
             raise choices("task", task, tasks, f"train.weights.{task} stands for none of the recipe's")
+    if options.metric not in (None, *METRICS):
+        try:
+            parse(options.metric)
+        except KgrecError as error:
+            raise KgrecError(f"train.metric: {error}; of classes: {', '.join(METRICS)}") from None
     return recipe.section("split", Split), options, recipe.section("fit", Fit)
 
 

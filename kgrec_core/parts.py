@@ -66,5 +66,7 @@ __getattr__, __dir__, __all__ = late(
         "teaching.pseudo": "Pseudo",
         "knowledge.duplicates": "Recent near_duplicates",
         "words": "rjieba units",
+        # from where to where a number of a part may be, as its annotation
+        "recipe.ranges": "Amount Cosine Count Dropout Fraction Inside Positive Range Several Share Size",
     },
 )

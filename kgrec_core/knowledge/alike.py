@@ -22,6 +22,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.delta import delta
 from kgrec_core.knowledge.source import Rows, Source
+from kgrec_core.recipe.ranges import Cosine, Size
 from kgrec_core.stored import document, numbers
 
 BLOCK = 2_000  # queries compared at once
@@ -34,7 +35,9 @@ class Alike(Source):
     relation: its name. Costs n * n * d multiplications: seconds for 10,000 texts, hours for a million.
     """
 
-    def __init__(self, *, model: str, of: str = "item", k: int = 10, least: float = 0.5, prefix: str = "", relation: str = "alike") -> None:
+    def __init__(
+        self, *, model: str, of: str = "item", k: Size = 10, least: Cosine = 0.5, prefix: str = "", relation: str = "alike"
+    ) -> None:
         self.model, self.of, self.k, self.least, self.prefix, self.relation = model, of, k, least, prefix, relation
 
     def learn(self, graph: Graph) -> None:

@@ -26,6 +26,7 @@ from kgrec_core.knowledge.descriptions import described, parted
 from kgrec_core.knowledge.lexicon import AUDIENCES, COLOURS, GENERIC, MATERIALS, PLAIN, PURPOSES, SIZES, THEMES
 from kgrec_core.knowledge.phrases import BREAK, WITH, Phrase, phrase, singulars
 from kgrec_core.knowledge.source import Rows, Source
+from kgrec_core.recipe.ranges import Size
 from kgrec_core.stored import document
 
 Attribute = Literal["type", "colour", "material", "size", "count", "theme", "audience"]
@@ -70,8 +71,8 @@ class Attributes(Source):
         attributes: tuple[Attribute, ...] = ("type", "colour", "material", "size", "count", "theme", "audience"),
         column: str = "text",
         description: str | None = None,
-        min_count: int = 2,
-        theme_types: int = 3,
+        min_count: Size = 2,
+        theme_types: Size = 3,
     ) -> None:
         self.of, self.attributes, self.column, self.description = of, attributes, column, description
         self.min_count, self.theme_types = min_count, theme_types

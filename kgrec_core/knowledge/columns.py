@@ -30,6 +30,7 @@ from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge.delta import delta
 from kgrec_core.knowledge.linking import link, plain_form, read_review
 from kgrec_core.knowledge.source import Rows, Source
+from kgrec_core.recipe.ranges import Several, Share, Size
 from kgrec_core.stored import document
 
 PARTS = {"year": "%Y", "quarter": None, "month": "%Y-%m", "weekday": "%A", "season": None}
@@ -50,12 +51,12 @@ class Column:
     kind: str | None = None
     separator: str | None = None
     levels: str | None = None
-    buckets: int | None = None
+    buckets: Several | None = None
     edges: tuple[float, ...] = ()
     dates: Literal["year", "quarter", "month", "weekday", "season"] | None = None
     spellings: bool = False
-    min_count: int = 1
-    max_share: float = 1.0
+    min_count: Size = 1
+    max_share: Share = 1.0
 
 
 class Columns(Source):

@@ -32,6 +32,7 @@ from kgrec_core.graph import Graph, Relation
 from kgrec_core.knowledge import spans
 from kgrec_core.knowledge.delta import delta
 from kgrec_core.knowledge.source import Rows, Source
+from kgrec_core.recipe.ranges import Positive, Share, Size
 
 log = logging.getLogger("kgrec")
 LINE = "-----"
@@ -78,10 +79,10 @@ class Llm(Source):
         of: str = "item",
         column: str = "text",
         key_variable: str | None = None,
-        timeout: float = 20.0,
-        tokens: int = 200,
-        at_once: int = 4,
-        least: float = 0.5,
+        timeout: Positive = 20.0,
+        tokens: Size = 200,
+        at_once: Size = 4,
+        least: Share = 0.5,
         cache: Path | None = None,
     ) -> None:
         self.model, self.relations, self.server, self.of, self.column = model, relations, server, of, column

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from kgrec_core.data.reading import read
+from kgrec_core.data.table import written
+from kgrec_core.data.times import micros
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Dataset, Graph, Task
 from kgrec_core.later import Update
@@ -54,19 +57,15 @@ def _is_direct(file: Path) -> bool:
 
 
 def _direct(file: Path, task: Task) -> pl.DataFrame:
-    """A task's rows of it. Raises KgrecError where it has none."""
-    try:
-        table = pl.read_csv(file, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise KgrecError(f"{file.name} is no table of `kgrec feedback --learn` ({str(error).splitlines()[0]}); write it again") from None
-    found = table.filter(pl.col("task") == task.name).drop("task")
+    """A task's rows of it. Raises KgrecError where it has none, and for a row that is not whole."""
+    table = read(file, {column: column for column in DIRECT}, "update")
+    for column in DIRECT[:-1]:
+        table.refuse_empty(written(table.frame[column]), column, None)
+    found = table.frame.with_columns(micros(table.frame["time"], table.place, "update").alias("time"))
+    found = found.filter(pl.col("task") == task.name).drop("task")
     if not len(found):
         raise KgrecError(f"{file.name} has no row of task {task.name}")
-    times = found["time"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us", strict=False)
-    if times.null_count():
-        raise KgrecError(f"{file.name}: {found.filter(times.is_null())['time'][0]!r} is no time as `kgrec feedback --learn` writes it")
-    found = found.with_columns(times.cast(pl.Int64).alias("time"))
-    return found.drop("text") if found["text"].null_count() == len(found) else found
+    return found.drop("text") if written(found["text"]).null_count() == len(found) else found
 
 
 def joined(

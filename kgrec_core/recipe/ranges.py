@@ -27,9 +27,11 @@ class Range(NamedTuple):
 
 Count = Annotated[int, Range(0)]
 Size = Annotated[int, Range(1)]
+Several = Annotated[int, Range(2)]
 Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
 Share = Annotated[float, Range(0, 1)]
-Decay = Annotated[float, Range(0, 1, above=True)]  # 1 = nothing is lost
+Fraction = Annotated[float, Range(0, 1, above=True)]  # 1 = nothing is lost or left out
 Inside = Annotated[float, Range(0, 1, above=True, below=True)]
 Dropout = Annotated[float, Range(0, 1, below=True)]  # something is left
+Cosine = Annotated[float, Range(-1, 1)]

@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any, Union
 
 from kgrec_core.errors import KgrecError
+from kgrec_core.recipe import ranges
 from kgrec_core.recipe.components import KINDS, Component
 from kgrec_core.recipe.registry import load
 
 PARTS = {f"kgrec_core.interfaces:{kind.capitalize()}": kind for kind in KINDS} | {"kgrec_core.training.objective:Objective": "objective"}
-RANGES = "kgrec_core.recipe.ranges"  # its names are types, and it needs nothing
-HOMES = {
-    "kgrec_core": "interfaces",
-    "kgrec_core.parts": "interfaces",
-    "kgrec_core.domain": "interfaces",
-}  # that export the parts' bases, too
+RANGES = ranges.__name__  # its names are types, and it needs nothing
+SHOWN = ("kgrec_core", "kgrec_core.parts", "kgrec_core.domain")  # that export the parts' bases and the ranges, too
 
 
 def light(component: Component[Any], kind: str) -> Callable[..., Any]:
@@ -108,7 +105,8 @@ class _Names:
         if found is None:
             return None
         module, _, own = found.partition(":")
-        return f"kgrec_core.{HOMES[module]}:{own}" if module in HOMES else found
+        home = RANGES if hasattr(ranges, own) else "kgrec_core.interfaces"
+        return f"{home}:{own}" if module in SHOWN else found
 
     def meaning(self, node: ast.expr | None) -> Any:
         if isinstance(node, ast.Constant):

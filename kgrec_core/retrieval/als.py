@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kgrec_core.encoder.squares import Squares
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount, Count, Fraction, Positive, Size
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile, strangers
 from kgrec_core.stored import numbers
@@ -27,14 +28,14 @@ class Als(Blockwise):
     as in `ease`.
     """
 
-    width: int = 64
-    confidence: float = 5.0
-    l2: float = 1.0
-    frequency: float = 0.25
-    rounds: int = 10
-    half_life: float = 0.0
-    decay: float = 1.0
-    seed: int = 0
+    width: Size = 64
+    confidence: Amount = 5.0
+    l2: Positive = 1.0
+    frequency: Amount = 0.25
+    rounds: Size = 10
+    half_life: Amount = 0.0
+    decay: Fraction = 1.0
+    seed: Count = 0
 
     says = "goes with what was chosen"
     scales = "solves a system of `width` equations per source and target, ten times each; ranking a million is one product of `width` numbers each"

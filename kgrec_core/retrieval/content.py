@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Fraction
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import profile
 from kgrec_core.retrieval.relation_weights import relation_weights, stored_weights
@@ -34,7 +35,7 @@ class Content(Blockwise):
     """
 
     by: Literal["text", "relations"] = "text"
-    decay: float = 0.7
+    decay: Fraction = 0.7
 
     says = "has words or attributes in common"
     scales = "a sparse product with the features of all candidates for every query: for a million put an index before it"

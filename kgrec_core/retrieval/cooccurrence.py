@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import DAY, Graph, Nodes, Relation, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount, Count, Fraction, Size
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import baskets, matrix, profile, strangers, unit_rows
 from kgrec_core.retrieval.sparse import largest
@@ -36,12 +37,12 @@ class Cooccurrence(Blockwise):
     (Sarwar et al. 2001, item-based collaborative filtering.)
     """
 
-    decay: float = 0.7
-    half_life: float = 0.0
+    decay: Fraction = 0.7
+    half_life: Amount = 0.0
     per: Literal["source", "event", "next", "near", "later"] = "source"
-    reach: int = 3
-    apart: float = 1.0
-    keep: int = 1000
+    reach: Count = 3
+    apart: Amount = 1.0
+    keep: Size = 1000
     relations: Sequence[str] = ()
 
     says = "goes with what was chosen"

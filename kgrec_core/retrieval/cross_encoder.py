@@ -34,6 +34,7 @@ from kgrec_core.evaluation.metrics import measure
 from kgrec_core.evaluation.ranks import hits_ranks
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Amount, Count, Share, Size
 from kgrec_core.retrieval.hard import Examples, examples, linked, texts
 from kgrec_core.retrieval.merge import DEPTH, Around, fuse
 from kgrec_core.retrieval.pool import places, relative, top, union
@@ -71,17 +72,17 @@ class CrossEncoder(Around):
 
     channels: Mapping[str, Retrieval]
     model: str
-    pool: int = 20
-    negatives: int = 4
-    epochs: float = 1.0
-    steps: int = 200
-    batch: int = 8
-    lr: float = 5e-5
-    warmup: float = 0.1
-    max_length: int = 128
-    layers: int | None = None
-    weight: float = 1.0
-    seed: int = 0
+    pool: Size = 20
+    negatives: Size = 4
+    epochs: Amount = 1.0
+    steps: Count = 200
+    batch: Size = 8
+    lr: Amount = 5e-5
+    warmup: Share = 0.1
+    max_length: Size = 128
+    layers: Size | None = None
+    weight: Amount = 1.0
+    seed: Count = 0
     _reading: Lock = field(default_factory=Lock, init=False, repr=False)  # a tokenizer is not safe in two threads
 
     own = "history"

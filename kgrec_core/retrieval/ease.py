@@ -13,6 +13,7 @@ from scipy.linalg import lapack
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount, Fraction, Positive, Size
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import matrix, profile, strangers
 from kgrec_core.retrieval.sparse import largest
@@ -34,11 +35,11 @@ class Ease(Blockwise):
         but for what they have in common among each other, which counts as the first step of the inverse: counts / what is left.
     """
 
-    l2: float = 300.0
-    half_life: float = 0.0
-    decay: float = 1.0
-    keep: int = 500
-    limit: int = 5_000
+    l2: Positive = 300.0
+    half_life: Amount = 0.0
+    decay: Fraction = 1.0
+    keep: Size = 500
+    limit: Size = 5_000
 
     says = "goes with what was chosen"
     evidence = "behaviour"

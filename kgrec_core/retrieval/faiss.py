@@ -24,6 +24,7 @@ from kgrec_core import devices
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Ragged, Task
 from kgrec_core.interfaces import Vectors
+from kgrec_core.recipe.ranges import Amount, Fraction
 from kgrec_core.retrieval.delta import Flat, Found, Layered, merged, none
 from kgrec_core.retrieval.index import Setting, below, calibrated, choose, described, filled, knob, library, parameters, plain
 from kgrec_core.retrieval.opening import opened
@@ -49,8 +50,8 @@ class Faiss(Layered):
     """
 
     index: str = "auto"
-    recall: float = 0.98
-    memory: float = 0.0
+    recall: Fraction = 0.98
+    memory: Amount = 0.0
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
     scales = "above 50,000 candidates reads a small part of an index, as large as `memory` lets it be"

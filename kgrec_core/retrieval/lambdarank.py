@@ -16,6 +16,7 @@ from kgrec_core.errors import KgrecError, choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.graph.clock import clocked
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Count, Fraction, Positive, Several, Share, Size
 from kgrec_core.retrieval.boosting import Rows, Trees, learn, stack
 from kgrec_core.retrieval.merge import DEPTH
 from kgrec_core.retrieval.pairs import Stage
@@ -59,24 +60,24 @@ class Lambdarank(Placing):
     """
 
     channels: Mapping[str, Retrieval]
-    pool: int = 150
+    pool: Size = 150
     objective: Literal["lambdarank", "rank_xendcg", "both"] = "both"
-    trees: int = 80
-    leaves: int = 31
-    rate: float = 0.1
-    smallest: int = 150
-    columns: float = 0.3
-    folds: int = 3
-    queries: int = 2000
-    windows: int = 0
-    days: float = 30.0
-    cold: float = 0.0
+    trees: Size = 80
+    leaves: Several = 31
+    rate: Positive = 0.1
+    smallest: Size = 150
+    columns: Fraction = 0.3
+    folds: Count = 3
+    queries: Size = 2000
+    windows: Count = 0
+    days: Positive = 30.0
+    cold: Share = 0.0
     apart: bool = False
     unchosen: Mapping[str, float] = field(default_factory=dict)
-    negatives: int = 0
-    threads: int = 0
+    negatives: Count = 0
+    threads: Count = 0
     leave_out: Sequence[str] = ()
-    seed: int = 0
+    seed: Count = 0
 
     own = "history"
     learns = True

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount, Share, Size
 from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.stored import csr, numbers, rows
 from kgrec_core.words import cutter, resolve
@@ -36,9 +37,9 @@ class Lexical(Blockwise):
     """
 
     tokenizer: Literal["auto", "words", "bigrams", "rjieba"] = "auto"
-    k1: float = 1.5
-    b: float = 0.75
-    history: int = 5
+    k1: Amount = 1.5
+    b: Share = 0.75
+    history: Size = 5
     asked: bool = False
 
     says = "has words in common"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, damage
 from kgrec_core.graph import Graph, Memo, Nodes, Task
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.histories import Met
@@ -50,7 +51,7 @@ class Logistic(Blockwise):
 
     by: Literal["words", "vectors", "history"] = "words"
     ngrams: Literal["auto", "words", "characters"] = "auto"
-    strength: float = 0.0
+    strength: Amount = 0.0
     balanced: bool = False
 
     logits = True

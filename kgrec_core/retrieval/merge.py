@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, choices, damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Asked, Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Size
 from kgrec_core.retrieval.blockwise import chosen
 from kgrec_core.retrieval.pool import Columns, alike, explained, lookup, relative, top, union
 from kgrec_core.stored import rows
@@ -145,7 +146,7 @@ class Merge(Around):
     channels: Mapping[str, Retrieval]
     by: Literal["rank", "score"] = "rank"
     weights: Mapping[str, float] = field(default_factory=dict)
-    pool: int = 200
+    pool: Size = 200
     together: str = "none"
 
     def search(self, queries: Nodes, vectors: Vectors | None, k: int, allowed: Filter | None = None, exclude: Ragged | None = None) -> Hits:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import KgrecError, choices, damage
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Amount, Size
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pool import Columns, explained, top
 
@@ -43,9 +44,9 @@ class Mixture(Around):
     """
 
     channels: Mapping[str, Retrieval]
-    weights: Mapping[str, float] = field(default_factory=dict)
-    prior: float = 20.0
-    pool: int = 200
+    weights: Mapping[str, Amount] = field(default_factory=dict)
+    prior: Amount = 20.0
+    pool: Size = 200
 
     learns = True
     logits = True
@@ -104,13 +105,9 @@ class Mixture(Around):
         return other
 
     def _begins(self) -> dict[str, Trust]:
-        for name, weight in self.weights.items():
+        for name in self.weights:
             if name not in self.channels:
                 raise choices("channel", name, self.channels, f"retrieval.{self.task_.name}.weights names channels")
-            if not weight >= 0:
-                raise KgrecError(f"retrieval.{self.task_.name}.weights.{name} = {weight} is no share; give a number from 0 on")
-        if not self.prior >= 0:
-            raise KgrecError(f"retrieval.{self.task_.name}.prior = {self.prior} is no number of queries; give one from 0 on")
         every = {name: float(self.weights.get(name, 1.0)) for name in self.channels}
         total = sum(every.values())
         if not total > 0:

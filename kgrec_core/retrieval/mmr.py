@@ -16,6 +16,7 @@ from kgrec_core.errors import KgrecError, damage
 from kgrec_core.evaluation.diversity import diverse
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Encode, Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Share, Size
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.stored import numbers
 
@@ -30,18 +31,15 @@ class Mmr(Around):
     """
 
     channels: Mapping[str, Retrieval]
-    amount: float = 0.3
-    pool: int = 100
+    amount: Share = 0.3
+    pool: Size = 100
 
     own = "vectors"
 
     def build(self, graph: Graph, task: Task, candidates: Nodes, encode: Encode) -> None:
-        """Raises KgrecError unless there is one channel and the amount is from 0 to 1."""
-        if len(self.channels) != 1 or not 0 <= self.amount <= 1:
-            raise KgrecError(
-                f"retrieval.{task.name}: mmr re-orders one retrieval and has {len(self.channels)}, by an amount from 0 to 1 (it is {self.amount});"
-                " put several under a merge"
-            )
+        """Raises KgrecError unless there is one channel."""
+        if len(self.channels) != 1:
+            raise KgrecError(f"retrieval.{task.name}: mmr re-orders one retrieval and has {len(self.channels)}; put several under a merge")
         super().build(graph, task, candidates, encode)
         self.rows_, self.vectors_ = candidates.rows, np.asarray(encode(candidates), np.float32)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kgrec_core.graph import Graph, Nodes, Task
 from kgrec_core.graph.ragged import ranges
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount, Size
 from kgrec_core.retrieval.blockwise import Blockwise, came
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.index import library
@@ -58,8 +59,8 @@ class Neighbours(Blockwise):
 
     by: Literal["vectors", "history"] = "vectors"
     per: Literal["sum", "max"] = "sum"
-    neighbours: int = 100
-    half_life: float = 0.0
+    neighbours: Size = 100
+    half_life: Amount = 0.0
 
     says = "right for the most similar"
     newcomers = True

@@ -13,6 +13,7 @@ from kgrec_core.graph import DAY, Graph, Nodes
 from kgrec_core.graph.clock import clocked, fading, moments
 from kgrec_core.graph.edges import grow
 from kgrec_core.interfaces import Encode, Vectors
+from kgrec_core.recipe.ranges import Amount
 from kgrec_core.retrieval.blockwise import Blockwise, came
 
 
@@ -23,8 +24,8 @@ class Popular(Blockwise):
     days: length of the window; 0 = all time. half_life: days after which an edge counts half; 0 = all alike.
     """
 
-    days: float = 30.0
-    half_life: float = 0.0
+    days: Amount = 30.0
+    half_life: Amount = 0.0
 
     says = "chosen often"
     evidence = "popularity"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.graph import Nodes
 from kgrec_core.interfaces import Vectors
+from kgrec_core.recipe.ranges import Amount
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.profile import profile, strangers
 
@@ -20,7 +21,7 @@ class Repeat(Blockwise):
     half_life: days; 0 counts all events alike.
     """
 
-    half_life: float = 60.0
+    half_life: Amount = 60.0
 
     says = "chosen before"
     evidence = "habit"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kgrec_core.errors import choices
 from kgrec_core.graph import Graph, Nodes, Queries, Ragged, Task
 from kgrec_core.interfaces import Filter, Hits, Retrieval, Vectors
+from kgrec_core.recipe.ranges import Count
 from kgrec_core.retrieval.merge import DEPTH, Around
 from kgrec_core.retrieval.pool import lookup, top
 
@@ -30,7 +31,7 @@ class Switch(Around):
     strangers: str | None = None
     short: str | None = None
     described: str | None = None
-    few: int = 5
+    few: Count = 5
 
     own = "history"
 

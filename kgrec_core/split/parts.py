@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import DAY, Graph, Relation, Task
+from kgrec_core.recipe.ranges import Count
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
 BESIDE = (0.2, 0.4)  # test, and test and validation, of what has no time where the split is by time
@@ -47,7 +48,7 @@ class Split:
     known_only: bool = False
     cold: float = 0.0
     rebuild: bool = True
-    seed: int = 0
+    seed: Count = 0
 
 
 class Parts(NamedTuple):

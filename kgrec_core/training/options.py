@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kgrec_core.errors import KgrecError
-from kgrec_core.recipe.ranges import Amount, Count, Decay, Positive, Share, Size
+from kgrec_core.recipe.ranges import Amount, Count, Fraction, Positive, Share, Size
 from kgrec_core.training.objective import Objective
 
 MEMBERS = "members"  # teachers that are no run: those of train.ensemble
@@ -106,7 +106,7 @@ class Train:
     contrastive: Amount = 0.0
     lr: Amount = 3e-5
     head_lr: Amount = 1e-3
-    layer_decay: Decay = 1.0
+    layer_decay: Fraction = 1.0
     weight_decay: Amount = 0.01
     warmup: Share = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -131,8 +131,8 @@ class Train:
     adapter: Mapping[str, Any] = field(default_factory=dict)
     ensemble: Size = 1
     average: Literal["none", "ema", "swa"] = "none"
-    average_decay: Decay = 0.999
-    average_share: Decay = 0.25
+    average_decay: Fraction = 0.999
+    average_share: Fraction = 0.25
     seed: Count = 0
 
     def __post_init__(self) -> None:

@@ -12,13 +12,13 @@ import pytest
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, sections
 from kgrec_core.recipe.parameters import parameters, spell
-from kgrec_core.recipe.ranges import Amount, Count, Decay, Dropout, Inside, Positive, Range, Share, Size
+from kgrec_core.recipe.ranges import Amount, Cosine, Count, Dropout, Fraction, Inside, Positive, Range, Several, Share, Size
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry, load
 from kgrec_core.recipe.signatures import light
 from kgrec_core.training.options import Train
 
-ANY = {"concat.weights"}  # a channel may count against another
+ANY = {"concat.weights", "merge.weights", "lambdarank.unchosen", "columns.links.edges"}  # a channel may count against another
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,12 @@ ANY = {"concat.weights"}  # a channel may count against another
     [
         (Count, "int from 0 on", [0, 7], [-1]),
         (Size, "int from 1 on", [1], [0]),
+        (Several, "int from 2 on", [2], [1]),
+        (Cosine, "float from -1 to 1", [-1.0, 1.0], [1.1]),
         (Amount, "float from 0 on", [0.0, 1e9], [-1e-9, float("nan")]),
         (Positive, "float above 0", [1e-9], [0.0]),
         (Share, "float from 0 to 1", [0.0, 1.0], [-0.1, 1.1]),
-        (Decay, "float above 0 to 1", [1.0], [0.0]),
+        (Fraction, "float above 0 to 1", [1.0], [0.0]),
         (Dropout, "float from 0 to below 1", [0.0], [1.0]),
         (Inside, "float above 0 to below 1", [0.5], [0.0, 1.0]),
     ],
@@ -57,6 +59,13 @@ def test_what_a_range_holds_and_how_it_is_told(wanted, said, holds, not_):
         ("encoder.max_length=0", r"int from 1 on"),
         ("update.held_out=1.0", r"update\.held_out = 1\.0 .*float above 0 to below 1"),
         ("fit.test=-1", "int from 0 on"),
+        ("split.seed=-1", "int from 0 on"),
+        ("data.per_class=0", r"data\.per_class = 0 .*int from 1 on"),
+        ("data.intents=1", r"data\.intents = 1 .*int from 2 on"),
+        ("retrieval.answer.pool=0", r"retrieval\.answer\.pool = 0 .*int from 1 on"),
+        ("retrieval.answer.words.b=2", r"float from 0 to 1"),
+        ("retrieval.intent.prior=-1", r"float from 0 on"),
+        ("retrieval.intent.weights.nearest=-1", r"retrieval\.intent\.weights\.nearest = -1 .*float from 0 on"),
     ],
 )
 def test_a_number_that_means_nothing_is_refused(word, said, how):
@@ -64,11 +73,19 @@ def test_a_number_that_means_nothing_is_refused(word, said, how):
         resolve("kgrec_support:recipe.toml", [word]).check(Registry.discover(), SECTIONS, how)
 
 
-def test_a_weight_is_that_of_a_task():
-    recipe, registry = resolve("kgrec_support:recipe.toml", ["train.weights.intnet=2"]), Registry.discover()
-    with pytest.raises(KgrecError, match=r"no task is called 'intnet'; did you mean 'intent'\?.*train\.weights\.intnet"):
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("train.weights.intnet=2", r"no task is called 'intnet'; did you mean 'intent'\?.*train\.weights\.intnet"),
+        ("train.metric=acuracy", r"train\.metric: no metric is called 'acuracy'.*; of classes: macro_f1, accuracy"),
+        ("train.metric=ndcg", r'train\.metric: metric "ndcg" needs a cut-off'),
+    ],
+)
+def test_a_word_is_one_that_there_is(word, told):
+    recipe, registry = resolve("kgrec_support:recipe.toml", [word]), Registry.discover()
+    with pytest.raises(KgrecError, match=told):
         sections(recipe, registry)
-    assert sections(resolve("kgrec_support:recipe.toml", ["train.weights.intent=2"]), registry)[1].weights == {"intent": 2.0}
+    assert sections(resolve("kgrec_support:recipe.toml", ["train.weights.intent=2", "train.metric=mrr"]), registry)[1].metric == "mrr"
 
 
 def unbounded(wanted: Any) -> bool:
@@ -89,10 +106,10 @@ def numbers(factory: Any, place: str) -> Iterator[str]:
             yield f"{place}.{name}"
 
 
-def test_no_number_of_what_learns_escapes():
+def test_no_number_escapes():
     registry = Registry.discover()
     found = list(numbers(Train, "train"))
-    for kind in ("encoder", "head", "objective"):
+    for kind in ("data", "encoder", "head", "knowledge", "objective", "retrieval"):
         for full, component in registry.components(kind).items():
             found += numbers(load(component, kind), full.partition("/")[2])
     assert set(found) == ANY

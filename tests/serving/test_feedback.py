@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import kgrec_core
 from kgrec_core.cli.main import main
+from kgrec_core.errors import KgrecError
 from kgrec_core.lifecycle.later_rows import labelled
 from kgrec_core.recipe.registry import Registry
 from kgrec_core.serving.feedback import Answered, Feedback, FeedbackLog, known_to
@@ -114,6 +115,15 @@ def test_the_table_is_what_update_learns_from(ask, run, tmp_path):
     opened = kgrec_core.open_run(run)
     rows, skipped = labelled(opened.recipe, Registry.discover(), opened.snapshot, [tmp_path / "new.csv"])
     assert ("ruser0", "r1") in rows["buys"].select("source", "target").rows() and not skipped and rows["buys"]["time"].dtype.is_integer()
+    whole = (tmp_path / "new.csv").read_text()
+    for row, told in (
+        ("buys,ruser0", "row {}: 2 fields where the header has 5"),
+        ("buys,,r1,2024-03-01T12:00:00.000000Z,", "row {}: source is empty"),
+        ("buys,ruser0,r1,tomorrow,", 'row {}: .*"tomorrow"'),
+    ):
+        (tmp_path / "new.csv").write_text(f"{whole}{row}\n")
+        with pytest.raises(KgrecError, match=rf"new\.csv {told.format(whole.count(chr(10)) + 1)}"):
+            labelled(opened.recipe, Registry.discover(), opened.snapshot, [tmp_path / "new.csv"])
     assert kgrec("--learn", "clicked", "--out", str(tmp_path / "none.csv")).exit_code != 0
     with sqlite3.connect(ask.service.feedback.file) as db:
         assert db.execute("SELECT COUNT(*) FROM events WHERE text LIKE '%@%'").fetchone()[0] == 0

@@ -22,6 +22,7 @@ import polars as pl
 
 from kgrec_core import Dataset, KgrecError
 from kgrec_core.domain import Summary, choices, column_names, identity, refuse_foreign
+from kgrec_core.parts import Count, Share
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.columns import NEEDED, Columns, in_locale, match, open_columns, tag
 from kgrec_support.dialogues import replies, templates
@@ -70,8 +71,8 @@ class Support:
         roles: Mapping[str, str] | None = None,
         locale: str | None = None,
         mask: bool = True,
-        context: int = 3,
-        duplicates: float = 0.8,
+        context: Count = 3,
+        duplicates: Share = 0.8,
         mentions: bool = True,
         slots: Mapping[str, str] | None = None,
         empty: Literal["reject", "keep", "drop"] = "reject",

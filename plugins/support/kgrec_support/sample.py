@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from kgrec_core import Dataset, KgrecError
+from kgrec_core import Dataset
 from kgrec_core.domain import choices, read
+from kgrec_core.parts import Count, Several, Size
 from kgrec_support.assembly import ANSWERED_BY, HAS_INTENT, Source, assemble
 from kgrec_support.data import Support
 from kgrec_support.faq import ANSWER, ASKED
@@ -30,15 +31,12 @@ class Banking:
     Tasks `answer` and `intent`; split.by = "column" with column = "split" gives the published test questions (40 an intent).
     """
 
-    def __init__(self, *, per_class: int | None = None, intents: int | None = None, seed: int = 0) -> None:
+    def __init__(self, *, per_class: Size | None = None, intents: Several | None = None, seed: Count = 0) -> None:
         self.per_class, self.intents, self.seed = per_class, intents, seed
 
     def load(self) -> Dataset:
-        """Raises KgrecError for per_class < 1 or intents < 2."""
         questions = pl.read_parquet(QUESTIONS)
         if self.intents is not None:
-            if self.intents < 2:
-                raise KgrecError(f"data.intents = {self.intents} leaves nothing to tell apart; give 2 or more, or leave it out")
             questions = questions.filter(pl.col("intent").rank("dense") <= self.intents)
         if self.per_class is not None:
             questions = few(questions, self.per_class, self.seed)
@@ -58,8 +56,6 @@ class Banking:
 
 def few(questions: pl.DataFrame, per_class: int, seed: int) -> pl.DataFrame:
     """All validation and test questions, and `per_class` of train an intent drawn by the seed: 5 of a seed are among its 10."""
-    if per_class < 1:
-        raise KgrecError(f"data.per_class = {per_class} leaves nothing to learn from; give 1 or more, or leave it out")
     train, draw = pl.col("split") == "train", np.random.default_rng(seed).random(len(questions))
     place = pl.col("draw").rank("ordinal").over("intent", "split")
     questions = questions.with_columns(draw=draw)

@@ -20,6 +20,7 @@ import polars as pl
 
 from kgrec_core import Dataset, Graph, KgrecError
 from kgrec_core.domain import Columns, Summary, choices, column_names, identity, lacking
+from kgrec_core.parts import Share
 from kgrec_finance.articles.assembly import ARTICLE, LABELLED, MENTION, TASKS, Source, assemble
 from kgrec_finance.articles.columns import open_columns
 from kgrec_finance.articles.companies import COMPANY, open_companies
@@ -52,7 +53,7 @@ class News:
         labels: Path | None = None,
         columns: Mapping[str, str] | None = None,
         unknown: Literal["reject", "add"] = "reject",
-        duplicates: float = 0.8,
+        duplicates: Share = 0.8,
         feed: str | None = None,
         time_zone: str | None = None,
         time_format: str | None = None,

@@ -19,7 +19,7 @@ from kgrec_finance.feeds.batches import batches
 from kgrec_finance.feeds.events import Reader, Refused
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.settings import Given, Settings
-from kgrec_finance.monitoring.sinks import Delivery, open_sink
+from kgrec_finance.monitoring.sinks import Delivery, Webhook, open_sink
 from kgrec_finance.monitoring.state import State
 from kgrec_finance.monitoring.stored import beside
 
@@ -143,6 +143,8 @@ def _built(
     wanted: Callable[[dict[str, Any]], bool] = lambda body: True,
 ) -> tuple[Monitor, Delivery]:
     sinks = [open_sink(name, request.secret, request.as_json) for name in request.sinks or ("stdout",)]
+    if request.secret and not any(isinstance(sink, Webhook) for sink in sinks):
+        raise KgrecError("secret: it signs what a webhook gets, and no sink is one; name an http(s) address as a sink, or leave it out")
     known, score = roster(request.companies, run), None
     Reader(request.columns, time_zone=request.time_zone, time_format=request.time_format)
     state = stack.enter_context(State(file, write=True))

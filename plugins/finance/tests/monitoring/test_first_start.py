@@ -37,6 +37,7 @@ def kgrec(*words: str, fails: str = "") -> str:
             ["--sink", "absent/alerts.jsonl"],
             "sinks: absent/alerts.jsonl cannot be written (it has no folder); name a file in a folder that is there",
         ),
+        (["--secret", "env:HOOK"], "secret: it signs what a webhook gets, and no sink is one"),
         (["--time-zone", "Moon"], 'time_zone = "Moon" is no time zone'),
         (["--time-format", "%Q"], "tells no day"),
         (["--companies", "absent.csv"], "no file in . is called 'absent.csv'"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kgrec_core.parts import Count, Share, Size
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -27,7 +29,7 @@ class Sentfin:
     the alias table of the source has for it, else one of that name. Undated; split.by = "random" with group = "group".
     """
 
-    def __init__(self, *, agreed: bool = True, duplicates: float = 0.8, headlines: int | None = None, seed: int = 0) -> None:
+    def __init__(self, *, agreed: bool = True, duplicates: Share = 0.8, headlines: Size | None = None, seed: Count = 0) -> None:
         self.agreed, self.duplicates, self.headlines, self.seed = agreed, duplicates, headlines, seed
 
     def load(self) -> Dataset:
