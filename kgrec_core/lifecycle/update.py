@@ -67,12 +67,13 @@ def update(run: Run, data: Sequence[Path], progress: Progress = silent, rule: Up
     old one by [update] is kept as RUN.update; the old run and who reads it are not disturbed.
     """
     registry, stages, folder = Registry.discover(), Stages(progress), run.folder
-    rule, (how, options, limits) = rule or run.recipe.section("update", Update), sections(run.recipe, registry)
     beside = folder.with_name(f"{folder.name}.update")
     run_folder.refuse_other(beside, "a run that became worse would be kept there; move it away")
     with run_folder.workspace(folder) as work:
         with stages("loading data"):
-            old, new = (open_run(folder, run.recipe.foreign, registry).snapshot for _ in range(2))  # the second one learns
+            run, learner = (open_run(folder, run.recipe.foreign, registry) for _ in range(2))  # as it is in place now
+            old, new = run.snapshot, learner.snapshot
+            rule, (how, options, limits) = rule or run.recipe.section("update", Update), sections(run.recipe, registry)
             rows, skipped = labelled(run.recipe, registry, old, data)
             graph = stored_graph.load_graph(folder / "knowledge")  # without edits, which are carried over when it is published
             dataset, number = joined(Dataset(graph, run.tasks), rows, skipped, rule, how)

@@ -78,11 +78,13 @@ def test_new_queries_are_asked_however_few_a_fit_asks(copy, week, monkeypatch):
 
 
 def test_what_was_held_out_stays_so_in_a_second_update(copy, week, tmp_path):
-    update(open_run(copy), [week], rule=ALWAYS)
+    opened = open_run(copy)  # one that stays open is the run in place all the same
+    update(opened, [week], rule=ALWAYS)
     first = open_run(copy).graph.relations[open_run(copy).tasks[0].relation]
     later = tmp_path / "later.csv"
     later.write_text(week.read_text().replace("2024-03-", "2024-04-"))
-    update(open_run(copy), [later], rule=ALWAYS)
+    update(opened, [later], rule=ALWAYS)
+    assert [of["number"] for of in open_run(copy).metrics["updates"]] == [1, 2]
     table = open_run(copy).graph.relations[open_run(copy).tasks[0].relation]
     assert table.head(len(first)).equals(first) and set(table["update"]) == {0, 1, 2}
     with pytest.raises(KgrecError, match=r"no row of the files is new to the run .*known rows"):
