@@ -19,6 +19,7 @@ from kgrec_core.errors import KgrecError
 from kgrec_core.jobs.check import asked, checked, every
 from kgrec_core.recipe.components import Domain
 from kgrec_core.recipe.parameters import parameters
+from kgrec_core.recipe.ranges import Size
 from kgrec_core.recipe.registry import Registry, load
 from kgrec_core.recipe.signatures import light, stand_in
 from kgrec_core.training.options import Train
@@ -131,6 +132,16 @@ def test_a_stand_in_has_the_parameters_of_its_part():
             assert [of.doc for of in read.values()] == [real[name].doc for name in read], full
             assert [of.default is real[name].default for name, of in read.items() if of.default is not ...], full
     assert list(parameters(stand_in("kgrec_core.training.options:Train"))) == list(parameters(Train))
+
+
+def test_a_range_of_a_third_party_is_read_too(tmp_path, monkeypatch):
+    (tmp_path / "wide.py").write_text(
+        "from kgrec_core import Encoder\nfrom kgrec_core.parts import Size\n\n\n"
+        "class Wide(Encoder):\n    def __init__(self, *, width: Size = 8) -> None: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert parameters(stand_in("wide:Wide"))["width"].wanted == Size
+    assert "wide" not in sys.modules
 
 
 def test_a_target_in_disguise_is_refused_and_let_pass_where_that_is_said(shop, tmp_path):
