@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from kgrec_core import devices
 from kgrec_core.errors import KgrecError
+from kgrec_core.outputs import output
 from kgrec_core.training.loop import Learner, Record
 from kgrec_core.training.records import SoFar
 
@@ -47,12 +47,11 @@ def written(records: Iterator[Record], learner: Learner, so_far: SoFar, file: Pa
 def write(file: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint; killed at any moment, the old or the new one is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(".part")
-    with open(beside, "wb") as out:
-        torch.save(state, out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(beside, file)
+    with output(file, remedy="free space, and the same command goes on") as beside, open(beside, "wb") as out:
+        try:
+            torch.save(state, out)
+        except RuntimeError as error:  # of the archive that torch closes over what ended it
+            raise error.__context__ or error from None
 
 
 def read(file: Path, purpose: str) -> dict[str, Any] | None:
