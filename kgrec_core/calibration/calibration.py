@@ -22,6 +22,7 @@ SMALLEST = 60  # queries, both parts together
 GRID = 200  # thresholds that can be tested
 NEVER = 2.0  # a threshold that no probability reaches
 TELLS = 0.2  # by how much more often a query that something answers must reach a threshold, to tell how many have no answer
+UNSURE = 0.5  # wrong answers that a curve counts for at least, beside tests, where it is sure of none (Jeffreys)
 BEYOND = (0.9999, 0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95)  # thresholds beyond all that were tested
 
 
@@ -135,7 +136,8 @@ class Calibration:
         if self.pseudo:  # beyond what was tested P alone speaks
             counts = np.array([[t, 1, 1 - t, 0, 0] for t in BEYOND if t > counts[0, 0]] + counts.tolist())
         for threshold, expected_of, expected, answered, wrong in counts if self.pseudo else counts[_start(counts, budget) :]:
-            likely = self.pseudo * expected / max(expected_of, 1e-9)
+            least = min(UNSURE, self.pseudo) if answered else 0.0  # of what was not tested no share is told
+            likely = max(least, self.pseudo * expected / max(expected_of, 1e-9))
             bound = upper_bound(wrong, answered, confidence, likely, self.pseudo - likely)
             if bound > budget and not self.pseudo:
                 break

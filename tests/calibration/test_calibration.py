@@ -175,6 +175,12 @@ def test_testing_stops_at_the_first_threshold_that_fails():
     assert upper_bound(20, 2_000, 0.95) < 0.04 and made.guarantee(0.04).threshold == 0.8
 
 
+def test_a_curve_that_is_sure_of_itself_promises_no_more_than_its_tests():
+    fields = {"method": "logistic", "mean": [0.0], "scale": [1.0], "weights": [1.0], "bias": 0.0, "knots": [[0.0], [0.5]]}
+    made = Calibration(**fields, counts=[[0.99997, 236, 0.007, 236, 0]], tested=236, pseudo=40.0, log_loss={})
+    assert 0.005 < made.guarantee(0.03).bound < upper_bound(0, 236, 0.95)
+
+
 def strange(draw, n):
     """As `answers`, of queries that nothing answers: less near, and nothing is right."""
     x, _, _ = answers(draw, n)
