@@ -1,4 +1,4 @@
-"""`pseudo`: self-training. Texts that an earlier run is sure of are learned as if somebody had labelled them.
+"""`pseudo`: self-training. Of texts that an earlier run is sure of, what it says of their classes is learned beside the labels.
 
 [train.objectives.pseudo]
 use = "pseudo"
@@ -6,8 +6,8 @@ run = "runs/first"           # fitted with the same [split] on the labels that t
 texts = "questions.txt"
 wrong = 0.05                 # of the labels that are taken
 
-(Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training".) How sure it is says its own
-calibration, which was learned from queries that nothing else learned from. It answers by what its training part knows: no held-out
+(Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training"; that the shares of all classes teach
+more than the first alone: Hinton et al. 2015; Xie et al. 2020, "Noisy Student".) How sure it is says its own calibration, which was learned from queries that nothing else learned from. It answers by what its training part knows: no held-out
 edge speaks in a pseudo-label.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,15 @@ from kgrec_core.training.objective import Objective, Step
 from kgrec_core.training.options import Teacher, Train
 
 log = logging.getLogger("kgrec")
+DEPTH = 20  # classes of a text that are learned
+
+
+class Said(NamedTuple):
+    """Of n texts: classes (n, k) graph rows, best first, -1 for none; shares (n, k) of probability; sure (n,) P(correct) of the first."""
+
+    classes: NDArray[np.int64]
+    shares: NDArray[np.float32]
+    sure: NDArray[np.float64]
 
 
 class Pseudo(Objective):
@@ -66,52 +76,50 @@ class Pseudo(Objective):
             if heads[task.name].encodes_candidates or options.weights.get(task.name, 1.0) <= 0:
                 continue
             graph, rows = joined(view.graph, task.relation.source, texts)
-            label, sure = devices.shared(
+            told = devices.shared(
                 lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run), self.threshold is not None)
             )
-            from_on = self.threshold if self.threshold is not None else least(sure, self.wrong)
-            kept = (label >= 0) & (sure >= from_on)
+            from_on = self.threshold if self.threshold is not None else least(told.sure, self.wrong)
+            kept = (told.classes[:, 0] >= 0) & (told.sure >= from_on)
             taken = f"{kept.sum():,} of {len(rows):,}"
             log.warning("%s: %s unlabelled texts are taken with a label, P >= %.3f", task.name, taken, from_on)
             if kept.any():
                 nodes = Nodes(graph, task.relation.source, rows[kept], "query")
-                found.append(Labelled(task, heads[task.name], nodes, label[kept], candidates(graph, task), options))
+                found.append(Labelled(task, heads[task.name], nodes, *(of[kept] for of in told[:2]), candidates(graph, task), options))
         for objective in found:
             objective.epochs, objective.weight = self.epochs, objective.weight * self.weight
         return found
 
 
 class Labelled(Taught):
-    """Cross-entropy of the labels that were taken."""
+    """Cross-entropy of the shares that were said."""
 
     encodes_candidates = False
 
-    def __init__(self, task: Task, head: Head, nodes: Nodes, label: NDArray[np.int64], classes: Nodes, options: Train) -> None:
-        super().__init__(task, nodes, label, Teacher(model=""), options)
+    def __init__(
+        self, task: Task, head: Head, nodes: Nodes, said: NDArray[np.int64], shares: NDArray[np.float32], classes: Nodes, options: Train
+    ) -> None:
+        super().__init__(task, nodes, shares, Teacher(model=""), options)
         self.head, self.classes = head, classes
-        self.place = np.searchsorted(classes.rows, label)
-        counts = np.bincount(self.place, minlength=len(classes))
-        self.share = (len(label) / np.maximum(counts, 1) / max(1, (counts > 0).sum())).astype(np.float32)
+        self.place = np.searchsorted(classes.rows, np.maximum(said, classes.rows[0]))  # none has no share, wherever it is
+        counts = np.bincount(self.place[:, 0], minlength=len(classes))
+        self.balance = (len(said) / np.maximum(counts, 1) / max(1, (counts > 0).sum())).astype(np.float32)[self.place[:, 0]]
 
     def step(self, number: int) -> Step:
         some = self.drawn(number)
-        place = self.place[some]
-        return Step(self.nodes.take(some), self.classes, (torch.from_numpy(place), torch.from_numpy(self.share[place])))
+        return Step(self.nodes.take(some), self.classes, tuple(torch.from_numpy(of[some]) for of in (self.place, self.said, self.balance)))
 
     def project(self, x: torch.Tensor | None, nodes: Nodes) -> torch.Tensor:
         return self.head.project(x, nodes)
 
-    def loss(self, q: torch.Tensor, c: torch.Tensor, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        each = torch.nn.functional.cross_entropy(q @ c.T, batch[0], reduction="none")
-        return (each * batch[1]).sum() / batch[1].sum()
+    def loss(self, q: torch.Tensor, c: torch.Tensor, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        place, shares, balance = batch
+        each = -(shares * (q @ c.T).log_softmax(1).gather(1, place)).sum(1)
+        return (each * balance).sum() / balance.sum()
 
 
-def said(
-    run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(n,) the label of each row, and P(correct) of it, by a run that knows the edges of `graph` alone; -1 where it finds nothing.
-
-    plain: whether the share of its scores will do where it was not calibrated.
+def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool) -> Said:
+    """Of each row, by a run that knows the edges of `graph` alone. plain: whether the share of its scores will do where it was not calibrated.
 
     Raises KgrecError where it knows no such task, has other classes, or was not calibrated.
     """
@@ -129,16 +137,17 @@ def said(
     model, retrieval = run.model.refresh(graph), run.retrievals[task.name]
     retrieval.build(graph, task, here, model.encode(task))
     blocks = Nodes(graph, task.relation.source, rows, "query").blocks(512)
-    hits = [retrieval.search(block, model.vectors(task, block), min(20, len(here.rows))) for block in blocks]
-    sure = np.concatenate([_share(of, retrieval.logits) if calibration is None else calibration.probability(features(of)) for of in hits])
-    return np.concatenate([of.rows[:, 0] for of in hits]), sure
+    hits = [retrieval.search(block, model.vectors(task, block), min(DEPTH, len(here.rows))) for block in blocks]
+    shares = np.concatenate([_shares(of, retrieval.logits) for of in hits])
+    sure = shares[:, 0] if calibration is None else np.concatenate([calibration.probability(features(of)) for of in hits])
+    return Said(np.concatenate([of.rows for of in hits]), shares.astype(np.float32), sure)
 
 
-def _share(hits: Hits, logits: bool) -> NDArray[np.float64]:
-    """(n,) of the first answer: of the softmax, or of the sum of the scores."""
+def _shares(hits: Hits, logits: bool) -> NDArray[np.float64]:
+    """(n, k) of the softmax, or of the sum of the scores."""
     scores = np.where(hits.rows >= 0, hits.scores, -np.inf).astype(np.float64)
     scores = np.exp(scores - scores.max(1, keepdims=True)) if logits else np.clip(np.nan_to_num(scores, neginf=0.0), 0, None)
-    return scores[:, 0] / np.maximum(scores.sum(1), 1e-12)
+    return scores / np.maximum(scores.sum(1, keepdims=True), 1e-12)
 
 
 def least(sure: NDArray[np.float64], wrong: float) -> float:

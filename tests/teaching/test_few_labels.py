@@ -77,14 +77,15 @@ def test_words_are_deleted_and_one_stays():
         assert all(found) and len(set(found)) > 1 - (text == "one") and max(map(len, found)) <= len(text)
 
 
-def test_sure_answers_are_learned_as_labels_and_are_mostly_right(bank, first):
+def test_of_sure_answers_the_shares_are_learned_and_the_first_are_mostly_right(bank, first):
     table = {"pseudo": {"use": "pseudo", "run": str(first.folder), "texts": str(bank.more), "wrong": 0.2}}
     model, views, options = student(bank, objectives=table)
     learner = Learner(model.encoder, model.heads, model.tasks, views["train"], options)
     (of,) = (o for o in learner.vectors.objectives if type(o).__name__ == "Labelled")
     graph = of.nodes.graph
     texts = graph.gather("question", of.nodes.rows, "text")["text"].to_list()
-    label = graph.gather("intent", of.said, "id")["id"].to_list()
+    label = graph.gather("intent", of.classes.rows[of.place[:, 0]], "id")["id"].to_list()
+    assert of.said.shape == of.place.shape == (len(texts), 4) and np.allclose(of.said.sum(1), 1) and (np.diff(of.said) <= 0).all()
     right = np.mean([bank.truth[text] == name for text, name in zip(texts, label, strict=True)])
     assert 100 <= len(texts) < 400 and right > 0.8
     step = of.step(0)
