@@ -7,8 +7,8 @@ texts = "questions.txt"
 wrong = 0.05                 # of the labels that are taken
 
 (Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training"; that the shares of all classes teach
-more than the first alone: Hinton et al. 2015; Xie et al. 2020, "Noisy Student".) How sure it is says its own calibration, which was learned from queries that nothing else learned from. It answers by what its training part knows: no held-out
-edge speaks in a pseudo-label.
+more than the first alone: Hinton et al. 2015; Xie et al. 2020, "Noisy Student".) How sure it is says its own calibration, which was learned
+from queries that nothing else learned from. It answers by what its training part knows: no held-out edge speaks in a pseudo-label.
 """
 
 from __future__ import annotations
