@@ -8,7 +8,8 @@ wrong = 0.05                 # of the labels that are taken
 
 (Scudder 1965; Lee 2013, "Pseudo-Label"; Mukherjee & Awadallah 2020, "Uncertainty-aware Self-training"; that the shares of all classes teach
 more than the first alone: Hinton et al. 2015; Xie et al. 2020, "Noisy Student".) How sure it is says its own calibration, which was learned
-from queries that nothing else learned from. It answers by what its training part knows: no held-out edge speaks in a pseudo-label.
+from queries that nothing else learned from. What it says of a text is then spread to the texts nearest to it (see `spreading`). It answers by
+what its training part knows: no held-out edge speaks in a pseudo-label.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from kgrec_core.calibration.confidence import features
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits
-from kgrec_core.recipe.ranges import Amount, Share
+from kgrec_core.recipe.ranges import Amount, Count, Share
+from kgrec_core.retrieval.profile import matrix
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
+from kgrec_core.teaching.spreading import spread
 from kgrec_core.teaching.taught import Taught
 from kgrec_core.teaching.unlabelled import joined, texts_of
 from kgrec_core.training.objective import Objective, Step
@@ -40,7 +43,7 @@ DEPTH = 20  # classes of a text that are learned
 
 
 class Said(NamedTuple):
-    """Of n texts: classes (n, k) graph rows, best first, -1 for none; shares (n, k) of probability; sure (n,) P(correct) of the first."""
+    """Of n texts: classes (n, k) graph rows, best first, -1 for none; shares (n, k) of probability; sure (n,) P(correct) of the run's answer."""
 
     classes: NDArray[np.int64]
     shares: NDArray[np.float32]
@@ -51,7 +54,8 @@ class Pseudo(Objective):
     """Of every classification, the texts whose label is sure enough; each class counts as much as any other.
 
     run: a run folder. texts: unlabelled ones, .txt with one a line or a table with a column for them; column: its name. wrong: the share of
-    wrong labels that is allowed. threshold: the P(correct) from which on a label is taken, in place of that. epochs: passes over what is taken.
+    wrong labels that is allowed. threshold: the P(correct) from which on a label is taken, in place of that. neighbours: so many of the nearest
+    texts, with and without labels, have a say in what is learned of one; 0 = none. epochs: passes over what is taken.
     """
 
     def __init__(
@@ -62,12 +66,13 @@ class Pseudo(Objective):
         column: str = "text",
         wrong: Share = 0.05,
         threshold: Share | None = None,
+        neighbours: Count = 10,
         epochs: Amount = 1.0,
         weight: Amount = 1.0,
     ) -> None:
         super().__init__()
         self.run, self.texts, self.column, self.wrong, self.threshold = run, texts, column, wrong, threshold
-        self.epochs, self.weight = epochs, weight
+        self.neighbours, self.epochs, self.weight = neighbours, epochs, weight
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
         texts, first = texts_of(self.texts, "train.objectives.pseudo.texts", self.column), open_run(self.run).snapshot
@@ -76,9 +81,8 @@ class Pseudo(Objective):
             if heads[task.name].encodes_candidates or options.weights.get(task.name, 1.0) <= 0:
                 continue
             graph, rows = joined(view.graph, task.relation.source, texts)
-            told = devices.shared(
-                lambda task=task, graph=graph, rows=rows: said(first, task, graph, rows, str(self.run), self.threshold is not None)
-            )
+            how = str(self.run), self.threshold is not None, self.neighbours
+            told = devices.shared(lambda task=task, graph=graph, rows=rows, how=how: said(first, task, graph, rows, *how))
             from_on = self.threshold if self.threshold is not None else least(told.sure, self.wrong)
             kept = (told.classes[:, 0] >= 0) & (told.sure >= from_on)
             taken = f"{kept.sum():,} of {len(rows):,}"
@@ -118,8 +122,9 @@ class Labelled(Taught):
         return (each * balance).sum() / balance.sum()
 
 
-def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool) -> Said:
-    """Of each row, by a run that knows the edges of `graph` alone. plain: whether the share of its scores will do where it was not calibrated.
+def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool, neighbours: int) -> Said:
+    """Of each row, by a run that knows the edges of `graph` alone, and by so many neighbours. plain: whether the share of its scores will do
+    where it was not calibrated.
 
     Raises KgrecError where it knows no such task, has other classes, or was not calibrated.
     """
@@ -136,11 +141,29 @@ def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name:
         )
     model, retrieval = run.model.refresh(graph), run.retrievals[task.name]
     retrieval.build(graph, task, here, model.encode(task))
-    blocks = Nodes(graph, task.relation.source, rows, "query").blocks(512)
+    blocks = list(Nodes(graph, task.relation.source, rows, "query").blocks(512))
     hits = [retrieval.search(block, model.vectors(task, block), min(DEPTH, len(here.rows))) for block in blocks]
     shares = np.concatenate([_shares(of, retrieval.logits) for of in hits])
     sure = shares[:, 0] if calibration is None else np.concatenate([calibration.probability(features(of)) for of in hits])
-    return Said(np.concatenate([of.rows for of in hits]), shares.astype(np.float32), sure)
+    every = np.zeros((len(rows), len(here.rows)), np.float32)
+    place = np.searchsorted(here.rows, np.concatenate([of.rows for of in hits]).clip(here.rows[0]))  # none has no share, wherever it is
+    np.add.at(every, (np.arange(len(rows))[:, None], place), shares)
+    if neighbours:
+        labels, known = _labels(graph, task, here.rows)
+        vectors = [model.vectors(task, block) for block in (*blocks, known)]
+        every = spread(every, np.concatenate(vectors[:-1]), labels, vectors[-1], neighbours)
+    best = np.argsort(-every, axis=1, kind="stable")[:, :DEPTH]
+    shares = np.take_along_axis(every, best, axis=1)
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1e-12)
+    return Said(np.where(shares > 0, here.rows[best], -1), shares, sure)
+
+
+def _labels(graph: Graph, task: Task, classes: NDArray[np.int64]) -> tuple[NDArray[np.float32], Nodes]:
+    """(m, classes) rows of sum 1 of the queries that have a label, and these queries."""
+    labels = matrix(graph, task.relation, 0)[:, classes]
+    known = np.flatnonzero(np.diff(labels.indptr))
+    labels = labels[known].toarray()
+    return labels / labels.sum(1, keepdims=True), Nodes(graph, task.relation.source, known, "query")
 
 
 def _shares(hits: Hits, logits: bool) -> NDArray[np.float64]:
