@@ -19,6 +19,7 @@ INSIDE = {
     "budget.py",
     "catalogue.py",
     "console.py",
+    "defaults.py",
     "drift.py",
     "fidelity.py",
     "fusions.py",

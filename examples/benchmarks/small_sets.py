@@ -6,7 +6,7 @@ Sets: parts of films (MovieLens-100K, 120 users), artists (Last.FM, 120), beauty
 stackfaq), sentences (300 of financial_phrasebank), and shops made up of 120 customers who buy what is popular, what is new, what goes with their
 last purchase, what their taste is called, what they bought before, or all of it. A shop's name ends in `_last` where the last purchase is held out
 and not a month. On demand only: phrases_N, headlines_N and intents_N, so many drawn sentences of financial_phrasebank, headlines of sentfin, questions of
-30 of banking77's intents. The recipes as they stand, without fine-tuning; only what may be published is made. One JSON line last: by set the mean
+30 of banking77's intents; classes_N and answers_N, so many questions of each of its intents; faq_N, chinese_N, so many entries. The recipes as they stand, without fine-tuning; only what may be published is made. One JSON line last: by set the mean
 over its seeds of what is published less the simple thing that is best there on average, for a referee that goes by its select queries alone and for
 it as it is, and in how many the 95 % interval of what is published less the best simple thing on test is below 0. --small takes one shop of 40.
 """
@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import beauty
 import finance_phrasebank
@@ -28,18 +28,21 @@ import polars as pl
 from arguments import DATA, about, asked_of
 from kgrec_support.sample import QUESTIONS
 
-from kgrec_core import Dataset, Graph, Relation, Task
+from kgrec_core import Dataset, Graph, Relation, Task, View
 from kgrec_core.comparison.chains import Chain, learn_retrieval
 from kgrec_core.comparison.evidence import build
 from kgrec_core.comparison.referee import PAIR, WHOLE, Contender, Referee
-from kgrec_core.comparison.results import results_of
+from kgrec_core.comparison.results import Results, results_of
 from kgrec_core.domain import resolve
 from kgrec_core.evaluation.interval import gain
 from kgrec_core.finetuning import SECTIONS, build_model, build_retrievals, sections
 from kgrec_core.limits import sampled
 from kgrec_core.loading import loaded
+from kgrec_core.model import Model
+from kgrec_core.recipe.recipe import Recipe
 from kgrec_core.recipe.registry import Registry
-from kgrec_core.split import split
+from kgrec_core.split import Split, split
+from kgrec_core.training.options import Train
 
 DAY, BUYS, BRAND = 86_400_000_000, Relation("user", "buys", "item"), Relation("item", "brand", "brand")
 WORDS = [
@@ -182,9 +185,11 @@ def layers(name: str, folder: Path, users: int, seed: int) -> tuple[str, str, li
         return "kgrec_ecommerce", "buys", [{"data": data, "split": COLUMN if name == "artists" else LAST}]
     if name == "films":
         return "kgrec_ecommerce", "buys", never_below.films(folder, users or 120, seed)
-    if name == "faq":
-        return "kgrec_support", "answer", never_below.faq(folder, 68, seed)
     kind, _, n = name.partition("_")
+    if kind in ("faq", "chinese"):
+        return "kgrec_support", "answer", {"faq": never_below.faq, "chinese": never_below.chinese}[kind](folder, int(n or 68), seed)
+    if kind in ("classes", "answers"):
+        return "kgrec_support", {"classes": "intent", "answers": "answer"}[kind], [[f"data.per_class={int(n or 10)}", f"data.seed={seed}"]]
     classes = {"sentences": phrases, "phrases": phrases, "headlines": headlines, "intents": intents}[kind](int(n or 300), seed)
     classes.write_csv(file := folder / f"{kind}.csv")
     if kind == "intents":
@@ -208,33 +213,59 @@ def intents(n: int, seed: int) -> pl.DataFrame:
     return table.filter(pl.col("label").is_in(some.tolist())).sample(n, seed=seed, shuffle=True)
 
 
-def judged(name: str, users: int, seed: int, folder: Path, settings: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Every contender's values on test, and the names of what is published: by select queries alone, and as it is."""
+class Begun(NamedTuple):
+    """A fit of one task as far as its model and its referee; nothing is learned yet."""
+
+    recipe: Recipe
+    registry: Registry
+    how: Split
+    options: Train
+    dataset: Dataset
+    views: dict[str, View]
+    model: Model
+    results: Results
+    referee: Referee
+
+    @property
+    def task(self) -> Task:
+        return self.dataset.tasks[0]
+
+    def heard(self, system: str) -> list[Contender]:
+        """The chain and what is simple in it, with the vectors as they are now, judged by the queries that a referee may ask."""
+        chain = Chain(self.model, build_retrievals(self.recipe, self.registry, self.dataset))
+        self.referee.hear(system, self.model, chain.retrievals, learn_retrieval(chain, self.views))
+        return self.referee.heard[self.task.name]
+
+
+def begun(name: str, users: int, seed: int, folder: Path, settings: list[str]) -> Begun:
     registry = Registry.discover()
     domain, task_name, above = layers(name, folder, users, seed)
-    own = [f"split.seed={seed}", *([f"retrieval.buys.seed={seed}"] if task_name == "buys" else [])]
+    own = [f"split.seed={seed}", f"train.seed={seed}", *([f"retrieval.buys.seed={seed}"] if task_name == "buys" else [])]
     recipe = resolve(f"{domain}:recipe.toml", *above, own + settings).check(registry, SECTIONS)
-    how, _, limits = sections(recipe, registry)
+    how, options, limits = sections(recipe, registry)
     dataset, *_ = loaded(recipe, registry, strict=False)
     task = next(t for t in dataset.tasks if t.name == task_name)
     dataset = Dataset(dataset.graph, (task,))
     views = sampled(split(dataset, how), limits, how.seed)
     model = build_model(recipe, registry, (task,), views["train"].graph)
     results = {task_name: results_of(task, recipe.head(registry, task_name), views, how)}
-    chain = Chain(model, build_retrievals(recipe, registry, dataset))
-    unseen = learn_retrieval(chain, views)
     referee = Referee(recipe, registry, views, results, how)
-    referee.hear("before", model, chain.retrievals, unseen)
-    heard: list[Contender] = referee.heard[task_name]
-    now = referee.decide((task,), "before").choices[task_name].published.name
-    referee.heard[task_name] = [c._replace(further=np.zeros(0)) for c in heard if PAIR not in c.name]
+    return Begun(recipe, registry, how, options, dataset, views, model, results[task_name], referee)
+
+
+def judged(name: str, users: int, seed: int, folder: Path, settings: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Every contender's values on test, and the names of what is published: by select queries alone, and as it is."""
+    of = begun(name, users, seed, folder, settings)
+    task, referee, heard = of.task, of.referee, of.heard("before")
+    now = referee.decide((task,), "before").choices[task.name].published.name
+    referee.heard[task.name] = [c._replace(further=np.zeros(0)) for c in heard if PAIR not in c.name]
     referee.evidence.views_of = lambda *_: []  # as if the select queries were all there is
-    plain = referee.decide((task,), "before").choices[task_name].published.name
-    graph = views["test" if how.rebuild else "train"].graph
-    model.refresh(graph)
+    plain = referee.decide((task,), "before").choices[task.name].published.name
+    graph = of.views["test" if of.how.rebuild else "train"].graph
+    of.model.refresh(graph)
     for contender in heard:
-        build(contender.retrieval, task, model, graph)
-    return {c.name: results[task_name].asked(model, c.retrieval, views["test"]) for c in heard}, [plain, now]
+        build(contender.retrieval, task, of.model, graph)
+    return {c.name: of.results.asked(of.model, c.retrieval, of.views["test"]) for c in heard}, [plain, now]
 
 
 def main() -> None:

