@@ -71,7 +71,7 @@ def entries(
             try:
                 event = reader.event(_fields(entry, id))
             except Refused as reason:
-                refused.add(source, 0, str(reason), json.dumps(_fields(entry, id), ensure_ascii=False))
+                refused.add(name, 0, str(reason), json.dumps(_fields(entry, id), ensure_ascii=False))
                 continue
             if seen.add(event.id):
                 yield event, json.dumps({"ids": given}, ensure_ascii=False)
@@ -84,7 +84,7 @@ def _listed(source: str, asked: dict[str, str | None], parse: Callable[..., Any]
     told, body = _fetched(source, asked)
     if told:
         asked |= {"If-None-Match": told.get("etag"), "If-Modified-Since": told.get("last-modified")}
-    found = parse(io.BytesIO(body), response_headers={"content-location": source, **told} if "://" in source else told)
+    found = parse(io.BytesIO(body), response_headers={"content-location": shown(source), **told} if "://" in source else told)
     if body and found.get("bozo") and not found.entries and (broken := found.get("bozo_exception")) is not None:
         raise Unanswered(str(broken))
     return found.entries

@@ -7,17 +7,23 @@ since timeouts of sockets begin anew with every byte.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import re
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from kgrec_core import KgrecError
 
+log = logging.getLogger("kgrec")
+_PASSWORD = re.compile(r"^(?:apprise:)?\w+://[^/@]*:[^/@]+@")
 HOPS = 5  # redirects within one host
 
 
@@ -56,8 +62,28 @@ def shown(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+def from_environment(value: str) -> str:
+    """ "env:NAME" -> what the variable holds. Raises KgrecError where it is not set."""
+    if not value.startswith("env:"):
+        return value
+    found = os.environ.get(value.removeprefix("env:"))
+    if not found:
+        raise KgrecError(f"the environment variable {value.removeprefix('env:')} is not set; set it, or give another name")
+    return found
+
+
+def warn_of_password(address: str, what: str) -> None:
+    """Where it is given in the open."""
+    if _PASSWORD.search(address):
+        log.warning(
+            "%s: the password in its address is seen by everybody who lists processes; put the address into a variable, env:NAME", what
+        )
+
+
 def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float, largest: int) -> Answer:
-    """GET, or POST of a body; redirects are answers. body: its first `largest` bytes. Raises Unanswered."""
+    """GET, or POST of a body; redirects are answers. body: its first `largest` bytes. A password in the address is given as such (basic
+    authentication, RFC 7617). Raises Unanswered."""
+    address, login = _without_login(url)
     cut, stack = _Cut(), contextlib.ExitStack()
     opener = build_opener(_Stay, _Open(cut))
     timer = threading.Timer(seconds, cut)
@@ -67,7 +93,7 @@ def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] | None =
         stack.callback(timer.cancel)
         try:
             try:
-                answer = stack.enter_context(opener.open(Request(url, body, dict(headers or {})), timeout=seconds))
+                answer = stack.enter_context(opener.open(Request(address, body, {**(headers or {}), **login}), timeout=seconds))
             except HTTPError as error:
                 answer = stack.enter_context(error)
             told = {name.lower(): value for name, value in answer.headers.items()}
@@ -101,8 +127,20 @@ def get(url: str, headers: Mapping[str, str] | None = None, *, seconds: float, l
             raise Unanswered(f"it sends us elsewhere, to {shown(there)[:200]}; name that address if it is the one you mean")
         if urlsplit(at).scheme == "https" != urlsplit(there).scheme:
             raise Unanswered("it sends us from https to http")
-        at = there
+        same = _without_login(at)[0].split("/")[:3] == there.split("/")[:3]  # who is asked for a password is who was meant to have it
+        at = urlsplit(there)._replace(netloc=urlsplit(at).netloc).geturl() if same else there
     raise Unanswered(f"it sends us around, more than {HOPS} times")
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """The address as it is asked, and the header that gives the name and password in it."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    if not login:
+        return url, {}
+    name, _, password = login.partition(":")
+    given = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {given}"}
 
 
 class _Cut:

@@ -17,6 +17,7 @@ from kgrec_core.domain import MANIFEST, checksum
 from kgrec_finance.articles.roster import roster
 from kgrec_finance.feeds.batches import batches
 from kgrec_finance.feeds.events import Reader, Refused
+from kgrec_finance.feeds.web import from_environment, warn_of_password
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.settings import Given, Settings
 from kgrec_finance.monitoring.sinks import Delivery, Webhook, open_sink
@@ -66,7 +67,7 @@ class Watch(Following):
 
     Spans are written 15m, 12h, 1d or 2w.
 
-    feed: a JSONL or CSV file that grows, - (standard input) or the address of an RSS or Atom feed.
+    feed: a JSONL or CSV file that grows, - (standard input) or the address of an RSS or Atom feed; one with a password as env:NAME.
     state: the monitor's file [RUN.monitor.sqlite].
     once: end with what the feed has now.
     poll: how often the feed is looked at, in seconds [1; an address 300].
@@ -192,7 +193,8 @@ def _let_through(
         log.warning("learned: %s", built.ensemble.calibration.note)
     calibrated = built.ensemble.calibration is not None
     delivery.push()
-    for _ in read(feed, feed, wait):
+    warn_of_password(feed, "feed")
+    for _ in read(from_environment(feed), feed, wait):
         delivery.push()
         if not calibrated and built.ensemble.calibration is not None:
             calibrated = True

@@ -10,7 +10,6 @@ import hmac
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -20,11 +19,10 @@ from typing import Any, Protocol
 from kgrec_core import KgrecError
 from kgrec_core.domain import say, say_json
 from kgrec_finance.feeds.dead_letters import refuse_place
-from kgrec_finance.feeds.web import Unanswered, ask, checked, shown
+from kgrec_finance.feeds.web import Unanswered, ask, checked, from_environment, shown, warn_of_password
 from kgrec_finance.monitoring.state import Alert, Pending, State
 
 log = logging.getLogger("kgrec")
-_PASSWORD = re.compile(r"^(?:apprise:)?\w+://[^/@]*:[^/@]+@")
 LONGEST = 300.0  # seconds between two tries
 LARGEST = 1 << 16  # bytes of an answer that are read
 TURN = 10.0  # seconds for which a slow sink may keep the feed waiting
@@ -201,8 +199,7 @@ def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> S
     """stdout, FILE.jsonl, http(s)://..., apprise:ADDRESS. secret, and an address with a password, as env:NAME. Raises KgrecError."""
     if secret and not secret.startswith("env:"):  # every user of the machine reads it in the list of processes
         raise KgrecError("secret: put it into an environment variable and give its name, env:NAME; a command line is seen by everybody")
-    if _PASSWORD.search(given):
-        log.warning("sink: the password in its address is seen by everybody who lists processes; put the address into a variable, env:NAME")
+    warn_of_password(given, "sink")
     if given in ("stdout", "-"):
         return Stdout(as_json)
     if given.startswith("apprise:"):
@@ -215,16 +212,6 @@ def open_sink(given: str, secret: str | None = None, as_json: bool = False) -> S
         raise KgrecError(f'sink "{given}" is none; write stdout, a FILE.jsonl, http(s)://... or apprise:ADDRESS')
     refuse_place("sinks", path := Path(given))
     return Lines(path)
-
-
-def from_environment(value: str) -> str:
-    """ "env:NAME" -> what the variable holds. Raises KgrecError where it is not set."""
-    if not value.startswith("env:"):
-        return value
-    found = os.environ.get(value.removeprefix("env:"))
-    if not found:
-        raise KgrecError(f"the environment variable {value.removeprefix('env:')} is not set; set it, or give another name")
-    return found
 
 
 def signature(secret: bytes, body: bytes, at: int) -> str:

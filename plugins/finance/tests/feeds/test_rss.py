@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -81,8 +82,15 @@ class Pages(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("If-None-Match")))
+        self.server.logins.append(self.headers.get("Authorization"))
         port = self.server.server_address[1]
-        there = {"/moved": "/feed", "/away": f"http://localhost:{port}/feed", "/round": "/round", "/file": "file:///etc/passwd"}
+        there = {
+            "/moved": "/feed",
+            "/moved-in-full": f"http://127.0.0.1:{port}/feed",
+            "/away": f"http://localhost:{port}/feed",
+            "/round": "/round",
+            "/file": "file:///etc/passwd",
+        }
         if self.path in there:
             self.send_response(302)
             self.send_header("Location", there[self.path])
@@ -110,7 +118,7 @@ class Pages(BaseHTTPRequestHandler):
 @pytest.fixture
 def pages():
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
-        server.asked = []
+        server.asked, server.logins = [], []
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -125,6 +133,13 @@ def test_an_address_is_asked_again_only_for_what_is_new(pages):
     found = list(follow(at(pages, "/moved"), form="rss", poll=0.01, stop=lambda: next(looks)))
     assert [e.id for e, _ in found] == ["u:a"]
     assert [tag for path, tag in pages.asked if path == "/feed"] == [None, "one"]
+
+
+@pytest.mark.parametrize("path", ["/feed", "/moved", "/moved-in-full"])
+def test_a_password_in_the_address_is_given(pages, path):
+    address = at(pages, path).replace("://", "://me:w%40rd%3A@")
+    assert [e.id for e, _ in follow(address, form="rss", wait=False)] == ["u:a"]
+    assert set(pages.logins) == {"Basic " + base64.b64encode(b"me:w@rd:").decode()}
 
 
 @pytest.mark.parametrize(

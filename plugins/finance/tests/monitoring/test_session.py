@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import kgrec_finance
@@ -177,3 +180,35 @@ def until(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_the_password_of_a_feed_is_nowhere_but_in_its_variable(tmp_path, monkeypatch):
+    pytest.importorskip("feedparser", reason="the extra rss is not installed")
+    entry = "<item><guid>a</guid><title>A undated</title></item>"
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = self.headers.get("Authorization") == "Basic " + base64.b64encode(b"me:word").decode()
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(f'<rss version="2.0"><channel><title>N</title>{entry}</channel></rss>'.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("FEED", f"http://me:word@127.0.0.1:{server.server_address[1]}/feed")
+        (tmp_path / "companies.csv").write_text("id,name\nA,A\n")
+        words = ["monitor", "env:FEED", "--companies", tmp_path / "companies.csv", "--state", tmp_path / "state.sqlite", "--once", *QUICK]
+        done = CliRunner().invoke(main, list(map(str, words)))
+        server.shutdown()
+    assert done.exit_code == 0 and "it has no time" in (tmp_path / "state.sqlite.refused.jsonl").read_text(), done.stderr
+    assert "word" not in done.stdout + done.stderr
+    assert not any(b"word@" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_feed_whose_variable_is_not_set(tmp_path):
+    (tmp_path / "companies.csv").write_text("id,name\nA,A\n")
+    words = ["monitor", "env:NO_SUCH", "--companies", tmp_path / "companies.csv", "--state", tmp_path / "state.sqlite", "--once"]
+    kgrec(*words, fails="the environment variable NO_SUCH is not set")
