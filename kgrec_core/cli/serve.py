@@ -30,8 +30,9 @@ from kgrec_core.printing import say
 @click.option("--rate", default=0, type=click.IntRange(0), metavar="N", help="Requests a minute of each caller; 0 = any number.")
 @click.option("--quota", default=0, type=click.IntRange(0), metavar="N", help="Requests a day of each caller; 0 = any number.")
 @click.option(
-    "--count-in", "storage", default="memory://", show_default=True, metavar="URL", help="Where they are counted; redis://HOST for all."
-)
+    "--count-in", "storage", default="memory://", show_default=True, envvar="KGREC_COUNT_IN", show_envvar=True, metavar="URL",
+    help="Where they are counted; redis://HOST for all. One with a password by the variable.",
+)  # fmt: skip
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.001, 60), help="Deadline of a request that names none.")
 @click.option("--queue", default=256, show_default=True, type=click.IntRange(1), help="Requests that may wait; the next is refused.")
 @click.option(

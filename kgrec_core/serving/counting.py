@@ -99,7 +99,7 @@ class Own(Storage):
 
 def _redis(address: str) -> Storage:
     if not address.startswith(REDIS):
-        raise KgrecError(f"--count-in {address}: requests are counted in memory:// or in a Redis, such as redis://localhost:6379")
+        raise KgrecError("--count-in: requests are counted in memory:// or in a Redis, such as redis://localhost:6379")
     try:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
