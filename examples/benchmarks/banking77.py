@@ -1,10 +1,11 @@
 """banking77: accuracy of the 77 intents on the published 3,080 test questions, learned from all training questions or a few a class.
 
-    python examples/benchmarks/banking77.py [--per-class 10] [--unlabelled] [--keep RUN] [--seed 0] [--small] [section.key=value ...]
+    python examples/benchmarks/banking77.py [--per-class 10] [--unlabelled [KEY]] [--keep RUN] [--seed 0] [--small] [section.key=value ...]
 
 The questions are in the package kgrec-support; validation is a tenth of train. With --per-class only so many training questions an
-intent are seen; the validation questions then choose nothing. --unlabelled hands all training questions, without labels,
-to what `train.teacher` says of texts. --keep leaves the run in a folder, so that it may teach: `train.teacher.model=RUN`. --small learns from three of each of four intents for a few steps. One JSON line last.
+intent are seen; the validation questions then choose no checkpoint, but the mixture's few weights are still learned from half of them (the encoder's
+classes alone do without). --unlabelled hands all training questions, without labels, to what `train.teacher` says of texts, or to the objective that
+KEY belongs to. --keep leaves the run in a folder, so that it may teach: `train.teacher.model=RUN`. --small learns from three of each of four intents for a few steps. One JSON line last.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from kgrec_core.domain import resolve
 
 FULL = ["train.weights.answer=0", "train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 FEW = ["train.weights.answer=0", "train.contrastive=10", "train.epochs=4", "train.batch=64", "train.validations=1", "split.rebuild=false"]
+TEACHER = "train.teacher.texts"
 SMALL = ["data.per_class=3", "data.intents=4", "train.steps=2", "train.contrastive=0.02", "train.validations=1"]
 
 
@@ -34,7 +36,7 @@ def measured(asked: argparse.Namespace, clock: Clock) -> dict[str, Any]:
         if asked.unlabelled:
             texts = Path(folder) / "unlabelled.txt"
             texts.write_text("".join(f"{' '.join(text.split())}\n" for text in training()[: 40 if asked.small else None]), encoding="utf-8")
-            settings.append(f"train.teacher.texts={texts}")
+            settings.append(f"{asked.unlabelled}={texts}")
         run = fit(
             resolve("kgrec_support:recipe.toml", settings + (SMALL if asked.small else []) + asked.settings),
             asked.keep or Path(folder) / "run",
@@ -52,7 +54,7 @@ def measured(asked: argparse.Namespace, clock: Clock) -> dict[str, Any]:
 def main() -> None:
     parser = about(__doc__)
     parser.add_argument("--per-class", type=int)
-    parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--unlabelled", nargs="?", const=TEACHER, metavar="KEY")
     parser.add_argument("--keep", type=Path)
     asked, clock = asked_of(parser), Clock()
     print(json.dumps(measured(asked, clock) | {"seconds": clock.seconds}))
