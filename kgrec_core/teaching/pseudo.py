@@ -125,8 +125,8 @@ class Labelled(Taught):
 
 
 def said(run: Snapshot, task: Task, graph: Graph, rows: NDArray[np.int64], name: str, plain: bool, neighbours: int, share: float) -> Said:
-    """Of each row, by a run that knows the edges of `graph` alone, and by so many neighbours, whose share is `share`. plain: whether the share of its scores will do
-    where it was not calibrated.
+    """Of each row, by a run that knows the edges of `graph` alone, and by so many neighbours, whose share is `share`. plain: whether the
+    share of its scores will do where it was not calibrated.
 
     Raises KgrecError where it knows no such task, has other classes, or was not calibrated.
     """
