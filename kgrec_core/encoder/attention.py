@@ -32,11 +32,11 @@ class Attention(Fusion):
     """text + opening * sum of the neighbours' vectors, weighted by how the text's fits the neighbour's and the relation's (a graph attention
     network, Velickovic et al. 2018, with relations as in KGAT, Wang et al. 2019). The opening starts at zero.
 
-    An edge's weight, a confidence or a cosine, counts in it. Neighbours are read from tables without gradients, refreshed once per weight version; of one node the `sample` rarest, those with
-    the fewest edges of their relation. With two hops a neighbour has looked at its own neighbours first, through undated relations.
+    An edge's weight, a confidence or a cosine, counts in it. Neighbours are read from tables without gradients, refreshed once per weight version.
 
     text: the encoder that it stands around. entity: whose vectors neighbours have, e.g. `kge`; none: those of their texts.
-    relations: names of those that are read; none = all of the graph's knowledge.
+    relations: names of those that are read; none = all of the graph's knowledge. sample: most neighbours of a node, the rarest: those with the
+    fewest edges of their relation. hops: with 2 a neighbour has looked at its own neighbours first, through undated relations.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Kge(Encoder):
     An entity that was in no triple then is placed by its text, where `text` is there, and by its neighbours: each says where its
     scorer would look for it. Of one without either the vector is zero.
 
-    scorer: how plausible a triple is, see kgrec_core.knowledge.embedding.scorers. width: of the vectors. epochs: passes over the triples.
+    scorer: how plausible a triple is, see kgrec_core.knowledge.embedding.scorers. width: of the vectors. epochs: passes over the triples. seed: of what is drawn.
     behaviours: the tasks' own edges are triples, too (a collaborative graph). They were learned from, so training sees them nearer
         than they are: for an encoder that is not trained on top of it.
     text: an encoder that gives entities a second, learned place by their texts. relations: names of those that are learned from; none = all.

@@ -26,7 +26,7 @@ from kgrec_core.recipe.ranges import Amount, Dropout, Positive
 class Rank(Head):
     """Scores are dot products; divided by the temperature in the loss only, which leaves their order as it is.
 
-    loss:
+    temperature: the lower, the more the hardest wrong candidates count. loss: how a score becomes one, as follows.
         "softmax": cross-entropy over the batch's candidates, corrected for how often each is drawn (logQ, Bengio and Senecal
             2008; Yi et al. 2019), known targets of the query masked. The first choice.
         "bce": binary cross-entropy of the target and the sampled negatives; for calibrated yes or no.

@@ -28,7 +28,7 @@ LONGEST = 2**20  # bytes of a line: N-Triples' parser reads it anew for every tw
 class Rdf(Imported):
     """Triples of an RDF file (Turtle, N-Triples, RDF/XML, JSON-LD) by rdflib, the extra `rdf`.
 
-    file: where. items: beginning of the addresses of entities of kind `of`; what follows is the id. kind: of all other addresses and values.
+    file: where. items: beginning of the addresses of what is known by an id, which follows. of: the kind of these. kind: of all other addresses and values.
     language: of texts that stand in several. An address is known by what follows its last / or #, a relation too; rdfs:label and
         skos:prefLabel name an entity and are no relation; blank nodes are left out.
     """

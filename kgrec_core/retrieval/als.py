@@ -22,8 +22,9 @@ class Als(Blockwise):
 
     A query's vector is solved from its history as it is when asked, so that a newcomer, and a purchase of a minute ago, count at once.
 
-    width: of the vectors. confidence: of a choice beyond that of none; with a half_life, of a choice just made. l2, frequency:
-    regularisation. rounds: how often both sides are solved, from numbers drawn by `seed`.
+    width: of the vectors. confidence: of a choice beyond that of none; with a half_life, of a choice just made. l2: regularisation.
+    frequency: the power of a row's number of choices by which its regularisation grows. rounds: how often both sides are solved. seed: of the numbers
+    that they begin with.
     half_life: days after which a choice counts half, where there is a clock; decay: with half_life = 0, a query's weights by position,
     as in `ease`.
     """

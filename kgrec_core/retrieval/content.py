@@ -32,6 +32,8 @@ class Content(Blockwise):
         relation as much as what was chosen together says (`relation_weights`).
     What the candidates have no words, or no such relations, for finds nothing; what comes later is found by its words. (Lops et al. 2011,
     content-based recommendation.)
+
+    decay: what a step back in the history counts of the step before it.
     """
 
     by: Literal["text", "relations"] = "text"

@@ -36,8 +36,8 @@ class Lambdarank(Placing):
     """LightGBM ranking of the pool that the channels find together.
 
     objective: "lambdarank" (Burges 2010), "rank_xendcg" (Bruch 2021), or "both": the mean of the two, which differ in their mistakes.
-    pool: candidates each channel gives. trees, leaves, rate, smallest (rows in a leaf), columns (share of them per tree): of the
-    boosting. folds: for out-of-fold hits; 0 saves their time where nothing is calibrated on them.
+    pool: candidates each channel gives. trees: of the boosting. leaves: of a tree. rate: what a tree adds of what it learned. smallest: rows in
+    a leaf, at least. columns: share of them that a tree sees. seed: of what is drawn. folds: for out-of-fold hits; 0 saves their time where nothing is calibrated on them.
     queries: at most so many are learned from, and of each window and of those asked once more at most so many: drawn by the seed.
     windows, days: simulated earlier moments within the training graph, `days` apart, whose later edges are further examples (where
         nothing orders what a source met, and it has no text, as often a tenth of that, drawn anew; none where there is an order but no clock);

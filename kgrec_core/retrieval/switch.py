@@ -21,7 +21,7 @@ from kgrec_core.retrieval.pool import lookup, top
 class Switch(Around):
     """Every query is answered by one of the channels alone, chosen by how much it has met of the task's relation.
 
-    default: the channel that answers. short: the one that answers where a query has met something, but less than `few`.
+    default: the channel that answers. short: the one that answers where a query has met something, but less than `few`. few: from so many on it is not short.
     strangers: where it has met nothing; without these two, default answers there, too. described: where it has met nothing by any of the
     task's relations, either, and has a text of its own: what knows behaviour alone has nothing to say of that.
     """

@@ -28,8 +28,8 @@ class Catalogue(Objective):
     answer where the task has no repeats. (Full softmax beats sampled pairs: Klenitskiy & Vasilev 2023, "Turning Dross into Gold Loss".)
 
     epochs: passes over the training queries of all rankings; steps: at most so many updates a task, 0 = all. batch: queries of an update.
-    whole: above so many candidates `negatives` of them are drawn, beside the batch's own targets, and corrected for how often each gets
-    into a batch (logQ: Bengio & Senecal 2008; Yi et al. 2019). temperature: scores are divided by.
+    whole: above so many candidates some are drawn, beside the batch's own targets, and corrected for how often each gets into a batch (logQ:
+    Bengio & Senecal 2008; Yi et al. 2019). negatives: how many. temperature: scores are divided by.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import pytest
 
 from kgrec_core.errors import KgrecError
 from kgrec_core.finetuning import SECTIONS, sections
-from kgrec_core.recipe.parameters import parameters, spell
+from kgrec_core.recipe.parameters import expand, parameters, part_kind, part_mapping, spell
 from kgrec_core.recipe.ranges import Amount, Cosine, Count, Dropout, Fraction, Inside, Positive, Range, Several, Share, Size
 from kgrec_core.recipe.recipe import resolve
 from kgrec_core.recipe.registry import Registry, load
@@ -113,3 +113,15 @@ def test_no_number_escapes():
         for full, component in registry.components(kind).items():
             found += numbers(load(component, kind), full.partition("/")[2])
     assert set(found) == ANY
+
+
+def test_every_key_says_what_it_is():
+    registry = Registry.discover()
+    parts = {
+        full: load(of, kind)
+        for kind in ("data", "encoder", "head", "knowledge", "objective", "retrieval")
+        for full, of in registry.components(kind).items()
+    }
+    keys = {f"{full}.{key.name}": key for full, part in parts.items() for of in parameters(part).values() for key in expand(of)}
+    assert len(keys) > 200
+    assert [name for name, key in keys.items() if not (key.doc or part_kind(key.wanted) or part_mapping(key.wanted))] == []

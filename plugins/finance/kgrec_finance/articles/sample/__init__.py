@@ -23,7 +23,7 @@ class Sentfin:
     """10,753 English headlines with 14,405 sentiments towards companies, sectors and commodities (SEntFiN 1.0, MIT).
 
     agreed: headlines that say the same of all their companies (9,520) also are examples of the task `sentiment`.
-    duplicates: similarity from which two headlines are one `group`. headlines: only so many of them, drawn by `seed`.
+    duplicates: similarity from which two headlines are one `group`. headlines: only so many of them, drawn. seed: of that.
 
     Tasks `entity_sentiment` and `sentiment`. A mention is a headline with a name as it is written there; the company is the one that
     the alias table of the source has for it, else one of that name. Undated; split.by = "random" with group = "group".
