@@ -46,49 +46,13 @@ from kgrec_core.training.options import Train
 
 DAY, BUYS, BRAND = 86_400_000_000, Relation("user", "buys", "item"), Relation("item", "brand", "brand")
 WORDS = [
-    "red",
-    "blue",
-    "green",
-    "amber",
-    "linen",
-    "oak",
-    "steel",
-    "wool",
-    "silver",
-    "paper",
-    "glass",
-    "velvet",
-    "cotton",
-    "copper",
-    "rustic",
-    "nordic",
-    "vintage",
-    "mini",
-    "grand",
-    "soft",
-]
+    "red", "blue", "green", "amber", "linen", "oak", "steel", "wool", "silver", "paper",
+    "glass", "velvet", "cotton", "copper", "rustic", "nordic", "vintage", "mini", "grand", "soft",
+]  # fmt: skip
 THINGS = [
-    "mug",
-    "lamp",
-    "chair",
-    "rug",
-    "clock",
-    "vase",
-    "bowl",
-    "tray",
-    "kettle",
-    "quilt",
-    "basket",
-    "mirror",
-    "candle",
-    "frame",
-    "stool",
-    "jar",
-    "tin",
-    "hook",
-    "bench",
-    "spoon",
-]
+    "mug", "lamp", "chair", "rug", "clock", "vase", "bowl", "tray", "kettle", "quilt",
+    "basket", "mirror", "candle", "frame", "stool", "jar", "tin", "hook", "bench", "spoon",
+]  # fmt: skip
 
 
 class Shop:

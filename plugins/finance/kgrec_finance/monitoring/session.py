@@ -84,6 +84,7 @@ class Watch(Following):
         super().__post_init__()
         if self.poll is not None and not 0.01 <= self.poll <= 604_800:
             raise KgrecError(f"poll = {self.poll} seconds; give .01 or more, a week at most")
+        from_environment(self.feed)  # a variable that is not set is told before a state is begun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,3 +212,4 @@ def test_a_feed_whose_variable_is_not_set(tmp_path):
     (tmp_path / "companies.csv").write_text("id,name\nA,A\n")
     words = ["monitor", "env:NO_SUCH", "--companies", tmp_path / "companies.csv", "--state", tmp_path / "state.sqlite", "--once"]
     kgrec(*words, fails="the environment variable NO_SUCH is not set")
+    assert not (tmp_path / "state.sqlite").exists()
