@@ -83,7 +83,7 @@ def warn_of_password(address: str, what: str) -> None:
 def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float, largest: int) -> Answer:
     """GET, or POST of a body; redirects are answers. body: its first `largest` bytes. A password in the address is given as such (basic
     authentication, RFC 7617). Raises Unanswered."""
-    address, login = _without_login(url)
+    address, login = without_login(url)
     cut, stack = _Cut(), contextlib.ExitStack()
     opener = build_opener(_Stay, _Open(cut))
     timer = threading.Timer(seconds, cut)
@@ -127,12 +127,12 @@ def get(url: str, headers: Mapping[str, str] | None = None, *, seconds: float, l
             raise Unanswered(f"it sends us elsewhere, to {shown(there)[:200]}; name that address if it is the one you mean")
         if urlsplit(at).scheme == "https" != urlsplit(there).scheme:
             raise Unanswered("it sends us from https to http")
-        same = _without_login(at)[0].split("/")[:3] == there.split("/")[:3]  # who is asked for a password is who was meant to have it
+        same = without_login(at)[0].split("/")[:3] == there.split("/")[:3]  # who is asked for a password is who was meant to have it
         at = urlsplit(there)._replace(netloc=urlsplit(at).netloc).geturl() if same else there
     raise Unanswered(f"it sends us around, more than {HOPS} times")
 
 
-def _without_login(url: str) -> tuple[str, dict[str, str]]:
+def without_login(url: str) -> tuple[str, dict[str, str]]:
     """The address as it is asked, and the header that gives the name and password in it."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")

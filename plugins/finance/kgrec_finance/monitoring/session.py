@@ -17,7 +17,7 @@ from kgrec_core.domain import MANIFEST, checksum
 from kgrec_finance.articles.roster import roster
 from kgrec_finance.feeds.batches import batches
 from kgrec_finance.feeds.events import Reader, Refused
-from kgrec_finance.feeds.web import from_environment, warn_of_password
+from kgrec_finance.feeds.web import from_environment, warn_of_password, without_login
 from kgrec_finance.monitoring.monitor import Monitor
 from kgrec_finance.monitoring.settings import Given, Settings
 from kgrec_finance.monitoring.sinks import Delivery, Webhook, open_sink
@@ -195,7 +195,7 @@ def _let_through(
     calibrated = built.ensemble.calibration is not None
     delivery.push()
     warn_of_password(feed, "feed")
-    for _ in read(from_environment(feed), feed, wait):
+    for _ in read(from_environment(feed), without_login(feed)[0], wait):
         delivery.push()
         if not calibrated and built.ensemble.calibration is not None:
             calibrated = True

@@ -182,9 +182,11 @@ def until(condition, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def test_the_password_of_a_feed_is_nowhere_but_in_its_variable(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["env:FEED", "in the open"])
+def test_the_password_of_a_feed_is_nowhere_but_where_it_was_given(tmp_path, monkeypatch, where):
     pytest.importorskip("feedparser", reason="the extra rss is not installed")
-    entry = "<item><guid>a</guid><title>A undated</title></item>"
+    dated = "<item><guid>b</guid><title>A rises</title><pubDate>Mon, 05 Jan 2026 10:00:00 GMT</pubDate></item>"
+    entry = f"<item><guid>a</guid><title>A undated</title></item>{dated}"
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -198,13 +200,15 @@ def test_the_password_of_a_feed_is_nowhere_but_in_its_variable(tmp_path, monkeyp
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("FEED", f"http://me:word@127.0.0.1:{server.server_address[1]}/feed")
+        address = f"http://me:word@127.0.0.1:{server.server_address[1]}/feed"
+        monkeypatch.setenv("FEED", address)
         (tmp_path / "companies.csv").write_text("id,name\nA,A\n")
-        words = ["monitor", "env:FEED", "--companies", tmp_path / "companies.csv", "--state", tmp_path / "state.sqlite", "--once", *QUICK]
+        feed = where if where.startswith("env:") else address
+        words = ["monitor", feed, "--companies", tmp_path / "companies.csv", "--state", tmp_path / "state.sqlite", "--once", *QUICK]
         done = CliRunner().invoke(main, list(map(str, words)))
         server.shutdown()
     assert done.exit_code == 0 and "it has no time" in (tmp_path / "state.sqlite.refused.jsonl").read_text(), done.stderr
-    assert "word" not in done.stdout + done.stderr
+    assert "word" not in (done.stdout + done.stderr).replace("password", "")
     assert not any(b"word@" in path.read_bytes() for path in tmp_path.iterdir())
 
 
