@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgrec_core.domain import KgrecError, Rules, columns, grouped, told_why, with_reasons
@@ -77,14 +78,21 @@ class Similar:
 
 def recommend(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[list[Answer] | KgrecError]:
     """The k best products for each request, best first."""
+    strangers: dict[str, None] = {}
 
     def answer(alike: list[Recommend]) -> list[list[Answer]]:
         k, where, exclude, new, explain, language, _ = _limits(alike[0])
-        queries, gone = snapshot.put(_queries(snapshot, alike)), [*exclude, *(_sold(snapshot) if new else ())]
+        asked = _queries(snapshot, alike)
+        strangers.update({request.user: None for request, query in zip(alike, asked, strict=True) if request.user and "id" not in query})
+        queries, gone = snapshot.put(asked), [*exclude, *(_sold(snapshot) if new else ())]
         answers = snapshot.answer(queries, None, k, where, gone, alike[0])
         return with_reasons(answers, snapshot.explain(queries, None, k, where, gone, alike[0], language)) if explain else answers
 
-    return grouped(requests, _limits, answer)
+    found = grouped(requests, _limits, answer)
+    if strangers:
+        more = f" and {len(strangers) - 3:,} more" if len(strangers) > 3 else ""
+        log.warning("answered as strangers, since this run does not know them: %s%s", ", ".join(map(_cut, islice(strangers, 3))), more)
+    return found
 
 
 def similar(snapshot: Snapshot, requests: Sequence[Similar]) -> list[list[Answer] | KgrecError]:
@@ -114,7 +122,6 @@ def _queries(snapshot: Snapshot, requests: Sequence[Recommend]) -> list[dict[str
     for request, here in zip(requests, known, strict=True):
         query = request.query
         if request.user and not here:
-            log.warning("customer %s is not known to this run, so the answer is for a stranger", request.user)
             query = {**query, "history": list(request.history)}
             del query["id"]
         queries.append(query)

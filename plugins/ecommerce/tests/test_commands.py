@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from kgrec_ecommerce.__main__ import main
+from kgrec_ecommerce.shop import Recommend, recommend
 
-from kgrec_core import open_run
+from kgrec_core import KgrecError, open_run
 
 WORDS = ("recipe", "fit", "evaluate", "report", "demo", "recommend", "similar", "add-items")
 
@@ -71,6 +72,15 @@ def test_a_customer_who_is_not_known_is_a_stranger(shop):
     often = np.median(graph.degree(relation, np.arange(graph.size("item")), inverse=True))
     assert len(found) == 3 and (graph.degree(relation, graph.rows("item", found), inverse=True) > often).all()
     assert found == [answer.id for answer in run.answer([{"history": []}], k=3)[0]]
+
+
+def test_strangers_are_told_once_however_often_faulty_rows_part_a_batch(shop, caplog):
+    asked = [Recommend(user=f"new{n}") for n in range(5)] + [Recommend(history=("no such",))]
+    *found, refused = recommend(open_run(shop.run).snapshot, asked)
+    assert isinstance(refused, KgrecError) and all(len(one) == 10 for one in found)
+    assert [message for message in caplog.messages if "strangers" in message] == [
+        "answered as strangers, since this run does not know them: new0, new1, new2 and 2 more"
+    ]
 
 
 def test_recommend_by_customer(shop):
