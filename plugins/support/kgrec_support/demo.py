@@ -20,7 +20,7 @@ BUDGET = 0.05
 
 @dataclass(frozen=True)
 class Demo:
-    """Fit ten questions of each of a bank's 77 intents, show figures, and ask three: one is answered, one asked back, one a gap.
+    """Fit ten questions of each of a bank's 77 intents, show figures, and ask three: a plain one, a vague one, one that no entry is about.
 
     Example: kgrec support demo --run runs/demo data.per_class=20
     """
