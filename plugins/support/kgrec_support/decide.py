@@ -42,19 +42,21 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 class Thresholds(NamedTuple):
     """answer: P from which on an answer is given (above 1 = never). clarify: P that one of the alternatives must hold together;
     .5 = more often than not the customer finds the right one. scope: P(in scope) below which a question is refused.
-    promise: what the calibration says of `answer`, for the operator."""
+    promise: what the calibration says of `answer`, for the operator. conditional: it has seen no question without an answer, so every P is of
+    one that has."""
 
     answer: float
     clarify: float = 0.5
     scope: float = 0.05
     promise: str = ""
+    conditional: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration, budget: float | None = None, *, clarify: float = 0.5, scope: float = 0.05) -> Thresholds:
         """From a run's calibration. budget: share of the answers that may be wrong, e.g. .03; None = the calibration's own."""
         found = calibration.guarantee(budget)
         told = f"the calibration {found}" if found.tested else "nothing was tested here, so nothing is promised"
-        return cls(found.threshold, clarify, scope, told)
+        return cls(found.threshold, clarify, scope, told, found.share is None)
 
 
 class Decision(NamedTuple):
@@ -119,7 +121,8 @@ def decide(
     if len(shown) >= 2 and mass >= thresholds.clarify:
         given = [answers[place] for place in shown]
         lines = [f"{n}. {named(answer, label)}" for n, answer in enumerate(given, 1)]
-        reason = f"{below}, but one of {len(given)} alternatives is right with P = {mass:.2f}."
+        provided = ", if there is an answer here" if thresholds.conditional else ""
+        reason = f"{below}, but one of {len(given)} alternatives is right with P = {mass:.2f}{provided}."
         return made("clarify", "\n".join([texts["clarify"], *lines]), reason, given)
     return made("hand over", texts["hand over"], f"{below}.")
 

@@ -111,3 +111,11 @@ def test_a_budget_that_cannot_be_kept_answers_nothing():
     at = Thresholds.of(calibrate(draw.normal(size=300), draw.random(300) < 0.5, budget=0.3), 0.01)
     decision = decide(found(9, 8, 1), 1.0, at)
     assert decision.outcome == "clarify" and "No threshold keeps the budget" in decision.reason
+
+
+@pytest.mark.parametrize("strangers", [False, True])
+def test_what_no_question_without_an_answer_was_asked_of_says_so(strangers):
+    draw = np.random.default_rng(0)
+    inside = draw.random(300) < (0.8 if strangers else 2)
+    at = Thresholds.of(calibrate(draw.normal(size=300), inside & (draw.random(300) < 0.5), scope=inside), 0.01)
+    assert decide(found(9, 8, 1), 0.7, at).reason.endswith(", if there is an answer here.") is not strangers
