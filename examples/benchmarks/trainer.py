@@ -7,7 +7,7 @@ Pairs of banking77's training questions of one intent (FOLDER or KGREC_DATA), Mi
 cosines / .05. Each figure is of a process of its own, so that its peak memory is its own; they take turns, round by round, and a ratio is the
 median of the rounds' ratios. `bare`: forward, backward and AdamW's step on the loop's own batches, tokenised before, length-sorted as the loop does.
 `kgrec-bf16` and `-fp32` are `train.precision`. memory: batch 256, with gradient caching on both sides. lora: rank 8, peft's own modules. quality: the share
-of 1,000 held-out questions whose nearest training question has their intent, after --pairs pairs. --batch 1024 --length 256 is for a GPU, whose own
+of 1,000 held-out questions whose nearest training question has their intent, after --pairs pairs. --batch 1024 is for a GPU, whose own
 memory is then the peak; a ratio of pairs is one of tokens, as both sides read the same texts. --small: two updates of eight pairs in one process.
 Needs `pip install datasets` for the Trainer; without it only our side is measured. Where a processor only emulates bf16, fp32 alone is.
 One JSON line last.
@@ -163,6 +163,8 @@ def measured(name: str, asked: argparse.Namespace) -> dict[str, float]:
     """pairs a second without the first update, and the process's peak memory in MiB."""
     table, _ = questions(asked.data, asked.small)
     batch = 8 if asked.small else asked.batch or (256 if name.endswith("256") else 64)
+    if batch > len(table):
+        raise SystemExit(f"--batch {batch}: there are {len(table):,} pairs; name fewer")
     updates = asked.updates
     if name.startswith(("trainer", "cached")):
         with tempfile.TemporaryDirectory() as folder:
