@@ -155,8 +155,9 @@ class Retrieval:
 
     relation_weights_: how much each relation of the graph counts, by name and 1 in the mean, where it speaks by all of them together;
         empty = alike.
-    placed: attributes that `learn` finds set, and does not set itself. key_, holds_: by what the graph's memo knows this build, where
-        it does; for who keeps there what follows from it.
+    placed: attributes that `learn` finds set, and does not set itself. settled: arrays, None by class, that it chooses once and finds set
+        when it is built again: whoever has learned how far to believe the scores is not told of another choice. key_, holds_: by what the
+        graph's memo knows this build, where it does; for who keeps there what follows from it.
 
     A subclass gives `learn`, `search`, `save` and `load`, and keeps what it learned in attributes that end in an underscore.
     """
@@ -172,6 +173,7 @@ class Retrieval:
     language_model: ClassVar[bool] = False
     relation_weights_: Mapping[str, float] = {}
     placed: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
     key_: tuple[Hashable, ...] | None = None
     holds_: tuple[object, ...] = ()
 

@@ -29,7 +29,8 @@ def learn_once(part: Retrieval, how: Hashable, graph: Graph, task: Task, candida
     """Give a part with the settings `how` what it, or one like it, has learned of this graph. Raises KgrecError where `learn` sets what it may not."""
 
     def learned() -> dict[str, Any]:
-        other, plain = copy.copy(part), {name: v for name, v in vars(part).items() if name[-1] != "_" or name in part.placed}
+        stays = {*part.placed, *part.settled}
+        other, plain = copy.copy(part), {name: v for name, v in vars(part).items() if name[-1] != "_" or name in stays}
         vars(other).clear()
         vars(other).update(plain)
         other.learn(graph, task, candidates, encode)
@@ -41,7 +42,8 @@ def learn_once(part: Retrieval, how: Hashable, graph: Graph, task: Task, candida
 
     which = hashlib.blake2b(np.ascontiguousarray(candidates.rows, np.int64), digest_size=16).digest()
     kind = getattr(type(part), "bare_", type(part))  # the same with and without a guard around it
-    key, holds = (kind, how, task, graph.as_of, graph.ordered, which), part.holds(graph, task)
+    settled = tuple(None if (of := getattr(part, name, None)) is None else np.asarray(of).tobytes() for name in part.settled)
+    key, holds = (kind, how, settled, task, graph.as_of, graph.ordered, which), part.holds(graph, task)
     vars(part).update(graph.memo.get(key, holds, learned))
     part.key_, part.holds_ = key, holds
 

@@ -21,7 +21,7 @@ from kgrec_core.recipe.ranges import Amount
 from kgrec_core.retrieval.blockwise import Blockwise
 from kgrec_core.retrieval.delta import find
 from kgrec_core.retrieval.histories import Met
-from kgrec_core.retrieval.softmax import STRENGTHS, Features, Softmax, choose, folds, learned
+from kgrec_core.retrieval.softmax import STRENGTHS, Choice, Features, Softmax, choose, folds, learned
 
 log = logging.getLogger("kgrec")
 NGRAMS: dict[str, dict[str, Any]] = {
@@ -43,7 +43,8 @@ class Logistic(Blockwise):
     ngrams: of "words": 1 to 2 "words"; 1 to 3 "characters" (scripts without spaces, misspelt words); "auto": the better one.
     strength: inverse of the L2 penalty (scikit-learn's C); 0 = the best of 1, 10, 100.
     balanced: as if all targets were equally frequent, so that rare ones are found too (macro F1), at the price of accuracy.
-    What is left open is chosen by cross-validated log loss on at most 3,000 examples; so is how sharp the probabilities are.
+    What is left open is chosen by cross-validated log loss on at most 3,000 examples; so is how sharp the probabilities are. Built again
+    on more examples it learns from all of them, but what was chosen stays.
 
     A score is log(probability / 1e-9): softmax gives the probabilities back. A target without an example is never found. A source that was
     learned from is answered by a model that did not see it, nor any equal text.
@@ -55,6 +56,8 @@ class Logistic(Blockwise):
     balanced: bool = False
 
     logits = True
+    settled = ("how_",)
+    how_ = None
     evidence = "examples"
     scales = "learns a weight for every feature and target: for thousands of targets take lexical, neighbours or faiss"
 
@@ -117,10 +120,12 @@ class Logistic(Blockwise):
                 read[name] = terms, terms(texts)
             return read[name][1]
 
-        how = choose(names, (self.strength,) if self.strength else STRENGTHS, features, self.labels_, self.fold_)
+        if self.how_ is None:
+            how = choose(names, (self.strength,) if self.strength else STRENGTHS, features, self.labels_, self.fold_)
+            self.how_ = np.array([FEATURES.index(how.features), how.strength, how.sharper])
+        how = Choice(FEATURES[int(self.how_[0])], *self.how_[1:].tolist())
         model = self._learned(features(how.features), slice(None), how.strength, how.sharper)
         self.classes_, self.weights_, self.bias_ = model
-        self.how_ = np.array([FEATURES.index(how.features), how.strength, how.sharper])
         self.terms_ = []
         if self.by == "words":
             self.terms_, self.rarity_ = read[how.features][0].terms, read[how.features][0].rarity

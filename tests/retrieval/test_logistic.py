@@ -141,6 +141,27 @@ def test_settings_are_chosen_on_examples_that_were_held_out():
     assert how.features == "useful"
 
 
+@pytest.mark.parametrize("by", ["words", "vectors"])
+def test_what_was_chosen_stays_when_it_is_built_again(by, tmp_path):
+    """A mixture has learned how far to believe these probabilities; a sharpness chosen anew would be corrected twice."""
+    read, classes = texts(60)
+    graph = world(read, classes)
+    later = world(
+        [*read, *(f"{KINDS[i % 2]} {i}" for i in range(60))], [*classes, *(i % 3 for i in range(60))]
+    )  # two of three as luck has it
+    part = built(graph, by=by)
+    first = part.chosen
+    part.save(tmp_path)
+    loaded = Logistic(by=by)
+    loaded.load(tmp_path, graph, TASK)
+    for again in (part, loaded):
+        again.build(later, TASK, candidates(later, TASK), vectors_of)
+        assert again.chosen == {**first, "examples": 120}
+    anew = built(later, by=by)
+    assert anew.chosen["sharper"] != first["sharper"]
+    assert not np.array_equal(asked(anew, later, [0, 70]), asked(part, later, [0, 70]))  # nor does the memo hand out the one for the other
+
+
 @pytest.mark.parametrize(
     ("known", "classes", "first", "told"),
     [
