@@ -55,9 +55,9 @@ class Pseudo(Objective):
 
     run: a run folder. texts: unlabelled ones, .txt with one a line or a table with a column for them; column: its name. wrong: the share of
     wrong labels that is allowed. threshold: the P(correct) from which on a label is taken, in place of that; 0 = of all texts, by their
-    shares: better on banking77, where all are of these classes and sixty queries calibrated the run. spread: how much of what is learned of a text the
-    texts nearest to it say, with and without labels, 0 = nothing; .8 where what is alike means the same (intents, topics). neighbours:
-    how many of them. epochs: passes over what is taken. weight: of its loss.
+    shares: better on banking77, where all are of these classes and sixty queries calibrated the run. spread: how much of what is learned
+    of a text the texts nearest to it say, with and without labels, 0 = nothing; .8 where what is alike means the same (intents, topics).
+    neighbours: how many of them. epochs: passes over what is taken. weight: of its loss.
     """
 
     def __init__(
