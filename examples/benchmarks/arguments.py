@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
 DATA = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute()
+
+
+def stored(name: str, folder: Path = DATA) -> Path:
+    """The data set of that name; where it is not, the script ends with code 2 and one line that says where it was looked for."""
+    if not (folder / name).exists():
+        print(f"no data set {name} in {folder}; KGREC_DATA names the folder of the sets", file=sys.stderr)
+        raise SystemExit(2)
+    return folder / name
 
 
 def about(doc: str) -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ml100k
-from arguments import DATA, about, asked_of
+from arguments import DATA, about, asked_of, stored
 from beauty import RECIPE as BEAUTY
 from order_book import SMALL
 
@@ -47,7 +47,7 @@ def main() -> None:
     began, found = time.monotonic(), {"benchmark": "audit", "seed": asked.seed}
     if asked.set in LIKED:
         part, place, relation = LIKED[asked.set]
-        settings = [f"data.folder={DATA / place}", f"data.seed={asked.seed}", "split.by=column", "split.rebuild=false", "train.epochs=0"]
+        settings = [f"data.folder={stored(place)}", f"data.seed={asked.seed}", "split.by=column", "split.rebuild=false", "train.epochs=0"]
         settings += [*ml100k.SMALL, "data.users=60"] if asked.small else []
         found[asked.set] = paid(resolve(ml100k.recipe(part), settings + asked.settings), asked.seed, asked.relation or [relation])
     elif asked.set != "order_book" and folder.is_dir():

@@ -24,7 +24,7 @@ import resource
 import tempfile
 from pathlib import Path
 
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from beauty_floor import load, related
 
 from kgrec_core import Dataset, Graph, Relation, fit
@@ -83,7 +83,7 @@ def main() -> None:
     parser = about(__doc__)
     parser.add_argument("--leaking", action="store_true", help="with what the shop collected later")
     asked = asked_of(parser, "150 users, 10 trees")
-    folder = DATA / "amazon_beauty"
+    folder = stored("amazon_beauty")
     settings = [
         f"data.folder={folder}",
         f"data.leaking={str(asked.leaking).lower()}",

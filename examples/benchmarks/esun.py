@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from numpy.typing import NDArray
 
 from kgrec_core import Filter, Hits, Queries, Ragged, fit
@@ -57,7 +57,7 @@ class Question(NamedTuple):
 
 def main() -> None:
     asked = arguments(__doc__)
-    folder = DATA / "esun_bank_faq_zh"
+    folder = stored("esun_bank_faq_zh")
     documents = json.loads((folder / "pid_map_content.json").read_text(encoding="utf-8"))
     documents = dict(list(documents.items())[: 30 if asked.small else None])
     ids = list(documents)

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from arguments import DATA
 from beauty import RECIPE as BEAUTY
 from order_book import SMALL
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="12 answers of a few customers")
     asked = parser.parse_args()
-    folder = Path(os.environ.get("KGREC_DATA", "../shared/data")).absolute() / "amazon_beauty"
+    folder = DATA / "amazon_beauty"
     asked.run = asked.run and asked.run.absolute()
     os.chdir(Path(__file__).parent)  # where `beauty:Beauty` is found
     answers, began = 12 if asked.small else asked.answers, time.monotonic()

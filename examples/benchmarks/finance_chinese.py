@@ -15,7 +15,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -24,14 +24,13 @@ from sklearn.pipeline import make_pipeline
 from kgrec_core import fit
 from kgrec_core.domain import resolve
 
-FOLDER = DATA / "zh_fin_news_sentiment"
 MOODS = {"0": "negative", "1": "positive"}
 SETTINGS = ["encoder.query_prefix='query: '", "encoder.max_length=48", "train.metric=accuracy"]
 SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1", "encoder.train_layers=1", "encoder.foreign=allow"]
 
 
 def rows(file: str, label: str) -> list[tuple[str, str]]:
-    with (FOLDER / file).open(encoding="utf-8-sig", newline="") as lines:
+    with (stored("zh_fin_news_sentiment") / file).open(encoding="utf-8-sig", newline="") as lines:
         return [(row["标题"].strip(), MOODS[row[label]]) for row in csv.DictReader(lines)]
 
 

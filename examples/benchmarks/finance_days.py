@@ -16,15 +16,14 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
+from arguments import stored
 from kgrec_finance.monitoring.detectors import Detector, PoissonBurst
 from kgrec_finance.monitoring.episodes import Episodes
 from kgrec_finance.monitoring.threshold import calibrate
@@ -33,7 +32,6 @@ from kgrec_finance.monitoring.windows import Window, Windows
 from kgrec_core import DAY
 from kgrec_core.parts import Recent
 
-FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
 START, LAST = "2014-05-01", "2016-03-31"
 WARM, COOLDOWN, MEMORY = 28, 1, 28  # days; a day without an alarm ends an episode
 CASHTAG = re.compile(r"(?<![\w$&])\$([A-Za-z]{1,5}(?:[.-][A-Za-z])?)(?![\w$])")
@@ -45,7 +43,7 @@ def micros(day: str) -> int:
 
 
 def read(until: str) -> list[dict]:
-    with gzip.open(FOLDER / "tweets.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(stored("stocknet_tweets") / "tweets.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [row for line in lines if (row := json.loads(line))["date"] <= until]
     return sorted(rows, key=lambda row: (row["date"], row["created_at"], row["id"], row["ticker"]))
 
@@ -126,9 +124,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="until 2014-05-31")
     asked = parser.parse_args()
     until, began = "2014-05-31" if asked.small else LAST, time.perf_counter()
-    with (FOLDER / "events.csv").open(encoding="utf-8") as file:
+    with (stored("stocknet_tweets") / "events.csv").open(encoding="utf-8") as file:
         events = [event for event in csv.DictReader(file) if START <= event["date"] <= until]
-    with (FOLDER / "StockTable").open(encoding="utf-8") as file:
+    with (stored("stocknet_tweets") / "StockTable").open(encoding="utf-8") as file:
         tickers = [
             row[1].strip().lstrip("$").replace(".", "-") for row in csv.reader(file, delimiter="\t") if row[1].strip().startswith("$")
         ]

@@ -18,21 +18,19 @@ import argparse
 import copy
 import csv
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+from arguments import stored
 from finance_days import DAY, LAST, micros, read, stories
 from kgrec_finance.monitoring.detectors import Cusum, Detector
 from kgrec_finance.monitoring.threshold import Calibration, calibrate, opened
 from kgrec_finance.monitoring.windows import Window
 
-DATA = Path(os.environ.get("KGREC_DATA", "../shared/data"))
 SLOTS = 12  # windows a day
 LENGTH, COOLDOWN = DAY // SLOTS, DAY
 WARM, HISTORY, RUN = 28, 17 * 7, 28  # days
@@ -51,7 +49,7 @@ def sentiment() -> tuple[Callable, np.ndarray]:
     from sklearn.pipeline import make_pipeline
 
     texts, labels = [], []
-    with (DATA / "sentfin/SEntFiN.csv").open(encoding="utf-8") as file:
+    with (stored("sentfin") / "SEntFiN.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             try:
                 given = set(ast.literal_eval(row["Decisions"]).values())

@@ -30,7 +30,8 @@ from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FOLDER = Path(os.environ.get("KGREC_DATA", "../shared/data")) / "stocknet_tweets"
+from arguments import stored
+
 SETTINGS = {"window": "12h", "lateness": "2h", "cooldown": "1d", "warmup": "14d", "learn": "28d", "rate": 25.0, "leap": "12h"}
 
 PARENT = """
@@ -53,7 +54,7 @@ for line in sys.stdin:
 def write(path: Path, until: str) -> int:
     """The tweets in the order of their ids, each with scores made of a hash of its text; how many."""
     found: dict[str, dict] = {}
-    with gzip.open(FOLDER / "tweets.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(stored("stocknet_tweets") / "tweets.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
             if row["date"] <= until:

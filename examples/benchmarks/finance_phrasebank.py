@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from kgrec_finance.articles.sample import FOLDER as SAMPLE
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
@@ -29,14 +29,13 @@ from kgrec_core import fit
 from kgrec_core.domain import resolve
 from kgrec_core.parts import load_model as load
 
-FOLDER = DATA / "financial_phrasebank"
 SETTINGS = ["train.metric=accuracy", "train.contrastive=0", "train.epochs=5", "train.lr=1e-4"]
 SETTINGS += ["head.sentiment.label_smoothing=0.1", "train.validations=5"]
 SMALL = ["train.steps=2", "train.contrastive=0", "train.validations=1"]
 
 
 def sentences(agree: str) -> list[tuple[str, str]]:
-    lines = (FOLDER / f"Sentences_{agree}Agree.txt").read_text(encoding="latin-1").splitlines()
+    lines = (stored("financial_phrasebank") / f"Sentences_{agree}Agree.txt").read_text(encoding="latin-1").splitlines()
     return [tuple(line.rsplit("@", 1)) for line in lines if "@" in line]
 
 

@@ -21,7 +21,8 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import polars as pl
-from finance_days import DAY, FOLDER, LAST, START, micros, read, stories
+from arguments import stored
+from finance_days import DAY, LAST, START, micros, read, stories
 from kgrec_finance.articles.companies import COMPANY, graph_of, open_companies
 from kgrec_finance.articles.sample import TWEETS_COMPANIES
 from kgrec_finance.monitoring.ensemble import Ensemble
@@ -34,7 +35,7 @@ DAYS, TIMES = 5, (6, 20)
 
 def companies() -> pl.DataFrame:
     known = {row["id"]: row["suppliers"] for row in open_companies(TWEETS_COMPANIES).to_dicts()}
-    with (FOLDER / "StockTable").open(encoding="utf-8") as file:
+    with (stored("stocknet_tweets") / "StockTable").open(encoding="utf-8") as file:
         rows = [
             (r[0], r[1].strip().lstrip("$").replace(".", "-")) for r in csv.reader(file, delimiter="\t") if r[1].strip().startswith("$")
         ]
@@ -98,7 +99,7 @@ def main() -> None:
     ids, pairs = table["id"].to_list(), [(row["id"], s) for row in table.to_dicts() for s in row["suppliers"]]
     days, first = volumes(until), micros(START)
     usual = {id: float(np.mean([of.get(id, 0.0) for start, of in days.items() if start < first])) for id in ids}
-    with (FOLDER / "events.csv").open(encoding="utf-8") as file:
+    with (stored("stocknet_tweets") / "events.csv").open(encoding="utf-8") as file:
         listed = {(e["ticker"], e["date"]): e["kind"] == "news" for e in csv.DictReader(file) if START <= e["date"] <= until}
     weeks = ((date.fromisoformat(until) - date.fromisoformat(START)).days + 1) / 7
     result: dict = {"benchmark": "finance_spread", "companies": len(ids), "pairs": len(pairs), "of_news": sum(listed.values())}

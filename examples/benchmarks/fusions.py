@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 
 from kgrec_core import fusing
 from kgrec_core.domain import resolve
@@ -74,9 +74,9 @@ def data(name: str) -> dict[str, Any]:
             "knowledge": {"attributes": {"use": "attributes"}},
         }
     elif name == "beauty":
-        found = {"data": {"use": "beauty:Beauty", "folder": str(DATA / "amazon_beauty")}, "split": {"by": "last"}}
+        found = {"data": {"use": "beauty:Beauty", "folder": str(stored("amazon_beauty"))}, "split": {"by": "last"}}
     else:
-        films = {"use": "recbole", "folder": str(DATA / "ml100k"), "name": "ml-100k", "relation": "buys"}
+        films = {"use": "recbole", "folder": str(stored("ml100k")), "name": "ml-100k", "relation": "buys"}
         found = {"data": films, "split": {"by": "last"}}
     return {**shared, **found}
 

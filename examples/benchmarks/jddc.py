@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from arguments import DATA, Clock
+from arguments import Clock, stored
 from esun import arguments, bm25, encoder, held_out, model_of, ranks, seconds
 from kgrec_support.plain import plain
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Line(NamedTuple):
 
 def main() -> None:
     asked = arguments(__doc__)
-    lines = drawn(DATA / "jddc_dialogues_zh", asked.seed, asked.select, asked.small)
+    lines = drawn(stored("jddc_dialogues_zh"), asked.seed, asked.select, asked.small)
     model = model_of(asked)
     found, clock = {"benchmark": "jddc", "seed": asked.seed, "part": "validation" if asked.select else "test"}, Clock()
     with tempfile.TemporaryDirectory() as place:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 from ml100k import LIKES, TAKES, attribute, edges, parts, run
 
 from kgrec_core import Dataset, Graph, Task
@@ -53,7 +53,7 @@ class Listeners:
 
 def main() -> None:
     asked = asked_of(about(__doc__), TAKES)
-    run("lastfm", Listeners(folder=DATA / "lastfm", users=60 if asked.small else 0, seed=asked.seed), "lastfm:Listeners", "ndcg@20", asked)
+    run("lastfm", Listeners(folder=stored("lastfm"), users=60 if asked.small else 0, seed=asked.seed), "lastfm:Listeners", "ndcg@20", asked)
 
 
 if __name__ == "__main__":

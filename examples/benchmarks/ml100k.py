@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 
 from kgrec_core import Dataset, Graph, Relation, Retrieval, Split, Task, View, candidates
 from kgrec_core.domain import Registry, gain, hits_ranks, interval, measure, resolve, split
@@ -184,7 +184,7 @@ def run(benchmark: str, data: Any, use: str, metric: str, arguments: argparse.Na
 
 def main() -> None:
     asked = asked_of(about(__doc__), TAKES)
-    run("ml100k", Films(folder=DATA / "ml100k", users=60 if asked.small else 0, seed=asked.seed), "ml100k:Films", "ndcg@10", asked)
+    run("ml100k", Films(folder=stored("ml100k"), users=60 if asked.small else 0, seed=asked.seed), "ml100k:Films", "ndcg@10", asked)
 
 
 if __name__ == "__main__":

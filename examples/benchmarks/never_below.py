@@ -23,7 +23,7 @@ import finance_chinese
 import jddc
 import numpy as np
 import polars as pl
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 from lastfm import LIKES, Listeners
 
 from kgrec_core import Dataset, Graph, Relation, Task, fit
@@ -36,7 +36,7 @@ SMALL += [f"retrieval.buys.{c}.use=none" for c in ("ease_recent", "neighbours_re
 
 def films(folder: Path, users: int, seed: int) -> list[object]:
     """Users' ratings as what they met, the last two of each held out."""
-    table = pl.read_csv(DATA / "ml100k" / "ml-100k.inter", separator="\t")
+    table = pl.read_csv(stored("ml100k") / "ml-100k.inter", separator="\t")
     if users:
         drawn = np.random.default_rng(seed).choice(np.sort(table["user_id:token"].unique().to_numpy()), users, replace=False)
         table = table.filter(pl.col("user_id:token").is_in(drawn.tolist()))
@@ -44,7 +44,7 @@ def films(folder: Path, users: int, seed: int) -> list[object]:
     folder.mkdir()
     table.write_csv(folder / "films.inter", separator="\t")
     for end in ("item", "user", "kg", "link"):
-        (folder / f"films.{end}").write_bytes((DATA / "ml100k" / f"ml-100k.{end}").read_bytes())
+        (folder / f"films.{end}").write_bytes((stored("ml100k") / f"ml-100k.{end}").read_bytes())
     data = {"use": "recbole", "folder": str(folder), "name": "films", "relation": "buys"}
     return [{"data": data, "split": {"by": "last", "known_only": False}}]
 
@@ -59,12 +59,12 @@ class Artists(Listeners):
 
 
 def beauty(folder: Path, users: int, seed: int) -> list[object]:
-    data = {"use": "beauty:Beauty", "folder": str(DATA / "amazon_beauty"), "users": users}
+    data = {"use": "beauty:Beauty", "folder": str(stored("amazon_beauty")), "users": users}
     return [{"data": data, "split": {"by": "last", "known_only": False}}]
 
 
 def artists(folder: Path, users: int, seed: int) -> list[object]:
-    data = {"use": "never_below:Artists", "folder": str(DATA / "lastfm"), "users": users, "seed": seed}
+    data = {"use": "never_below:Artists", "folder": str(stored("lastfm")), "users": users, "seed": seed}
     return [{"data": data, "split": {"by": "column", "column": "part", "known_only": False}}]
 
 
@@ -74,7 +74,7 @@ def spring(folder: Path, users: int, seed: int) -> list[object]:
 
 
 def faq(folder: Path, n: int, seed: int) -> list[object]:
-    pairs = json.loads((DATA / "stackfaq" / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"]
+    pairs = json.loads((stored("stackfaq") / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"]
     drawn = np.random.default_rng(seed).choice(len(pairs), n or 68, replace=False)
     found = [{k: [v] if isinstance(v, str) else v for k, v in pairs[i].items() if k in ("question", "rephr", "answer")} for i in drawn]
     rows = [(t["question"][0], [q for q in t["rephr"] if q and q.strip() not in ("", "*")], "\n".join(t["answer"])) for t in found]
@@ -82,7 +82,7 @@ def faq(folder: Path, n: int, seed: int) -> list[object]:
 
 
 def chinese(folder: Path, n: int, seed: int) -> list[object]:
-    documents = json.loads((DATA / "esun_bank_faq_zh" / "pid_map_content.json").read_text(encoding="utf-8"))
+    documents = json.loads((stored("esun_bank_faq_zh") / "pid_map_content.json").read_text(encoding="utf-8"))
     rows = []
     for of in list(documents.values())[: n or None]:
         asked = list(dict.fromkeys(q["question"] for q in of))
@@ -100,7 +100,7 @@ def entries(folder: Path, rows: list[tuple[str, list[str], str]]) -> dict:
 
 def replies(folder: Path, n: int, seed: int) -> list[object]:
     """Test lines are asked of the replies of all."""
-    lines = jddc.drawn(DATA / "jddc_dialogues_zh", seed, False, bool(n))
+    lines = jddc.drawn(stored("jddc_dialogues_zh"), seed, False, bool(n))
     number = {reply: str(i) for i, reply in enumerate(dict.fromkeys(line.reply for line in lines))}
     rows = [{"id": number[line.reply], "question": line.question, "answer": line.reply, "split": line.part} for line in lines]
     (folder / "faq.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -113,7 +113,7 @@ def intents(folder: Path, n: int, seed: int) -> list[object]:
 
 
 def sentences(folder: Path, n: int, seed: int) -> list[object]:
-    lines = (DATA / "financial_phrasebank" / "Sentences_50Agree.txt").read_text(encoding="latin-1").splitlines()
+    lines = (stored("financial_phrasebank") / "Sentences_50Agree.txt").read_text(encoding="latin-1").splitlines()
     rows = [tuple(line.rsplit("@", 1)) for line in lines if "@" in line]
     pl.DataFrame(rows[:: len(rows) // 300 if n else 1], schema=["text", "sentiment"], orient="row").write_csv(folder / "sentences.csv")
     return [{"data": {"use": "news", "articles": str(folder / "sentences.csv")}}]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from kgrec_support.sample import QUESTIONS
 from sklearn.linear_model import LogisticRegression
 
@@ -26,7 +26,6 @@ from kgrec_core import Nodes, candidates, fit
 from kgrec_core.domain import Run, auroc, resolve, unseen, upper_bound, with_queries
 from kgrec_core.parts import load_model
 
-STACKFAQ = DATA / "stackfaq" / "stackExchange-FAQ.json"
 UNKNOWN, BUDGET = 10, 0.03
 TRAIN = ["train.contrastive=0.5", "train.epochs=3", "train.lr=1e-4", "train.batch=32", "train.validations=3"]
 SMALL = ["encoder.train_layers=1", "train.steps=2", "train.contrastive=0", "train.validations=1"]
@@ -61,7 +60,7 @@ def drawn(seed: int, small: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def far(seed: int, n: int) -> list[str]:
-    pairs = json.loads(STACKFAQ.read_text(encoding="utf-8"))["root"]["qapair"]
+    pairs = json.loads((stored("stackfaq") / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"]
     texts = [t for p in pairs for t in ([p["rephr"]] if isinstance(p["rephr"], str) else p["rephr"]) if t and t.strip() != "*"]
     return np.random.default_rng(seed).choice(np.unique(texts), n, replace=False).tolist()
 
@@ -94,6 +93,7 @@ def judged(run: Run, texts: list[str]) -> tuple[list[str | None], np.ndarray]:
 def main() -> None:
     asked = asked_of(about(__doc__))
     files, test = drawn(asked.seed, asked.small)
+    texts = test["text"].to_list() + far(asked.seed, test.filter(pl.col("kind") == "near").height)
     clock = Clock()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,6 @@ def main() -> None:
         settings = [f"{part}.seed={asked.seed}" for part in ("split", "train")] + TRAIN + (SMALL if asked.small else [])
         run = fit(resolve("kgrec_support:recipe.toml", data, settings + asked.settings), Path(folder) / "run", progress=clock)
         run.recalibrate("intent")
-        texts = test["text"].to_list() + far(asked.seed, test.filter(pl.col("kind") == "near").height)
         kind = np.array(test["kind"].to_list() + ["far"] * (len(texts) - len(test)))
         (first, p), reference = judged(run, texts), softmax(run, texts)
         guarantee = run.calibration("intent").guarantee(BUDGET)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from arguments import DATA
+from arguments import stored
 from kgrec_support.sample import ANSWERS, QUESTIONS
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -106,12 +106,12 @@ def faqs(model: str, small: bool) -> Iterator[Faq]:
             yield Faq(f"banking77 {few} e5", entries, asked, True)
     if small:
         return
-    pairs = json.loads((DATA / "stackfaq" / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"][::2]
+    pairs = json.loads((stored("stackfaq") / "stackExchange-FAQ.json").read_text(encoding="utf-8"))["root"]["qapair"][::2]
     threads = [{key: [pair[key]] if isinstance(pair[key], str) else pair[key] for key in ("question", "rephr", "answer")} for pair in pairs]
     asked = [(n, text) for n, thread in enumerate(threads) for text in thread["rephr"] if text.strip() not in ("", "*")]
     yield Faq("stackfaq", [("\n".join(t["answer"]), t["question"][:1]) for t in threads], asked)
     if e5:
-        documents = list(json.loads((DATA / "esun_bank_faq_zh" / "pid_map_content.json").read_text(encoding="utf-8")).values())
+        documents = list(json.loads((stored("esun_bank_faq_zh") / "pid_map_content.json").read_text(encoding="utf-8")).values())
         yield from (chinese(documents, few) for few in (None, 1))
 
 

@@ -25,7 +25,7 @@ import finance_phrasebank
 import never_below
 import numpy as np
 import polars as pl
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 from kgrec_support.sample import QUESTIONS
 
 from kgrec_core import Dataset, Graph, Relation, Task, View
@@ -110,7 +110,7 @@ class Part:
         self.of, self.users, self.seed = of, users, seed
 
     def load(self) -> Dataset:
-        whole = beauty.Beauty(folder=DATA / "amazon_beauty") if self.of == "beauty" else self.artists()
+        whole = beauty.Beauty(folder=stored("amazon_beauty")) if self.of == "beauty" else self.artists()
         graph, tasks = whole.load()
         edges = graph.relations[BUYS]
         users = np.sort(np.random.default_rng(self.seed).choice(edges["source"].unique().sort().to_numpy(), self.users, replace=False))
@@ -128,7 +128,7 @@ class Part:
         return Dataset(Graph(entities, relations, graph.timeless), tuple(task for task in tasks if task.relation == BUYS))
 
     def artists(self) -> Any:
-        return never_below.Artists(folder=DATA / "lastfm", seed=self.seed)
+        return never_below.Artists(folder=stored("lastfm"), seed=self.seed)
 
 
 LAST, MONTH = {"by": "last", "known_only": False}, {"by": "time", "test": "2020-11-01", "validation": "31d", "known_only": True}
@@ -162,7 +162,7 @@ def layers(name: str, folder: Path, users: int, seed: int) -> tuple[str, str, li
 
 
 def phrases(n: int, seed: int) -> pl.DataFrame:
-    lines = (DATA / "financial_phrasebank" / "Sentences_50Agree.txt").read_text(encoding="latin-1").splitlines()
+    lines = (stored("financial_phrasebank") / "Sentences_50Agree.txt").read_text(encoding="latin-1").splitlines()
     rows = [tuple(lines[i].rsplit("@", 1)) for i in np.random.default_rng(seed).choice(len(lines), n, replace=False)]
     return pl.DataFrame(rows, schema=["text", "sentiment"], orient="row")
 

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from arguments import DATA, Clock, about, asked_of
+from arguments import Clock, about, asked_of, stored
 from numpy.typing import NDArray
 
 from kgrec_core import fit
@@ -38,7 +38,7 @@ def listed(value: str | list[str]) -> list[str]:
 
 def threads(small: bool) -> list[dict[str, list[str]]]:
     """question (one), rephr and answer of every thread."""
-    file = DATA / "stackfaq" / "stackExchange-FAQ.json"
+    file = stored("stackfaq") / "stackExchange-FAQ.json"
     pairs = json.loads(file.read_text(encoding="utf-8"))["root"]["qapair"]
     return [{key: listed(pair[key]) for key in ("question", "rephr", "answer")} for pair in pairs[: 12 if small else None]]
 

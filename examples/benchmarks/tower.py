@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 import numpy as np
-from arguments import DATA, about, asked_of
+from arguments import about, asked_of, stored
 from beauty_floor import load
 
 from kgrec_core import Dataset, Queries, Split, View, candidates
@@ -35,7 +35,7 @@ ITEMS = {
 
 def data(name: str, small: bool, registry: Registry) -> tuple[Dataset, Split]:
     if name == "beauty":
-        folder = DATA / "amazon_beauty"
+        folder = stored("amazon_beauty")
         return load(folder, 150 if small else None), Split(by="last", rebuild=False)
     recipe = resolve("kgrec_ecommerce:recipe.toml", ["data.where=customer < 12600"] if small else [])
     return recipe.data(registry).load(), recipe.section("split", Split)

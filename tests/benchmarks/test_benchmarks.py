@@ -124,6 +124,15 @@ def test_a_benchmark_runs_on_a_small_slice(script):
     assert figures and all(value is not None and math.isfinite(value) for value in figures.values()), figures
 
 
+def test_a_benchmark_without_its_data_says_so_in_one_line(tmp_path):
+    environment = {**os.environ, "KGREC_DATA": str(tmp_path)}
+    done = warm.run(["examples/benchmarks/finance_kill.py", "--small"], cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"no data set stocknet_tweets in {tmp_path}; KGREC_DATA names the folder of the sets\n"
+    readers = [path.stem for path in (ROOT / "examples").rglob("*.py") if 'environ.get("KGREC_DATA"' in path.read_text()]
+    assert readers == ["arguments"]  # so all of them say it
+
+
 def test_every_benchmark_has_a_test():
     scripts = {path.stem for path in (ROOT / "examples" / "benchmarks").glob("*.py")} - {"arguments"}  # which they share
     assert scripts - ELSEWHERE == set(SCRIPTS)
