@@ -56,11 +56,12 @@ def demo_command(domain: Domain) -> click.Command:
             run, told = fitted(domain, _run, (asked.layer(), *_recipe, _settings), progress)
         if not devices.main():
             return
-        if _json:
-            say_json({"run": str(run.folder), "metrics": run.metrics, **as_data(asked.shown(run))})
-            return
-        say("\n\n".join(filter(None, (shown(run.metrics, _verbose), told))) + "\n")
-        say(asked.told(run, asked.shown(run)))
+        if not _json:
+            say("\n\n".join(filter(None, (shown(run.metrics, _verbose), told))) + "\n")
+        with progress_bar(quiet=_json) as progress:
+            progress("asking the run", 0, 0)
+            found = asked.shown(run)
+        say_json({"run": str(run.folder), "metrics": run.metrics, **as_data(found)}) if _json else say(asked.told(run, found))
 
     own = load_target(domain.demo, f"domain '{domain.name}'")
     example = f"Example: kgrec {domain.name} demo --run {DEMO}"
