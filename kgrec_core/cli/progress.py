@@ -65,7 +65,7 @@ class _Lines:
 
     def at(self, what: str, done: int, total: int) -> None:
         tenth = 10 * done // total if total else 0
-        if tenth > self.tenths.get(what, -1):
+        if tenth != self.tenths.get(what):
             self.tenths[what] = tenth
             parts = (f"{time.monotonic() - self.began:6.0f} s  {what}", f"{done}/{total}" if total else "", self.said.get(what, ""))
             print(" ".join(part for part in parts if part), file=sys.stderr, flush=True)

@@ -23,6 +23,14 @@ def test_a_log_gets_a_line_for_each_stage_and_each_tenth_of_it(capsys):
     assert said[-1] == "fine-tuning 20/20 loss 1" and len(said) == 11
 
 
+def test_a_stage_that_begins_again_is_told_again(capsys):
+    with progress_bar(quiet=False) as progress:
+        for _ in range(2):  # as of trials, and of the members of an ensemble
+            for done in (0, 1, 2):
+                progress("fine-tuning", done, 2)
+    assert lines(capsys.readouterr().err) == ["fine-tuning 0/2", "fine-tuning 1/2", "fine-tuning 2/2"] * 2
+
+
 def test_nothing_is_shown_where_machines_read(capsys):
     with progress_bar(quiet=True) as progress:
         progress("loading data", 0, 0)
