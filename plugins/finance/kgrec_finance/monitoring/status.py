@@ -34,7 +34,8 @@ def status(run: None, request: Status, progress: object = None) -> dict[str, Any
 
 
 def reviewed(state: State, now: float) -> dict[str, Any]:
-    """Values for JSON. now: unix seconds. lag: seconds from the newest event to now; behind: bytes of a file that are not read yet."""
+    """Values for JSON. now: unix seconds. lag: seconds from the newest event to now; behind: bytes of a file after its
+    last event, which are not read yet, or were refused and are tried again at the next start."""
     settings, now_kept, watch = Settings.of(state.kept("settings") or {}), state.kept("now") or {}, state.last_checkpoint() or {}
     latest, calibration = now_kept.get("windows", {}).get("latest"), state.kept("calibration")
     checkpoint, outlets = max(state.checkpoints(), default=0), watch.get("outlets")
@@ -71,7 +72,8 @@ def told(found: dict[str, Any], request: object = None) -> str:
     phase = found["calibration"]["note"] if found["calibration"] else f"{seen} of {needed} windows seen; no episode opens before"
     lag = "no event yet" if found["latest"] is None else f"{shown(found['latest'])}, {_ago(found['lag_seconds'])} ago"
     lines = [f"{found['state']}: {found['phase']} ({phase})", f"newest event: {lag}"]
-    lines += [f"not read yet: {left:,} bytes of {name}" for name, left in found["behind_bytes"].items()]
+    behind = {name: left for name, left in found["behind_bytes"].items() if left}
+    lines += [f"{left:,} bytes of {name} behind its last event: refused, or not read yet" for name, left in behind.items()]
     counts = ", ".join(f"{count:,} {name}" for name, count in found["events"].items())
     lines.append(f"events: {counts or 'none'}; {found['events_an_hour']:.1f} an hour in the last day of them")
     if found["calibration"]:

@@ -109,6 +109,19 @@ def test_refusals_are_counted_aloud(feed, caplog):
     assert "3 were refused, each with its reason in s.sqlite.refused.jsonl" in said
 
 
+def test_what_is_refused_last_is_tried_again_at_each_start_and_status_says_so(feed):
+    broken = '{"id": "2", "text": "Up.", "time": "2024-05-01 13:00"}\n'
+    (feed / "feed.jsonl").write_text(ROW + "\n" + broken)
+    words = ["monitor", "feed.jsonl", "--state", "s.sqlite", "--once"]
+    for _ in range(2):
+        kgrec(*words)
+        said = kgrec("status", "--state", "s.sqlite")
+        assert f"{len(broken)} bytes of feed.jsonl behind its last event: refused, or not read yet" in said
+    assert len((feed / "s.sqlite.refused.jsonl").read_text().splitlines()) == 1
+    kgrec(*words, "--time-zone", "UTC")
+    assert "bytes of" not in (said := kgrec("status", "--state", "s.sqlite")) and "2 read" in said
+
+
 def test_a_poisoned_event_is_refused_and_the_others_are_counted(feed):
     scores = [{"companies": {"A": [10**400, 0, 0]}}, {"companies": {"\ud800": [0, 1, 0]}}, "[" * 100_000]
     rows = [{"id": str(n), "text": f"Up {n}.", "time": f"2024-05-0{n + 1}T12:00:00Z", "scores": of} for n, of in enumerate(scores)]
