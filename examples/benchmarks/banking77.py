@@ -50,8 +50,8 @@ def measured(asked: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     for system in ("before", "encoder_before", "after", "encoder_after"):
         found[system] = test[system]["accuracy"]
     if not (asked.per_class or asked.small):
-        after = found["after"]
-        found["others_at_least"] = (after["mean"] * after["n"] - repeated()) / (after["n"] - repeated())
+        after, same = found["after"], repeated()
+        found["others_at_least"] = (after["mean"] * after["n"] - same) / (after["n"] - same)
     found |= {"floor": test["floor"]["tfidf_lr"]["accuracy"], "gain": test["gain"]["after-before"]["accuracy"]}
     found |= {"training_seconds": history[-1]["seconds"] if history else 0, "select": history[-1]["select"] if history else None}
     return found
